@@ -1,0 +1,72 @@
+"""Errors that a user can do something about, and the exit codes they end with."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit codes of the command line."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    UNAVAILABLE = 4
+    RUN_FAILED = 5
+    CHECK_FAILED = 6
+    INTERRUPTED = 130
+
+
+class CnnkitError(Exception):
+    """An error with a way out: what went wrong in one line, and what to do about it.
+
+    Attributes:
+        message: one line that says what, and which value.
+        hint: one line that says what to do; may be empty.
+        exit_code: the code that the command line ends with.
+    """
+
+    exit_code = ExitCode.BUG
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class UsageError(CnnkitError):
+    """A value that was asked for makes no sense (exit code 2)."""
+
+    exit_code = ExitCode.USAGE
+
+
+class NotFoundError(CnnkitError):
+    """Something that was named (model, dataset, file, run) is not there (exit code 3)."""
+
+    exit_code = ExitCode.NOT_FOUND
+
+
+class UnavailableError(CnnkitError):
+    """The environment cannot: device, memory, a missing extra, no network (exit code 4)."""
+
+    exit_code = ExitCode.UNAVAILABLE
+
+
+class RunFailedError(CnnkitError):
+    """The work itself failed: a loss that is not finite, a broken image (exit code 5)."""
+
+    exit_code = ExitCode.RUN_FAILED
+
+
+class CheckFailedError(CnnkitError):
+    """A check did not hold (exit code 6)."""
+
+    exit_code = ExitCode.CHECK_FAILED
+
+
+class InterruptedRunError(CnnkitError):
+    """The user stopped the work, and what was done so far is kept (exit code 130)."""
+
+    exit_code = ExitCode.INTERRUPTED

@@ -1,0 +1,80 @@
+"""What long work tells while it lasts; whoever wants to know passes an `on_event` function."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Note:
+    """A line that the user should see: a choice that was made, something that was adapted."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """A line that the user must see: the result stands, but not as one may think."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class TaskStarted:
+    """Countable work has begun.
+
+    Attributes:
+        task: the name by which later events call it, and which the user reads.
+        total: how much there is to do; None where it is unknown.
+        unit: what is counted: `images`, `bytes`, `files`.
+    """
+
+    task: str
+    total: int | None
+    unit: str
+
+
+@dataclass(frozen=True)
+class TaskAdvanced:
+    """So much of a task is done.
+
+    Attributes:
+        task: the name that it was started under.
+        completed: how much is done, since the start.
+        values: figures of the moment by name, such as `loss`.
+    """
+
+    task: str
+    completed: int
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaskEnded:
+    """A task is over, done or not."""
+
+    task: str
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """A pass over the training set is over.
+
+    Attributes:
+        epoch: its number, from 1.
+        num_epochs: how many there will be.
+        metrics: the figures of the epoch by name, as `EpochMetrics` names them.
+        is_best: whether it is the best so far on the validation set; None without one.
+    """
+
+    epoch: int
+    num_epochs: int
+    metrics: Mapping[str, float | int | None]
+    is_best: bool | None
+
+
+Event = Note | Warned | TaskStarted | TaskAdvanced | TaskEnded | EpochEnded
+OnEvent = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Do nothing: the default of every `on_event`."""

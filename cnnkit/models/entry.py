@@ -1,0 +1,82 @@
+"""What the zoo knows of a network without building it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PublishedAccuracy:
+    """Accuracy that someone published.
+
+    Attributes:
+        dataset: the set that it was measured on.
+        top1: share of images whose class comes first, as a fraction; None where not published.
+        top5: share of images whose class is among the first five; None where not published.
+        weights: the weights that it belongs to; empty where they are not public.
+        crop: height and width of the image that the network saw; None where not stated.
+        source: who says so, and where.
+    """
+
+    dataset: str
+    top1: float | None
+    top5: float | None
+    weights: str
+    crop: int | None
+    source: str
+
+
+@dataclass(frozen=True)
+class PublishedCost:
+    """A cost of one image that someone published, in the unit that it really is.
+
+    Attributes:
+        value: the number.
+        unit: `MACs` or `FLOPs` (2 a MAC).
+        source: who says so, and where.
+    """
+
+    value: int
+    unit: str
+    source: str
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A network of the zoo; `build_model` makes it.
+
+    Attributes:
+        name: what it is called on the command line.
+        title: what people call it.
+        family: the family that it belongs to.
+        year: of publication.
+        builder: `module:function`; called with keyword arguments.
+        input: native input as (channels, height, width).
+        min_size: smallest height and width of an image that it takes.
+        fixed_size: it takes its native height and width alone.
+        takes_channels: the builder takes `in_channels`; otherwise `input[0]` is all it takes.
+        takes_size: the builder takes `image_size` (height, width).
+        num_classes: of the network as published.
+        num_params: parameters of the network as published, at its native input.
+        salient: what is new about it, in a few words.
+        reference: the paper.
+        accuracy: what was published of it.
+        cost: what was published of it.
+        keywords: fixed arguments that the builder is given.
+    """
+
+    name: str
+    title: str
+    family: str
+    year: int
+    builder: str
+    input: tuple[int, int, int]
+    min_size: int
+    fixed_size: bool
+    takes_channels: bool
+    takes_size: bool
+    num_classes: int
+    num_params: int
+    salient: str
+    reference: str
+    accuracy: tuple[PublishedAccuracy, ...] = ()
+    cost: tuple[PublishedCost, ...] = ()
+    keywords: tuple[tuple[str, object], ...] = ()

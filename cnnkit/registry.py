@@ -1,0 +1,85 @@
+"""Things by name: exact look-up, patterns, and the names that were perhaps meant."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Protocol, TypeVar
+
+from cnnkit.errors import NotFoundError
+
+
+class Named(Protocol):
+    """Anything with a name."""
+
+    @property
+    def name(self) -> str:
+        """The name that it is found by."""
+        ...
+
+
+Entry = TypeVar("Entry", bound=Named)
+
+
+class Catalogue(Mapping[str, Entry]):
+    """Entries by name, in the order in which they were given.
+
+    Args:
+        kind: what an entry is, in a user's word: `model`, `dataset`.
+        entries: the entries; two of the same name are an error.
+    """
+
+    def __init__(self, kind: str, entries: Iterable[Entry]) -> None:
+        self.kind = kind
+        self._entries: dict[str, Entry] = {}
+        for entry in entries:
+            if entry.name in self._entries:
+                raise ValueError(f"two entries are called {entry.name!r}")
+            self._entries[entry.name] = entry
+
+    def __getitem__(self, name: str) -> Entry:
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def find(self, name: str) -> Entry:
+        """Return the entry of this name; case, and `-` for `_`, are forgiven.
+
+        Raises:
+            NotFoundError: there is none; the hint names close ones.
+        """
+        entry = self._entries.get(name) or self._entries.get(name.lower().replace("-", "_"))
+        if entry is None:
+            raise NotFoundError(
+                f"unknown {self.kind} {name!r}",
+                did_you_mean(name, self) or f"`cnnkit {self.kind}s` lists all {len(self)}",
+            )
+        return entry
+
+    def matching(self, pattern: str) -> list[Entry]:
+        """Return the entries whose name fits a shell pattern, or contains it if it has no `*?[`.
+
+        Raises:
+            NotFoundError: none fits.
+        """
+        pattern = pattern.lower()
+        if not any(sign in pattern for sign in "*?["):
+            found = [entry for name, entry in self._entries.items() if pattern in name]
+        else:
+            found = [entry for name, entry in self._entries.items() if fnmatchcase(name, pattern)]
+        if not found:
+            raise NotFoundError(
+                f"no {self.kind} matches {pattern!r}",
+                did_you_mean(pattern, self) or f"`cnnkit {self.kind}s` lists all {len(self)}",
+            )
+        return found
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return `did you mean A or B?` for the names that are close, or an empty string."""
+    known = list(names)
+    close = get_close_matches(name.lower(), known, n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(close)}?" if close else ""
