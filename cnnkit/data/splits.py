@@ -1,0 +1,31 @@
+"""Holding a part of a set out of it, class by class."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def stratified_holdout(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Split indices into those that stay and those that are held out, each class in proportion.
+
+    The held-out number of a class is its share rounded to the nearest image, but at least one and
+    never all of them; a class with a single image keeps it.
+
+    Args:
+        labels: int64 of shape (N,).
+        fraction: share to hold out, from 0 to below 1.
+        seed: the same seed and labels give the same split on every platform.
+
+    Returns:
+        Sorted indices that stay, and sorted indices held out, int64 of shapes (N - M,) and (M,).
+    """
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(labels))
+    shuffled = labels.numpy()[order]
+    held_out = np.zeros(len(labels), dtype=bool)
+    if fraction > 0:
+        for label in np.unique(shuffled):
+            members = order[shuffled == label]
+            wanted = max(1, int(len(members) * fraction + 0.5))
+            held_out[members[: min(wanted, len(members) - 1)]] = True
+    chosen = torch.from_numpy(held_out)
+    return torch.nonzero(~chosen).flatten(), torch.nonzero(chosen).flatten()
