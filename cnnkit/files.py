@@ -1,0 +1,80 @@
+"""Writing files so that they appear whole or not at all."""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from cnnkit.errors import CnnkitError, NotFoundError, UnavailableError
+
+
+def explain_os_error(error: OSError, action: str) -> CnnkitError:
+    """Return the error of a file operation as one line with a way out.
+
+    Args:
+        error: what the system said.
+        action: what was tried, such as `write runs/x/run.json`.
+    """
+    reason = (error.strerror or str(error)).lower()
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            hint = "free some space, or choose a folder on another disk"
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            hint = "choose a folder that you may write to, or change its permissions"
+        case errno.ENOENT:
+            return NotFoundError(f"cannot {action}: {reason}")
+        case _:
+            hint = ""
+    return UnavailableError(f"cannot {action}: {reason}", hint)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` to write to, and rename it to `path` if all went well.
+
+    The temporary file is gone afterwards, whatever happens.
+
+    Raises:
+        UnavailableError: no space, no permission.
+        NotFoundError: the folder does not exist.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            temporary.chmod(0o666 & ~_umask())
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise explain_os_error(error, f"write {path}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file (UTF-8), whole or not at all.
+
+    Raises:
+        UnavailableError: no space, no permission.
+        NotFoundError: the folder does not exist.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder and all in it, if it is there."""
+    with suppress(FileNotFoundError):
+        shutil.rmtree(path)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,7 @@
+"""Results and events as people and programs read them; knows `results` and `events` alone."""
+
+from cnnkit.render.export import Format, export
+from cnnkit.render.progress import ProgressRenderer
+from cnnkit.render.terminal import print_result, terminal_console
+
+__all__ = ["Format", "ProgressRenderer", "export", "print_result", "terminal_console"]

@@ -1,0 +1,79 @@
+"""Results as text for other programs: json, csv, markdown, latex, html."""
+
+import json
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from cnnkit.results import Result, Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Format(StrEnum):
+    """What a result can be written as."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    MARKDOWN = "markdown"
+    LATEX = "latex"
+    HTML = "html"
+
+
+def export(result: Result, form: Format) -> str:
+    """Return a result as text that ends with a newline.
+
+    JSON holds all of it, exact. CSV holds its first table, exact. Markdown, LaTeX (booktabs) and
+    HTML hold every table as people read it.
+
+    Raises:
+        ValueError: for `Format.TABLE`, which needs a console.
+    """
+    match form:
+        case Format.JSON:
+            return (
+                json.dumps(result.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            )
+        case Format.CSV:
+            return _exact_frame(result.tables()[0]).to_csv(index=False, lineterminator="\n")
+        case Format.MARKDOWN:
+            return "\n".join(_markdown(table) for table in result.tables())
+        case Format.LATEX:
+            return "\n".join(_latex(table) for table in result.tables())
+        case Format.HTML:
+            return "\n".join(table.to_html() + "\n" for table in result.tables())
+    raise ValueError(f"{form} is for a console")
+
+
+def _exact_frame(table: Table) -> "pd.DataFrame":
+    import pandas as pd
+
+    # Columns of objects keep integers integers where a value is missing.
+    return pd.DataFrame(list(table.rows), columns=[c.key for c in table.columns], dtype=object)
+
+
+def _formatted_frame(table: Table) -> "pd.DataFrame":
+    import pandas as pd
+
+    titles = pd.Index([column.title for column in table.columns])
+    return pd.DataFrame(table.formatted(), columns=titles, dtype=object)
+
+
+def _markdown(table: Table) -> str:
+    frame = _formatted_frame(table).map(lambda text: text.replace("|", "\\|"))
+    aligned = tuple("right" if column.is_number else "left" for column in table.columns)
+    text = frame.to_markdown(index=False, colalign=aligned, disable_numparse=True)
+    title = f"**{table.title}**\n\n" if table.title else ""
+    notes = "".join(f"\n{note}  " for note in table.notes)
+    return f"{title}{text}\n{notes}".rstrip() + "\n"
+
+
+def _latex(table: Table) -> str:
+    style = _formatted_frame(table).style.hide(axis="index")
+    style = style.format(escape="latex").format_index(escape="latex", axis="columns")
+    text: str = style.to_latex(
+        column_format="".join("r" if column.is_number else "l" for column in table.columns),
+        hrules=True,
+    )
+    return text + "".join(f"% {note}\n" for note in table.notes)

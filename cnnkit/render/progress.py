@@ -1,0 +1,171 @@
+"""Events as bars on a terminal, or as a line now and then where there is none."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from cnnkit.events import (
+    EpochEnded,
+    Event,
+    Note,
+    TaskAdvanced,
+    TaskEnded,
+    TaskStarted,
+    Warned,
+)
+from cnnkit.results import format_value
+from cnnkit.results.table import format_count
+
+PATIENCE_SECONDS = 2.0  # a task that is done before this shows nothing
+LINE_EVERY_SECONDS = 10.0
+
+
+class _AmountColumn(ProgressColumn):
+    """How much of a task is done, and at what rate."""
+
+    def render(self, task: Task) -> Text:
+        unit = task.fields["unit"]
+        total = f"/{_amount(task.total)}" if task.total is not None else ""
+        rate = f" {_amount(task.speed)} {unit}/s" if task.speed else f" {unit}"
+        return Text(f"{_amount(task.completed)}{total}{rate}")
+
+
+class _ValuesColumn(ProgressColumn):
+    """The figures of the moment."""
+
+    def render(self, task: Task) -> Text:
+        return Text(_values(task.fields["values"]), style="dim")
+
+
+class ProgressRenderer:
+    """Shows events on stderr; a context manager, to be called with each event.
+
+    Args:
+        console: of stderr.
+        quiet: show warnings alone.
+    """
+
+    def __init__(self, console: Console, quiet: bool = False) -> None:
+        self.console = console
+        self.quiet = quiet
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            _AmountColumn(),
+            _ValuesColumn(),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal or quiet,
+        )
+        self._tasks: dict[str, _Running] = {}
+        self._has_header = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        match event:
+            case Warned(text):
+                self.console.print(Text(f"warning: {text}", style="yellow"))
+            case _ if self.quiet:
+                pass
+            case Note(text):
+                self.console.print(Text(text))
+            case EpochEnded():
+                self._print_epoch(event)
+            case TaskStarted(task, total, unit):
+                self._tasks[task] = _Running(total, unit)
+            case TaskAdvanced(task, completed, values):
+                self._advance(task, completed, dict(values))
+            case TaskEnded(task):
+                running = self._tasks.pop(task, None)
+                if running is not None and running.bar is not None:
+                    self._bars.remove_task(running.bar)
+                if not self._tasks:
+                    self._bars.stop()
+
+    def _advance(self, name: str, completed: int, values: dict[str, float]) -> None:
+        running = self._tasks.get(name)
+        if running is None:
+            return
+        now = time.monotonic()
+        if not self.console.is_terminal:
+            if now - running.last_line >= LINE_EVERY_SECONDS:
+                running.last_line = now
+                total = f" of {_amount(running.total)}" if running.total else ""
+                shown = f"{name}: {_amount(completed)}{total} {running.unit} {_values(values)}"
+                self.console.print(Text(shown.rstrip()))
+            return
+        if running.bar is None:
+            if now - running.started < min(PATIENCE_SECONDS, 0.3):
+                return
+            self._bars.start()
+            running.bar = self._bars.add_task(
+                name, total=running.total, unit=running.unit, values=values
+            )
+        self._bars.update(running.bar, completed=completed, values=values)
+
+    def _print_epoch(self, event: EpochEnded) -> None:
+        metrics = event.metrics
+        columns = [("train loss", "train_loss", "loss"), ("acc", "train_accuracy", "fraction")]
+        for split in ("val", "test"):
+            if metrics.get(f"{split}_loss") is not None:
+                columns.append((f"{split} loss", f"{split}_loss", "loss"))
+                columns.append(("acc", f"{split}_accuracy", "fraction"))
+        if not self._has_header:
+            self._has_header = True
+            titles = "".join(f"{title:>11}" for title, _, _ in columns)
+            self.console.print(Text(f"{'epoch':>9}{titles}{'images/s':>10}", style="bold"))
+        cells = "".join(
+            f"{format_value(kind, metrics[key]):>11}"  # type: ignore[arg-type]
+            for _, key, kind in columns
+        )
+        rate = format_value("rate", metrics["images_per_second"])
+        number = f"{event.epoch}/{event.num_epochs}"
+        best = "  best" if event.is_best else ""
+        self.console.print(Text(f"{number:>9}{cells}{rate:>10}{best}"))
+
+
+class _Running:
+    """A task that has begun."""
+
+    def __init__(self, total: int | None, unit: str) -> None:
+        self.total = total
+        self.unit = unit
+        self.started = time.monotonic()
+        self.last_line = self.started
+        self.bar: TaskID | None = None
+
+
+def _amount(number: float | None) -> str:
+    return "?" if number is None else format_count(number).replace(" ", "")
+
+
+def _values(values: dict[str, float]) -> str:
+    parts = []
+    for name, value in values.items():
+        text = f"{100 * value:.1f} %" if name == "accuracy" else f"{value:.4g}"
+        parts.append(f"{name} {text}")
+    return "  ".join(parts)

@@ -1,0 +1,91 @@
+"""Results as tables in a terminal, or in a pipe."""
+
+from typing import TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from cnnkit.results import Column, Result, Table
+
+CELL_PADDING = 2
+MIN_TEXT_WIDTH = 16  # a column of prose is worth showing from this width on
+
+
+def terminal_console(stream: TextIO, color: bool | None, width: int | None = None) -> Console:
+    """Return a console that writes to a stream.
+
+    Args:
+        stream: where it writes.
+        color: True and False are obeyed; None colours where the stream is a terminal.
+        width: in columns; None for that of the terminal, or 80 where there is none.
+    """
+    use_color = stream.isatty() if color is None else color
+    # Without a colour system Rich writes no escape at all; its `no_color` would still write bold.
+    system = "auto" if use_color else None
+    return Console(
+        file=stream,
+        color_system=system,  # type: ignore[arg-type]  # a literal of its own
+        force_terminal=True if color and not stream.isatty() else None,
+        width=width,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=False,
+    )
+
+
+def print_result(console: Console, result: Result) -> None:
+    """Print every table of a result, a blank line between two."""
+    for number, table in enumerate(result.tables()):
+        if number:
+            console.print()
+        print_table(console, table)
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table as wide as it needs to be and the console allows.
+
+    Where there is no room, whole columns are left out, those of the highest rank first, and then
+    prose is wrapped.
+    """
+    cells = table.formatted()
+    shown = _fitting_columns(table.columns, cells, console.width)
+    rich_table = RichTable(
+        box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 1)
+    )
+    for index in shown:
+        column = table.columns[index]
+        rich_table.add_column(
+            Text(column.title),
+            justify="right" if column.is_number else "left",
+            no_wrap=column.kind != "text",
+            overflow="fold" if column.kind == "name" else "ellipsis",
+        )
+    for row in cells:
+        rich_table.add_row(*(Text(row[index]) for index in shown))
+    if table.title:
+        console.print(Text(table.title, style="bold"))
+    console.print(rich_table)
+    for note in table.notes:
+        console.print(Text(note, style="dim" if len(table.notes) > 1 else ""))
+
+
+def _fitting_columns(columns: tuple[Column, ...], cells: list[list[str]], width: int) -> list[int]:
+    """Return the indices of the columns that fit, prose counted at its least useful width."""
+
+    def needed(index: int) -> int:
+        column = columns[index]
+        widest = max([len(column.title), *(len(row[index]) for row in cells)])
+        if column.kind == "text":
+            widest = min(widest, max(MIN_TEXT_WIDTH, len(column.title)))
+        return widest + CELL_PADDING
+
+    shown = list(range(len(columns)))
+    while sum(map(needed, shown)) - CELL_PADDING > width:
+        last_rank = max(columns[index].rank for index in shown)
+        if last_rank == 0:
+            break
+        shown = [index for index in shown if columns[index].rank != last_rank]
+    return shown
