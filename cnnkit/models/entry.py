@@ -32,11 +32,13 @@ class PublishedCost:
         value: the number.
         unit: `MACs` or `FLOPs` (2 a MAC).
         source: who says so, and where.
+        crop: height and width of the image; None where not stated.
     """
 
     value: int
     unit: str
     source: str
+    crop: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,13 @@ class ModelEntry:
         takes_channels: the builder takes `in_channels`; otherwise `input[0]` is all it takes.
         takes_size: the builder takes `image_size` (height, width).
         num_classes: of the network as published.
-        num_params: parameters of the network as published, at its native input.
+        num_params: parameters of the network that is built, at its native input.
         salient: what is new about it, in a few words.
         reference: the paper.
-        accuracy: what was published of it.
-        cost: what was published of it.
+        accuracy: what was published of it; the first is at its native input, where one is.
+        cost: what was published of it; the first is at its native input.
         keywords: fixed arguments that the builder is given.
+        note: what else has to be known to compare it with what was published; mostly empty.
     """
 
     name: str
@@ -80,3 +83,35 @@ class ModelEntry:
     accuracy: tuple[PublishedAccuracy, ...] = ()
     cost: tuple[PublishedCost, ...] = ()
     keywords: tuple[tuple[str, object], ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What can be known of any network, of the zoo or not, before it is built.
+
+    What is not known is None, never 0.
+
+    Attributes:
+        spec: how `build_model` finds it again, from any folder.
+        name: short, and fit for a file name: `lenet5`, `timm_resnet18`, `make_net`.
+        input: native input as (channels, height, width).
+        min_size: smallest height and width of an image that it takes.
+        fixed_size: it takes its native height and width alone.
+        takes_classes: it can be built for any number of classes.
+        takes_channels: it can be built for any number of channels.
+        takes_size: it is built for a height and width.
+        num_classes: as published.
+        entry: its place in the catalogue; None for a network from elsewhere.
+    """
+
+    spec: str
+    name: str
+    input: tuple[int, int, int] | None
+    min_size: int | None
+    fixed_size: bool | None
+    takes_classes: bool
+    takes_channels: bool
+    takes_size: bool
+    num_classes: int | None
+    entry: ModelEntry | None = None

@@ -1,0 +1,38 @@
+"""The two small convolutional networks that lectures start with, for images of 28x28.
+
+Both keep PyTorch's own starting weights.
+"""
+
+from torch import nn
+
+
+def convnet2(num_classes: int = 10, in_channels: int = 1) -> nn.Sequential:
+    """Return two convolutions and a linear layer; (N, C, 28, 28) to (N, num_classes)."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 10, kernel_size=5),  # (N, 10, 24, 24)
+        nn.ReLU(),
+        nn.MaxPool2d(2),  # (N, 10, 12, 12)
+        nn.Conv2d(10, 20, kernel_size=5),  # (N, 20, 8, 8)
+        nn.ReLU(),
+        nn.MaxPool2d(2),  # (N, 20, 4, 4)
+        nn.Flatten(),
+        nn.Linear(320, num_classes),
+    )
+
+
+def convnet3(num_classes: int = 10, in_channels: int = 1) -> nn.Sequential:
+    """Return three convolutions and two linear layers; (N, C, 28, 28) to (N, num_classes)."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 16, kernel_size=5),  # (N, 16, 24, 24)
+        nn.ReLU(),
+        nn.Conv2d(16, 32, kernel_size=5),  # (N, 32, 20, 20)
+        nn.ReLU(),
+        nn.MaxPool2d(2),  # (N, 32, 10, 10)
+        nn.Conv2d(32, 64, kernel_size=5),  # (N, 64, 6, 6)
+        nn.ReLU(),
+        nn.MaxPool2d(2),  # (N, 64, 3, 3)
+        nn.Flatten(),
+        nn.Linear(576, 100),
+        nn.ReLU(),
+        nn.Linear(100, num_classes),
+    )

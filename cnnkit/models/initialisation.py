@@ -1,0 +1,23 @@
+"""Starting weights for networks that have no batch normalisation to rescue a bad start."""
+
+from torch import nn
+
+
+def initialise_kaiming(network: nn.Module) -> None:
+    """Draw weights so that the signal keeps its size through every ReLU; biases start at 0.
+
+    Convolutions and linear layers get normal weights of variance 2 / fan-in. The last linear layer
+    gets 1 / fan-in, since no ReLU follows it and the first logits should be small.
+
+    Source: He et al., Delving Deep into Rectifiers (2015), section 2.2, equation 10.
+    """
+    last = None
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        if isinstance(layer, nn.Linear):
+            last = layer
+    if last is not None:
+        nn.init.kaiming_normal_(last.weight, nonlinearity="linear")
