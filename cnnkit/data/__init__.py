@@ -1,1 +1,14 @@
 """Where images come from."""
+
+from cnnkit.data.catalogue import DATASETS
+from cnnkit.data.entry import DatasetEntry
+from cnnkit.data.opening import check_split, default_data_dir, find_dataset, open_dataset
+
+__all__ = [
+    "DATASETS",
+    "DatasetEntry",
+    "check_split",
+    "default_data_dir",
+    "find_dataset",
+    "open_dataset",
+]
