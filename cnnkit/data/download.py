@@ -11,8 +11,8 @@ import tarfile
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -62,21 +62,21 @@ def fetch(
     digest = hashlib.md5(usedforsecurity=False)
     num_bytes = 0
     with _staged(path) as partial:
-        try:
-            with partial.open("wb") as file:
-                for chunk in _chunks(url, task, on_event, timeout):
-                    file.write(chunk)
-                    digest.update(chunk)
-                    num_bytes += len(chunk)
-                    on_event(TaskAdvanced(task, num_bytes))
-        finally:
-            on_event(TaskEnded(task))
+        with (
+            partial.open("wb") as file,
+            closing(_chunks(url, task, on_event, timeout)) as chunks,
+        ):
+            for chunk in chunks:
+                file.write(chunk)
+                digest.update(chunk)
+                num_bytes += len(chunk)
+                on_event(TaskAdvanced(task, num_bytes))
         if md5 is not None and digest.hexdigest() != md5:
             raise DownloadError(f"{url} sent another file than expected (wrong checksum)")
         os.replace(partial, path)  # noqa: PTH105  (the same call as for folders below)
 
 
-def _chunks(url: str, task: str, on_event: OnEvent, timeout: float) -> Iterator[bytes]:
+def _chunks(url: str, task: str, on_event: OnEvent, timeout: float) -> Generator[bytes, None, None]:
     """Yield what an address sends, and turn all that a network does into one kind of error."""
     request = urllib.request.Request(url, headers={"User-Agent": "cnnkit"})
     try:
@@ -85,9 +85,12 @@ def _chunks(url: str, task: str, on_event: OnEvent, timeout: float) -> Iterator[
             total = int(length) if length is not None and length.isdecimal() else None
             on_event(TaskStarted(task, total, "bytes"))
             received = 0
-            while chunk := response.read(CHUNK_BYTES):
-                received += len(chunk)
-                yield chunk
+            try:
+                while chunk := response.read(CHUNK_BYTES):
+                    received += len(chunk)
+                    yield chunk
+            finally:
+                on_event(TaskEnded(task))
     except urllib.error.HTTPError as error:
         error.close()
         raise DownloadError(f"{url} answers {error.code} {error.reason}") from error

@@ -2,12 +2,15 @@
 
 import errno
 import lzma
+import os
 import pickle
 import tarfile
 import tempfile
 import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -104,9 +107,8 @@ def _load(request: _Request) -> Contents:
         on_event=request.on_event,
     )
     try:
-        return _construct_and_read(request, request.data_dir, service)
-    except CnnkitError:
-        raise
+        with _no_empty_folders(request):
+            return _construct_and_read(request, request.data_dir, service)
     except MemoryError as error:
         raise UnavailableError(
             f"{request.entry.name} {request.split} does not fit in memory"
@@ -127,6 +129,21 @@ def _load(request: _Request) -> Contents:
                 f"no permission to use {place}", "choose another folder with --data-dir"
             ) from error
         raise _unavailable(request, service, error) from error
+
+
+@contextmanager
+def _no_empty_folders(request: _Request) -> Iterator[None]:
+    """After a failure, take away the folders that were made for files that never came."""
+    folders = [request.data_dir / Path(place).parts[0] for place in request.source.layout]
+    made = [folder for folder in (*folders, request.data_dir) if not folder.exists()]
+    try:
+        yield
+    except BaseException:
+        for folder in made:
+            for current, _, _ in os.walk(folder, topdown=False):
+                if not os.listdir(current):  # noqa: PTH208
+                    os.rmdir(current)  # noqa: PTH106
+        raise
 
 
 def _load_aside(request: _Request) -> Contents | None:
