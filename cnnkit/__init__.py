@@ -1,1 +1,39 @@
-"""x."""
+"""cnnkit: datasets, architectures and training of convolutional networks in PyTorch.
+
+The verbs are functions of this package, imported when they are first used:
+
+    import cnnkit
+    result = cnnkit.train("lenet5", "digits")
+    cnnkit.evaluate(result.run)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cnnkit.data import open_dataset
+    from cnnkit.evaluation import evaluate
+    from cnnkit.models import build_model
+    from cnnkit.training import Recipe, train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Recipe": "cnnkit.training",
+    "build_model": "cnnkit.models",
+    "evaluate": "cnnkit.evaluation",
+    "open_dataset": "cnnkit.data",
+    "train": "cnnkit.training",
+}
+
+__all__ = ["Recipe", "__version__", "build_model", "evaluate", "open_dataset", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cnnkit' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -140,33 +140,6 @@ def to_channels(images: Tensor, channels: int) -> Tensor:
     return grey
 
 
-def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Measure mean and standard deviation of each channel over all pixels, exactly.
-
-    The pixels are counted by value, so nothing is rounded before the last division.
-
-    Args:
-        images: uint8 of shape (N, C, H, W).
-
-    Returns:
-        Means and (population) standard deviations, one a channel, on the scale 0..1.
-    """
-    values = np.arange(256, dtype=np.int64)
-    means, deviations = [], []
-    for channel in range(images.shape[1]):
-        counts = np.zeros(256, dtype=np.int64)
-        for start in range(0, len(images), RESIZE_CHUNK):
-            part = images[start : start + RESIZE_CHUNK, channel].reshape(-1)
-            counts += torch.bincount(part, minlength=256).numpy()
-        number = int(counts.sum())
-        total, squares = int(counts @ values), int(counts @ values**2)
-        # Integers of any size: number^2 * variance, without cancellation.
-        variance = (number * squares - total * total) / (number * number)
-        means.append(total / number / 255)
-        deviations.append(variance**0.5 / 255)
-    return tuple(means), tuple(deviations)
-
-
 def _covering(width: int, height: int, wanted_width: int, wanted_height: int) -> tuple[int, int]:
     """Return the size of the same shape that just covers the wanted one, as (width, height)."""
     # Compared as products, so that equal shapes give exactly the wanted size.

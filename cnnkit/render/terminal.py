@@ -36,15 +36,26 @@ def terminal_console(stream: TextIO, color: bool | None, width: int | None = Non
     )
 
 
-def print_result(console: Console, result: Result) -> None:
-    """Print every table of a result, a blank line between two."""
+def print_result(
+    console: Console, result: Result, without_rows: frozenset[str] = frozenset()
+) -> None:
+    """Print every table of a result, a blank line between two.
+
+    Args:
+        console: where to.
+        result: what.
+        without_rows: names of tables of which only the notes are printed.
+    """
     for number, table in enumerate(result.tables()):
         if number:
             console.print()
-        print_table(console, table)
+        if table.name not in without_rows:
+            _print_rows(console, table)
+        for note in table.notes:
+            console.print(Text(note))
 
 
-def print_table(console: Console, table: Table) -> None:
+def _print_rows(console: Console, table: Table) -> None:
     """Print a table as wide as it needs to be and the console allows.
 
     Where there is no room, whole columns are left out, those of the highest rank first, and then
@@ -68,8 +79,6 @@ def print_table(console: Console, table: Table) -> None:
     if table.title:
         console.print(Text(table.title, style="bold"))
     console.print(rich_table)
-    for note in table.notes:
-        console.print(Text(note, style="dim" if len(table.notes) > 1 else ""))
 
 
 def _fitting_columns(columns: tuple[Column, ...], cells: list[list[str]], width: int) -> list[int]:

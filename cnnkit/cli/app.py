@@ -1,0 +1,125 @@
+"""The application: its commands, and the one place where errors become text and exit codes."""
+
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from cnnkit import __version__
+from cnnkit.cli import datasets, doctor, evaluate, models, train
+from cnnkit.cli.output import PipeClosedError, wanted_color, write_stdout
+from cnnkit.errors import CnnkitError, ExitCode
+
+ISSUES = "please report it with the lines above"
+
+app = typer.Typer(
+    name="cnnkit",
+    help="Datasets, architectures and training of convolutional networks in PyTorch.",
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+app.command("train")(train.train)
+app.command("eval")(evaluate.evaluate)
+app.command("models")(models.models)
+app.command("datasets")(datasets.datasets)
+app.command("doctor")(doctor.doctor)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        write_stdout(f"cnnkit {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code; no exception gets out."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:  # a sign that the terminal lacks becomes a question mark
+            reconfigure(errors="replace")
+    _set_help_color(arguments)
+    try:
+        code = typer.main.get_command(app)(
+            list(arguments), prog_name="cnnkit", standalone_mode=False
+        )
+    except PipeClosedError:
+        return ExitCode.DONE
+    except CnnkitError as error:
+        return _fail(arguments, error.message, error.hint, error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail(arguments, "interrupted", "", ExitCode.INTERRUPTED)
+    except TyperException as error:
+        return _fail(arguments, *_usage_message(error), ExitCode.USAGE)
+    except Exception:
+        traceback.print_exc()
+        return _fail(arguments, "this is a bug of cnnkit", ISSUES, ExitCode.BUG, traced=True)
+    if code == ExitCode.INTERRUPTED:
+        return _fail(arguments, "interrupted", "", ExitCode.INTERRUPTED)
+    return int(code or ExitCode.DONE)
+
+
+def _fail(
+    arguments: Sequence[str], message: str, hint: str, code: ExitCode, traced: bool = False
+) -> int:
+    if not traced and any(argument in ("-v", "--verbose") for argument in arguments):
+        traceback.print_exc()
+    line = f"{message}; {hint}" if hint else message
+    sys.stderr.write(f"cnnkit: {line}\n")
+    if _wants_json(arguments):
+        document = {
+            "schema": "cnnkit.error/1",
+            "error": code.name.lower(),
+            "exit_code": int(code),
+            "message": message,
+            "hint": hint,
+        }
+        try:
+            write_stdout(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        except PipeClosedError:
+            return code
+    return code
+
+
+def _usage_message(error: TyperException) -> tuple[str, str]:
+    """Return message and hint of an error that the parser found."""
+    text = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    hint = f"see `{context.command_path} --help`" if context is not None else "see `cnnkit --help`"
+    return text[:1].lower() + text[1:], hint
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    return (
+        "--json" in arguments
+        or "--format=json" in arguments
+        or ("--format", "json") in pairwise(arguments)
+    )
+
+
+def _set_help_color(arguments: Sequence[str]) -> None:
+    """Let the help pages obey NO_COLOR, which Rich itself takes to allow bold."""
+    option = None
+    if "--no-color" in arguments or "--color" in arguments:
+        option = "--no-color" not in arguments
+    if wanted_color(option) is False:
+        from typer import rich_utils
+
+        rich_utils.COLOR_SYSTEM = None

@@ -1,0 +1,26 @@
+"""`cnnkit datasets`: the datasets that there are."""
+
+from typing import Annotated
+
+import typer
+
+from cnnkit.cli.options import complete_dataset
+from cnnkit.cli.output import Output, with_output
+
+
+@with_output
+def datasets(
+    output: Output,
+    pattern: Annotated[
+        str,
+        typer.Argument(
+            help="Part of a name, or a pattern such as 'cifar*'.",
+            autocompletion=complete_dataset,
+            show_default="all",
+        ),
+    ] = "*",
+) -> None:
+    """List the datasets by name: `cnnkit datasets 'cifar*'`."""
+    from cnnkit.data.listing import list_datasets
+
+    output.emit(list_datasets(pattern))

@@ -1,0 +1,81 @@
+"""`cnnkit eval`: evaluate the network of a run."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnkit.cli.options import (
+    DATA_PANEL,
+    DataDir,
+    Device,
+    RunsDir,
+    SkipBad,
+    Workers,
+    complete_dataset,
+)
+from cnnkit.cli.output import Output, with_output
+
+
+class CheckpointName(StrEnum):
+    """Which weights of a run."""
+
+    BEST = "best"
+    LAST = "last"
+
+
+@with_output
+def evaluate(
+    output: Output,
+    run: Annotated[
+        str, typer.Argument(help="The folder of a run, or its name.", show_default=False)
+    ],
+    dataset: Annotated[
+        str | None,
+        typer.Argument(
+            help="Another dataset with the same classes.",
+            autocompletion=complete_dataset,
+            show_default="that of the run",
+        ),
+    ] = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="test, val or train as the run saw them, or another of the dataset.",
+            rich_help_panel=DATA_PANEL,
+        ),
+    ] = "test",
+    checkpoint: Annotated[
+        CheckpointName | None,
+        typer.Option(help="Which weights.", show_default="best, where there is one"),
+    ] = None,
+    data_dir: DataDir = None,
+    runs_dir: RunsDir = Path("runs"),
+    skip_bad: SkipBad = False,
+    device: Device = "auto",
+    workers: Workers = None,
+) -> None:
+    """Evaluate a trained network: `cnnkit eval runs/lenet5-mnist-...`.
+
+    Loss, accuracy with its 95 % Wilson interval, every class, and the confusion matrix.
+    """
+    from cnnkit.runs import open_run
+
+    open_run(run, runs_dir).read_description()  # before torch is imported
+
+    from cnnkit.evaluation import evaluate as evaluate_run
+
+    result = evaluate_run(
+        run,
+        dataset,
+        split=split,
+        checkpoint=checkpoint,
+        device=device,
+        data_dir=data_dir,
+        runs_dir=runs_dir,
+        num_workers=workers,
+        skip_bad=skip_bad,
+        on_event=output.on_event,
+    )
+    output.emit(result)

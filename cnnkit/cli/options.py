@@ -1,0 +1,108 @@
+"""Options that mean the same everywhere, each defined once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnkit.errors import UsageError
+
+DATA_PANEL = "Data"
+MACHINE_PANEL = "Machine"
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Return the networks whose name begins so."""
+    from cnnkit.models import MODELS
+
+    return [name for name in MODELS if name.startswith(incomplete)]
+
+
+def complete_dataset(incomplete: str) -> list[str]:
+    """Return the datasets whose name begins so."""
+    from cnnkit.data import DATASETS
+
+    return [name for name in DATASETS if name.startswith(incomplete)]
+
+
+def parse_input(text: str) -> tuple[int | None, int, int]:
+    """Return `CxHxW` or `S` as channels (None for the network's own), height and width.
+
+    Raises:
+        UsageError: the text is neither, or a size is below 1.
+    """
+    parts = text.lower().split("x")
+    if len(parts) not in (1, 3) or not all(part.lstrip("-").isdigit() for part in parts):
+        raise UsageError(
+            f"--input {text!r} is no shape",
+            "write CxHxW such as 3x224x224, or one number for a square",
+        )
+    sizes = [int(part) for part in parts]
+    if min(sizes) < 1:
+        raise UsageError(f"--input {text!r} has a size below 1", "sizes are 1 or more")
+    return (None, sizes[0], sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1], sizes[2])
+
+
+def parse_arguments(pairs: list[str]) -> dict[str, str]:
+    """Return `key=value` pairs as a dictionary.
+
+    Raises:
+        UsageError: one has no `=`, or a key comes twice.
+    """
+    arguments: dict[str, str] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not key:
+            raise UsageError(f"--model-arg {pair!r} is no KEY=VALUE", "such as hidden=512,128")
+        if key in arguments:
+            raise UsageError(f"--model-arg {key} is given twice", "leave one out")
+        arguments[key] = value
+    return arguments
+
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        envvar="CNNKIT_DATA_DIR",
+        help="Where datasets are looked for, and downloaded to.",
+        show_default="the user's cache folder",
+        rich_help_panel=DATA_PANEL,
+    ),
+]
+RunsDir = Annotated[
+    Path,
+    typer.Option(
+        "--runs-dir",
+        envvar="CNNKIT_RUNS_DIR",
+        help="Where runs are kept.",
+        rich_help_panel=DATA_PANEL,
+    ),
+]
+SkipBad = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad",
+        help="Leave broken images out, and count them.",
+        rich_help_panel=DATA_PANEL,
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        envvar="CNNKIT_DEVICE",
+        help="auto, cpu, cuda, cuda:N or mps; auto takes cuda, then mps, then cpu.",
+        rich_help_panel=MACHINE_PANEL,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "-j",
+        "--workers",
+        help="Threads that read image files.",
+        show_default="one a core",
+        rich_help_panel=MACHINE_PANEL,
+    ),
+]

@@ -1,0 +1,204 @@
+"""Where answers, notes and errors go: the answer to stdout, all else to stderr."""
+
+import inspect
+import io
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cnnkit.errors import ExitCode, NotFoundError, UnavailableError, UsageError
+from cnnkit.events import Note, OnEvent
+from cnnkit.files import write_text
+from cnnkit.render import Format, ProgressRenderer, export, print_result, terminal_console
+from cnnkit.results import Result
+
+PANEL = "Output"
+
+_FORMATS_BY_SUFFIX = {
+    ".json": Format.JSON,
+    ".csv": Format.CSV,
+    ".md": Format.MARKDOWN,
+    ".tex": Format.LATEX,
+    ".html": Format.HTML,
+}
+
+
+class Output:
+    """What a command answers with; made from the options that every command shares.
+
+    Attributes:
+        on_event: shows events on stderr.
+    """
+
+    def __init__(
+        self,
+        form: Format | None,
+        as_json: bool,
+        path: Path | None,
+        color: bool | None,
+        quiet: bool,
+    ) -> None:
+        if as_json and form not in (None, Format.JSON):
+            raise UsageError(f"--json and --format {form} contradict each other", "leave one out")
+        self._path = path
+        by_suffix = _FORMATS_BY_SUFFIX.get(path.suffix.lower()) if path else None
+        self._format = Format.JSON if as_json else form or by_suffix or Format.TABLE
+        self._color = wanted_color(color)
+        self._quiet = quiet
+        if path is not None:
+            _check_writable(path)
+        self._progress = ProgressRenderer(terminal_console(sys.stderr, self._color), quiet)
+        self.on_event: OnEvent = self._progress
+
+    def __enter__(self) -> "Output":
+        self._progress.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._progress.__exit__(*error)
+
+    def emit(self, result: Result, shown_live: frozenset[str] = frozenset()) -> None:
+        """Write a result to stdout or the file, in the format asked for.
+
+        Args:
+            result: the answer.
+            shown_live: names of tables whose rows the events showed already; on a terminal that
+                shows both, only the notes below them are printed.
+        """
+        if self._format is not Format.TABLE:
+            text = export(result, self._format)
+        elif self._path is not None:
+            text = self._as_table(result, color=False)
+        else:
+            both_seen = sys.stdout.isatty() and sys.stderr.isatty() and not self._quiet
+            text = self._as_table(result, self._color, shown_live if both_seen else frozenset())
+        if self._path is None:
+            write_stdout(text)
+        else:
+            write_text(self._path, text)
+            self.on_event(Note(f"wrote {self._path}"))
+
+    def _as_table(
+        self, result: Result, color: bool | None, without_rows: frozenset[str] = frozenset()
+    ) -> str:
+        real = terminal_console(sys.stdout, color)
+        buffer = io.StringIO()
+        use_color = real.color_system is not None
+        console = terminal_console(buffer, use_color, real.width)
+        print_result(console, result, without_rows)
+        lines = (line.rstrip() for line in buffer.getvalue().splitlines())
+        return "\n".join(lines) + "\n"
+
+
+class PipeClosedError(Exception):
+    """Whoever reads our stdout has had enough."""
+
+
+def write_stdout(text: str) -> None:
+    """Write an answer to stdout.
+
+    Raises:
+        PipeClosedError: nobody reads it any more.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        # Python flushes stdout once more at exit, which would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise PipeClosedError from error
+
+
+def wanted_color(option: bool | None) -> bool | None:
+    """Return whether to colour: the option, then NO_COLOR, then FORCE_COLOR, else None."""
+    if option is not None:
+        return option
+    if os.environ.get("NO_COLOR"):
+        return False
+    return True if os.environ.get("FORCE_COLOR") else None
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse a file that could not be written before the work is done, not after."""
+    if path.is_dir():
+        raise UsageError(f"-o {path} is a folder", "name a file")
+    if not path.parent.is_dir():
+        raise NotFoundError(f"the folder {path.parent} of -o {path} does not exist", "create it")
+    if not os.access(path.parent, os.W_OK):
+        raise UnavailableError(
+            f"cannot write {path}: permission denied", "choose a folder that you may write to"
+        )
+
+
+def _shared(
+    form: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            help="How to write the answer.",
+            show_default="table, or by the suffix of -o",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Short for --format json.", rich_help_panel=PANEL)
+    ] = False,
+    path: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Write the answer to this file.", rich_help_panel=PANEL
+        ),
+    ] = None,
+    color: Annotated[
+        bool | None,
+        typer.Option(
+            "--color/--no-color",
+            help="Colour, or none.",
+            show_default="on a terminal; NO_COLOR and FORCE_COLOR are obeyed",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool,
+        typer.Option("-q", "--quiet", help="Only warnings on stderr.", rich_help_panel=PANEL),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "-v", "--verbose", help="Show the traceback of an error.", rich_help_panel=PANEL
+        ),
+    ] = False,
+) -> None:
+    """Declare the options that every command shares."""
+
+
+def with_output(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the shared options, and hand them to its `output` argument as one value."""
+    shared = inspect.signature(_shared, eval_str=True).parameters
+    own = inspect.signature(command, eval_str=True).parameters
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        chosen = {name: values.pop(name) for name in shared}
+        chosen.pop("verbose")  # the error boundary looks at it
+        with Output(**chosen) as output:
+            command(output=output, **values)
+
+    parameters = [own[name] for name in own if name != "output"]
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in [*parameters, *shared.values()]
+        ]
+    )
+    return run
+
+
+def end(code: ExitCode) -> None:
+    """End the command with an exit code: what a Typer command returns is ignored."""
+    raise typer.Exit(code)

@@ -1,0 +1,249 @@
+"""Whole batches of images on a device, from memory or from files."""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from cnnkit.data.image_set import EncodedSet, ImageSet, TensorSet
+from cnnkit.data.preprocessing import Preprocessing, to_channels
+from cnnkit.errors import RunFailedError
+
+MAX_RESIZED_BYTES = 2**31  # a set that would be larger after resizing is resized batch by batch
+CHUNK_BYTES = 2**22  # so many bytes of float images are normalised at once
+PREFETCHED_BATCHES = 2  # a worker, beside the one at work
+
+Batch = tuple[Tensor, Tensor]
+
+# What Pillow raises for files that are broken, cut short, or absurdly large.
+BROKEN_IMAGE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+class Batches(ABC):
+    """The images of a set as batches of (images, labels) on a device.
+
+    Images are float32 of shape (B, channels, height, width), normalised; labels int64 of shape
+    (B,).
+
+    Attributes:
+        num_images: how many images the set has.
+        batch_size: how many a batch has; the last one may be smaller.
+        skipped: broken images that were left out, by name.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        preprocessing: Preprocessing,
+        batch_size: int,
+        device: torch.device,
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ) -> None:
+        self.num_images = len(images)
+        self.batch_size = batch_size
+        self.skipped: set[str] = set()
+        self._preprocessing = preprocessing
+        self._device = device
+        self._memory_format = memory_format
+
+    @property
+    def num_batches(self) -> int:
+        """How many batches a shuffled pass has."""
+        return len(self._starts(shuffled=True)) - 1
+
+    def ordered(self) -> Iterator[Batch]:
+        """Return all images in the order of the set."""
+        return self._batches(torch.arange(self.num_images), self._starts(shuffled=False))
+
+    def shuffled(self, seed: int, epoch: int) -> Iterator[Batch]:
+        """Return all images once, in an order that is a function of (seed, epoch) alone.
+
+        A single image that is left over joins the batch before it: batch norm cannot train on one.
+        """
+        return self._batches(epoch_order(self.num_images, seed, epoch), self._starts(shuffled=True))
+
+    @abstractmethod
+    def _batches(self, order: Tensor, starts: list[int]) -> Iterator[Batch]:
+        """Return the images in this order; batch i is order[starts[i] : starts[i + 1]]."""
+
+    def _starts(self, shuffled: bool) -> list[int]:
+        starts = [*range(0, self.num_images, self.batch_size), self.num_images]
+        if shuffled and len(starts) > 2 and starts[-1] - starts[-2] == 1:
+            del starts[-2]
+        return starts
+
+    def _normalized(self, images: Tensor) -> Tensor:
+        return self._preprocessing.normalize(images).contiguous(memory_format=self._memory_format)
+
+
+class TensorBatches(Batches):
+    """Batches out of a set that lies in memory as bytes, on the device from the start.
+
+    See `Batches` for the arguments.
+    """
+
+    def __init__(
+        self,
+        images: TensorSet,
+        preprocessing: Preprocessing,
+        batch_size: int,
+        device: torch.device,
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ) -> None:
+        super().__init__(images, preprocessing, batch_size, device, memory_format)
+        pixels = to_channels(images.images, preprocessing.channels)
+        resized_bytes = len(pixels) * pixels.shape[1] * preprocessing.height * preprocessing.width
+        if resized_bytes <= MAX_RESIZED_BYTES:
+            pixels = preprocessing.resize(pixels)
+        self._images = pixels.to(device)
+        self._labels = images.labels.to(device)
+
+    def _batches(self, order: Tensor, starts: list[int]) -> Iterator[Batch]:
+        # Several batches are gathered and normalised at once: the fixed cost of an operation is
+        # as large as its work on a small batch. The numbers are the same for any chunk.
+        preprocessing = self._preprocessing
+        batch_bytes = (
+            4
+            * self.batch_size
+            * preprocessing.channels
+            * preprocessing.height
+            * preprocessing.width
+        )
+        step = max(1, CHUNK_BYTES // batch_bytes)
+        order = order.to(self._device)
+        for first in range(0, len(starts) - 1, step):
+            bounds = starts[first : first + step + 1]
+            rows = order[bounds[0] : bounds[-1]]
+            images = self._normalized(preprocessing.resize(self._images[rows]))
+            labels = self._labels[rows]
+            sizes = [end - start for start, end in pairwise(bounds)]
+            yield from zip(
+                images.split_with_sizes(sizes), labels.split_with_sizes(sizes), strict=True
+            )
+
+
+class FileBatches(Batches):
+    """Batches out of encoded files, read and decoded ahead by threads.
+
+    Pillow decodes and resizes without the interpreter lock, so threads do; they start at once and
+    their errors come through as they are.
+
+    Args:
+        images: the set.
+        preprocessing: what is done to each image.
+        batch_size: images a batch.
+        device: where the batches are wanted.
+        memory_format: layout of the batches.
+        num_workers: threads that read ahead; 0 reads where the batches are used.
+        skip_bad: leave broken images out, and note their names in `skipped`.
+    """
+
+    def __init__(
+        self,
+        images: EncodedSet,
+        preprocessing: Preprocessing,
+        batch_size: int,
+        device: torch.device,
+        memory_format: torch.memory_format = torch.contiguous_format,
+        num_workers: int = 0,
+        skip_bad: bool = False,
+    ) -> None:
+        super().__init__(images, preprocessing, batch_size, device, memory_format)
+        self._files = images.files
+        self._labels = images.labels
+        self._num_workers = num_workers
+        self._skip_bad = skip_bad
+
+    def _batches(self, order: Tensor, starts: list[int]) -> Iterator[Batch]:
+        for images, labels in self._read_ahead(self._parts(order, starts)):
+            if len(labels):
+                if self._device.type == "cuda":
+                    images, labels = images.pin_memory(), labels.pin_memory()
+                images = images.to(self._device, non_blocking=True)
+                yield self._normalized(images), labels.to(self._device, non_blocking=True)
+
+    def raw(self) -> Iterator[Batch]:
+        """Return all images in order as uint8 of shape (B, channels, height, width), on the CPU."""
+        starts = self._starts(shuffled=False)
+        rows = torch.arange(self.num_images)
+        for images, labels in self._read_ahead(self._parts(rows, starts)):
+            if len(labels):
+                yield images, labels
+
+    @staticmethod
+    def _parts(order: Tensor, starts: list[int]) -> Iterator[Tensor]:
+        return (order[start:end] for start, end in pairwise(starts))
+
+    def _read_ahead(self, parts: Iterator[Tensor]) -> Iterator[Batch]:
+        if self._num_workers == 0:
+            yield from map(self._read, parts)
+            return
+        pool = ThreadPoolExecutor(self._num_workers, thread_name_prefix="cnnkit-decode")
+        waiting: deque[Future[Batch]] = deque()
+        try:
+            for part in parts:
+                waiting.append(pool.submit(self._read, part))
+                if len(waiting) > self._num_workers + PREFETCHED_BATCHES:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _read(self, rows: Tensor) -> Batch:
+        images, kept = [], []
+        for row in rows.tolist():
+            try:
+                images.append(self._preprocessing.decode(self._files.read(row)))
+                kept.append(row)
+            except BROKEN_IMAGE_ERRORS as error:
+                if not self._skip_bad:
+                    raise broken_image(self._files.name(row), error) from error
+                self.skipped.add(self._files.name(row))
+        if not images:
+            return torch.empty(0), self._labels[:0]
+        return torch.stack(images), self._labels[kept]
+
+
+def make_batches(
+    images: ImageSet,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    device: torch.device,
+    memory_format: torch.memory_format = torch.contiguous_format,
+    num_workers: int = 0,
+    skip_bad: bool = False,
+) -> Batches:
+    """Return the batches of a set of either kind; see `Batches` and `FileBatches`."""
+    if isinstance(images, TensorSet):
+        return TensorBatches(images, preprocessing, batch_size, device, memory_format)
+    if isinstance(images, EncodedSet):
+        return FileBatches(
+            images, preprocessing, batch_size, device, memory_format, num_workers, skip_bad
+        )
+    raise TypeError(f"unknown kind of image set: {type(images).__name__}")
+
+
+def epoch_order(number: int, seed: int, epoch: int) -> Tensor:
+    """Return a permutation of `range(number)` that is a function of (number, seed, epoch)."""
+    sequence = np.random.SeedSequence([seed, epoch])
+    generator = torch.Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
+    return torch.randperm(number, generator=generator)
+
+
+def broken_image(name: str, error: BaseException) -> RunFailedError:
+    """Return the error that names a broken image."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if name in reason:  # Pillow and the system repeat the path, or the address of a buffer
+        reason = getattr(error, "strerror", None) or "it cannot be read"
+    if "cannot identify image file" in reason:
+        reason = "it is no image"
+    return RunFailedError(
+        f"broken image {name}: {reason}", "repair or remove it, or leave it out with --skip-bad"
+    )

@@ -1,0 +1,83 @@
+"""Channel mean and standard deviation of a set, for its normalisation."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cnnkit.data.batches import FileBatches
+from cnnkit.data.image_set import EncodedSet, ImageSet, TensorSet
+from cnnkit.data.preprocessing import RESIZE_CHUNK, Preprocessing, to_channels
+from cnnkit.errors import RunFailedError
+
+SAMPLE_SIZE = 2048  # files are decoded for this, so a sample of a large set has to do
+SAMPLE_SEED = 0
+
+
+def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Measure mean and standard deviation of each channel over all pixels, exactly.
+
+    The pixels are counted by value, so nothing is rounded before the last division.
+
+    Args:
+        images: uint8 of shape (N, C, H, W).
+
+    Returns:
+        Means and (population) standard deviations, one a channel, on the scale 0..1.
+    """
+    values = np.arange(256, dtype=np.int64)
+    means, deviations = [], []
+    for channel in range(images.shape[1]):
+        counts = np.zeros(256, dtype=np.int64)
+        for start in range(0, len(images), RESIZE_CHUNK):
+            part = images[start : start + RESIZE_CHUNK, channel].reshape(-1)
+            counts += torch.bincount(part, minlength=256).numpy()
+        number = int(counts.sum())
+        total, squares = int(counts @ values), int(counts @ values**2)
+        # Integers of any size: number^2 * variance, without cancellation.
+        variance = (number * squares - total * total) / (number * number)
+        means.append(total / number / 255)
+        deviations.append(variance**0.5 / 255)
+    return tuple(means), tuple(deviations)
+
+
+def measure_statistics(
+    images: ImageSet, preprocessing: Preprocessing, num_workers: int, skip_bad: bool
+) -> tuple[tuple[float, ...], tuple[float, ...], int]:
+    """Measure the channel statistics of a set after its channels were brought to the network's.
+
+    A set in memory is measured whole, before any resizing. Of files, at most `SAMPLE_SIZE` are
+    decoded, chosen by a fixed seed, and measured as the network will see them.
+
+    Returns:
+        Means and standard deviations a channel, scale 0..1, and the number of images measured.
+
+    Raises:
+        RunFailedError: an image is broken, and is not to be skipped.
+    """
+    if isinstance(images, TensorSet):
+        pixels = to_channels(images.images, preprocessing.channels)
+        number = len(pixels)
+    elif isinstance(images, EncodedSet):
+        if len(images) > SAMPLE_SIZE:
+            order = np.random.Generator(np.random.PCG64(SAMPLE_SEED)).permutation(len(images))
+            images = images.subset(torch.from_numpy(np.sort(order[:SAMPLE_SIZE])))
+        files = FileBatches(
+            images,
+            preprocessing,
+            64,
+            torch.device("cpu"),
+            num_workers=num_workers,
+            skip_bad=skip_bad,
+        )
+        parts = [part for part, _ in files.raw()]
+        if not parts:
+            raise RunFailedError("every image of the sample is broken", "repair them")
+        pixels = torch.cat(parts)
+        number = len(pixels)
+    else:
+        raise TypeError(f"unknown kind of image set: {type(images).__name__}")
+    mean, std = channel_statistics(pixels)
+    if len(mean) < preprocessing.channels:
+        mean, std = mean * preprocessing.channels, std * preprocessing.channels
+    # A channel of one single value has no spread to divide by.
+    return mean, tuple(value or 1.0 for value in std), number

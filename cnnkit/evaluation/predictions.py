@@ -1,0 +1,155 @@
+"""What a network says of every image of a set, and the figures that follow."""
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cnnkit.data.batches import Batches
+from cnnkit.errors import RunFailedError
+from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
+from cnnkit.results import ClassMetrics, Metrics
+
+REPORT_EVERY_SECONDS = 0.2
+NORMAL_QUANTILE_95 = 1.959963984540054  # of the standard normal distribution at 0.975
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """One row an image, on the CPU.
+
+    Attributes:
+        labels: the true class, int64 of shape (N,).
+        predicted: the class with the highest score, int64 of shape (N,).
+        in_top5: whether the true class is among the five highest scores, bool of shape (N,).
+        losses: cross entropy, float64 of shape (N,), natural logarithm.
+        num_classes: how many classes there are.
+        seconds: how long it took.
+    """
+
+    labels: Tensor
+    predicted: Tensor
+    in_top5: Tensor
+    losses: Tensor
+    num_classes: int
+    seconds: float
+
+    def metrics(self) -> Metrics:
+        """Return loss and accuracy."""
+        number = len(self.labels)
+        correct = int((self.predicted == self.labels).sum())
+        low, high = wilson_interval(correct, number)
+        return Metrics(
+            loss=self.losses.mean().item(),
+            accuracy=correct / number,
+            accuracy_low=low,
+            accuracy_high=high,
+            num_images=number,
+            top5_accuracy=int(self.in_top5.sum()) / number if self.num_classes > 5 else None,
+        )
+
+    def confusion(self) -> Tensor:
+        """Return the number of images by true and predicted class, int64 of shape (K, K)."""
+        cells = self.labels * self.num_classes + self.predicted
+        counts = torch.bincount(cells, minlength=self.num_classes**2)
+        return counts.reshape(self.num_classes, self.num_classes)
+
+    def per_class(self, names: tuple[str, ...]) -> tuple[ClassMetrics, ...]:
+        """Return precision, recall and F1 of each class."""
+        confusion = self.confusion()
+        right = confusion.diagonal().tolist()
+        actual, called = confusion.sum(1).tolist(), confusion.sum(0).tolist()
+        rows = []
+        for index, name in enumerate(names):
+            precision = right[index] / called[index] if called[index] else None
+            recall = right[index] / actual[index] if actual[index] else None
+            defined = precision is not None and recall is not None and right[index] > 0
+            f1 = 2 * right[index] / (actual[index] + called[index]) if defined else None
+            rows.append(ClassMetrics(name, actual[index], precision, recall, f1))
+        return tuple(rows)
+
+
+def predict_all(
+    model: nn.Module,
+    batches: Batches,
+    num_classes: int,
+    task: str = "evaluate",
+    on_event: OnEvent = ignore,
+) -> Predictions:
+    """Run a network over every image of a set, in its evaluation mode.
+
+    The modes of its submodules are put back afterwards.
+
+    Args:
+        model: takes (B, C, H, W), returns logits of shape (B, num_classes).
+        batches: the set.
+        num_classes: number of logits.
+        task: name of the task in the events.
+        on_event: told about the progress.
+
+    Raises:
+        RunFailedError: an image is broken, or all are and none is left.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    labels: list[Tensor] = []
+    predicted: list[Tensor] = []
+    in_top5: list[Tensor] = []
+    losses: list[Tensor] = []
+    start = last_report = time.perf_counter()
+    done = 0
+    on_event(TaskStarted(task, batches.num_images, "images"))
+    try:
+        model.eval()
+        with torch.inference_mode():
+            for images, truth in batches.ordered():
+                logits = model(images).float()
+                highest = logits.topk(min(5, num_classes)).indices
+                labels.append(truth)
+                predicted.append(highest[:, 0])
+                in_top5.append((highest == truth[:, None]).any(1))
+                losses.append(functional.cross_entropy(logits, truth, reduction="none"))
+                done += len(truth)
+                now = time.perf_counter()
+                if now - last_report > REPORT_EVERY_SECONDS:
+                    last_report = now
+                    on_event(TaskAdvanced(task, done))
+            # The copies to the CPU wait for the device.
+            if done:
+                columns = tuple(
+                    torch.cat(parts).cpu() for parts in (labels, predicted, in_top5, losses)
+                )
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        on_event(TaskEnded(task))
+    seconds = time.perf_counter() - start
+    if not done:
+        raise RunFailedError(f"every image to {task} is broken", "repair them, or replace the set")
+    truths, highest, hits, entropies = columns
+    return Predictions(truths, highest, hits, entropies.double(), num_classes, seconds)
+
+
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """Return the 95 % Wilson score interval of a proportion.
+
+    Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference,
+    JASA 22 (1927).
+
+    Args:
+        successes: from 0 to `trials`.
+        trials: at least 1.
+    """
+    z2 = NORMAL_QUANTILE_95**2
+    share = successes / trials
+    centre = share + z2 / (2 * trials)
+    spread = NORMAL_QUANTILE_95 * math.sqrt(
+        share * (1 - share) / trials + z2 / (4 * trials * trials)
+    )
+    scale = 1 + z2 / trials
+    # The ends are exact where all or none succeeded; rounding must not move them past.
+    low = 0.0 if successes == 0 else (centre - spread) / scale
+    high = 1.0 if successes == trials else (centre + spread) / scale
+    return low, high

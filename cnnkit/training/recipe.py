@@ -1,0 +1,113 @@
+"""How a network is trained: every setting, its legal values, and its default."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cnnkit.errors import UsageError
+from cnnkit.registry import did_you_mean
+
+DEFAULT_LEARNING_RATES = {"sgd": 0.05, "adam": 2e-3, "adamw": 2e-3}
+DEFAULT_WEIGHT_DECAYS = {"sgd": 0.0, "adam": 0.0, "adamw": 0.01}
+DEFAULT_MOMENTUM = 0.9
+
+
+class Recipe(BaseModel):
+    """The settings of a training run, checked when they are put together.
+
+    Build one with `Recipe.of(epochs=5, ...)`, which explains what is wrong in one line.
+
+    Attributes:
+        epochs: passes over the training set.
+        batch_size: images a step.
+        optimizer: `sgd`, `adam` or `adamw`.
+        lr: highest learning rate; by optimizer where not given.
+        momentum: of `sgd`; 0.9 where not given.
+        weight_decay: L2 penalty (`sgd`, `adam`) or decoupled decay (`adamw`).
+        schedule: how the learning rate falls; see `schedules`.
+        warmup_epochs: epochs over which the learning rate rises first.
+        label_smoothing: share of the target spread over all classes.
+        seed: of the weights, the order and dropout.
+        val_split: share of each class of the training set held out to choose the best epoch.
+        normalize: `published` figures of the dataset, `measured` on the training set, `none`
+            (pixels 0..1), or `auto`: published where there are any, else measured.
+        monitor: `val`, or `test` to follow the test set every epoch as well.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    epochs: int = Field(default=10, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    optimizer: Literal["sgd", "adam", "adamw"] = "adam"
+    lr: float | None = Field(default=None, gt=0)
+    momentum: float | None = Field(default=None, ge=0, lt=1)
+    weight_decay: float | None = Field(default=None, ge=0)
+    schedule: Literal["constant", "cosine", "onecycle", "step"] = "onecycle"
+    warmup_epochs: float | None = Field(default=None, ge=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    val_split: float = Field(default=0.1, ge=0, lt=1)
+    normalize: Literal["auto", "published", "measured", "none"] = "auto"
+    monitor: Literal["val", "test"] = "val"
+
+    @classmethod
+    def of(cls, **settings: Any) -> Self:
+        """Return the recipe with these settings.
+
+        Raises:
+            UsageError: a setting is unknown or out of range; the message names the legal values.
+        """
+        return cls.from_mapping(settings)
+
+    @classmethod
+    def from_mapping(cls, settings: Mapping[str, Any]) -> Self:
+        """Return the recipe with these settings; see `of`."""
+        try:
+            return cls.model_validate(dict(settings))
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0]) if first["loc"] else ""
+            raise _explained(name, first["type"], first["msg"], first["input"], cls) from error
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.momentum is not None and self.optimizer != "sgd":
+            raise ValueError(f"momentum belongs to the optimizer sgd, not to {self.optimizer}")
+        if self.warmup_epochs is not None and self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs must be below epochs, and {self.warmup_epochs:g} is not below "
+                f"{self.epochs}"
+            )
+        return self
+
+    def resolved(self) -> "Recipe":
+        """Return the recipe with every default of the optimizer and schedule filled in."""
+        optimizer = self.optimizer
+        filled: dict[str, float | None] = {
+            "lr": DEFAULT_LEARNING_RATES[optimizer] if self.lr is None else self.lr,
+            "weight_decay": (
+                DEFAULT_WEIGHT_DECAYS[optimizer] if self.weight_decay is None else self.weight_decay
+            ),
+            "warmup_epochs": (
+                (0.3 * self.epochs if self.schedule == "onecycle" else 0.0)
+                if self.warmup_epochs is None
+                else self.warmup_epochs
+            ),
+        }
+        if optimizer == "sgd" and self.momentum is None:
+            filled["momentum"] = DEFAULT_MOMENTUM
+        return self.model_copy(update=filled)
+
+
+def _explained(name: str, kind: str, text: str, value: Any, cls: type[BaseModel]) -> UsageError:
+    if kind == "extra_forbidden":
+        return UsageError(
+            f"unknown setting {name!r}",
+            did_you_mean(name, cls.model_fields)
+            or f"the settings are {', '.join(cls.model_fields)}",
+        )
+    if kind == "value_error":
+        return UsageError(text.removeprefix("Value error, "))
+    wanted = text.removeprefix("Input ").replace("should be", "must be")
+    return UsageError(f"{name} {wanted}, not {value!r}")
