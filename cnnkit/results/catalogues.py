@@ -90,7 +90,7 @@ class DatasetRow:
     name: str
     title: str
     task: str
-    channels: int
+    channels: int | None
     size: str | None
     num_classes: int
     splits: dict[str, int | None]

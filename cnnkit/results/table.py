@@ -119,7 +119,7 @@ def format_count(value: float) -> str:
     """Return a count in at most four digits: `138.4 M`, `61.71 k`, `842`."""
     for size, sign in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size * 0.99995:
-            return f"{value / size:.4g} {sign}"
+            return f"{value / size:#.4g}".rstrip(".") + f" {sign}"
     return f"{value:.4g}"
 
 

@@ -1,0 +1,61 @@
+"""What all tests share."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnnkit.cli.app import run
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command did."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+
+Cnnkit = Callable[..., Answer]
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No variable of the outside gets in, and nothing is written outside of tmp_path."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "CNNKIT_DEVICE", "CNNKIT_RUNS_DIR", "GITHUB_ACTIONS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("CNNKIT_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def cnnkit(capsys: pytest.CaptureFixture[str]) -> Cnnkit:
+    """Run a command in this process: `cnnkit("train", "lenet5")`."""
+
+    def call(*arguments: str | Path) -> Answer:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Answer(int(code), captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def mnist_files() -> Path:
+    """The folder with MNIST's four original files."""
+    folder = SHARED_DATA / "MNIST" / "raw"
+    if not (folder / "train-images-idx3-ubyte.gz").exists():
+        pytest.skip("MNIST's files are not beside the project")
+    return folder

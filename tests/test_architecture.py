@@ -1,0 +1,116 @@
+"""The rules of the house, held against the imports."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cnnkit
+
+PACKAGE = Path(cnnkit.__file__).parent
+
+# From top to bottom: a part may import those of lower rank alone.
+RANKS = {
+    "__main__": 10,
+    "cli": 9,
+    "render": 8,
+    "doctor": 7,
+    "training": 6,
+    "evaluation": 5,
+    "models": 4,
+    "data": 4,
+    "results": 3,
+    "runs": 2,
+    "devices": 2,
+    "files": 1,
+    "registry": 1,
+    "events": 1,
+    "errors": 0,
+}
+STANDARD_LIBRARY_ALONE = ("results", "errors", "events", "registry", "files")
+
+
+def part_of(module: str) -> str:
+    """Return the part of the house that `cnnkit.part.module` belongs to."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return every module that a file imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            module = node.module or ""
+            found.add(module)
+            if module == "cnnkit":
+                found |= {f"cnnkit.{alias.name}" for alias in node.names}
+    return found
+
+
+FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_arrows_point_down(path: Path) -> None:
+    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for module in imports_of(path):
+        if not module.startswith("cnnkit."):
+            continue
+        other = part_of(module)
+        if other in (part, "__version__"):
+            continue
+        assert RANKS[other] < RANKS[part], f"{part} must not import {other}"
+
+
+def test_models_and_data_do_not_know_each_other() -> None:
+    for part, other in (("models", "data"), ("data", "models")):
+        for path in (PACKAGE / part).rglob("*.py"):
+            assert not any(m.startswith(f"cnnkit.{other}") for m in imports_of(path)), path
+
+
+def test_render_sees_results_and_events_alone() -> None:
+    for path in (PACKAGE / "render").rglob("*.py"):
+        own = {part_of(m) for m in imports_of(path) if m.startswith("cnnkit")}
+        assert own <= {"render", "results", "events"}, path
+
+
+@pytest.mark.parametrize("part", STANDARD_LIBRARY_ALONE)
+def test_the_bottom_needs_the_standard_library_alone(part: str) -> None:
+    paths = list((PACKAGE / part).rglob("*.py")) or [PACKAGE / f"{part}.py"]
+    for path in paths:
+        for module in imports_of(path):
+            top = module.split(".")[0]
+            assert top == "cnnkit" or top in sys.stdlib_module_names, f"{path} imports {module}"
+
+
+def test_nothing_below_the_command_line_prints_exits_or_reads_the_environment() -> None:
+    for path in FILES:
+        part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if part in ("cli", "__main__"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            text = ast.unparse(node) if isinstance(node, ast.Call | ast.Attribute) else ""
+            assert not text.startswith(("print(", "sys.exit", "sys.std", "os.environ")), (
+                f"{path}: {text}"
+            )
+            assert not text.startswith("os.getenv"), f"{path}: {text}"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["models"], ["datasets"], ["--version"]]
+)
+def test_looking_around_imports_nothing_heavy(arguments: list[str]) -> None:
+    heavy = ("torch", "torchvision", "pandas", "matplotlib", "numpy", "sklearn", "pydantic")
+    code = (
+        "import sys; from cnnkit.cli.app import run; "
+        f"code = run({arguments!r}); "
+        f"sys.exit(code or ','.join(m for m in {heavy!r} if m in sys.modules) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout

@@ -1,0 +1,44 @@
+from dataclasses import dataclass
+
+import pytest
+
+from cnnkit.errors import NotFoundError
+from cnnkit.registry import Catalogue, did_you_mean
+
+
+@dataclass(frozen=True)
+class Fruit:
+    name: str
+
+
+FRUITS = Catalogue("fruit", [Fruit("apple"), Fruit("red_apple"), Fruit("pear")])
+
+
+def test_finds_by_name_forgiving_case_and_hyphens() -> None:
+    assert FRUITS.find("pear") is FRUITS["pear"]
+    assert FRUITS.find("Red-Apple") is FRUITS["red_apple"]
+
+
+def test_an_unknown_name_says_which_was_perhaps_meant() -> None:
+    with pytest.raises(NotFoundError, match="unknown fruit 'aple'; did you mean apple"):
+        FRUITS.find("aple")
+    with pytest.raises(NotFoundError, match="lists all 3"):
+        FRUITS.find("zzzzzz")
+
+
+def test_matches_parts_and_patterns() -> None:
+    assert [f.name for f in FRUITS.matching("apple")] == ["apple", "red_apple"]
+    assert [f.name for f in FRUITS.matching("*e*r")] == ["pear"]
+    assert len(FRUITS.matching("*")) == 3
+    with pytest.raises(NotFoundError, match="no fruit matches 'plum'"):
+        FRUITS.matching("plum")
+
+
+def test_refuses_two_entries_of_one_name() -> None:
+    with pytest.raises(ValueError, match="two entries"):
+        Catalogue("fruit", [Fruit("a"), Fruit("a")])
+
+
+def test_did_you_mean_is_silent_where_nothing_is_close() -> None:
+    assert did_you_mean("xyz", ["resnet18"]) == ""
+    assert did_you_mean("resnet81", ["resnet18"]) == "did you mean resnet18?"
