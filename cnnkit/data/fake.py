@@ -81,6 +81,7 @@ def open_fake(entry: DatasetEntry, source: FakeSource, split: str) -> TensorSet:
     num_images = entry.splits[split].num_images
     assert num_images is not None
     try:
+        images = np.empty((num_images, channels, height, width), dtype=np.uint8)
         labels = np.arange(num_images, dtype=np.int64) % source.num_classes
         # RandomState, and integers only: its stream is promised never to change.
         cells = np.random.RandomState(0).randint(
@@ -88,7 +89,6 @@ def open_fake(entry: DatasetEntry, source: FakeSource, split: str) -> TensorSet:
         )
         rows = np.arange(height) * PATTERN_CELLS // height
         columns = np.arange(width) * PATTERN_CELLS // width
-        images = np.empty((num_images, channels, height, width), dtype=np.uint8)
         random = np.random.RandomState(1 if split == "train" else 2)
         for start in range(0, num_images, CHUNK_IMAGES):
             chunk = cells[labels[start : start + CHUNK_IMAGES]][:, :, rows][:, :, :, columns]

@@ -117,7 +117,7 @@ def check_split(entry: DatasetEntry, split: str) -> None:
     if split in entry.splits:
         return
     for name, known in entry.splits.items():
-        if known.official_name == split:
+        if split and known.official_name == split:
             raise UsageError(
                 f"{entry.name} has no split {split!r}",
                 f"what its publishers call {split} is {name} here",
