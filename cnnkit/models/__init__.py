@@ -1,1 +1,15 @@
-"""The zoo."""
+"""The zoo: networks by name, described without torch and built with it."""
+
+from cnnkit.models.build import build_model, find_model
+from cnnkit.models.catalogue import MODELS
+from cnnkit.models.entry import ModelDescription, ModelEntry, PublishedAccuracy, PublishedCost
+
+__all__ = [
+    "MODELS",
+    "ModelDescription",
+    "ModelEntry",
+    "PublishedAccuracy",
+    "PublishedCost",
+    "build_model",
+    "find_model",
+]

@@ -7,9 +7,11 @@ def initialise_kaiming(network: nn.Module) -> None:
     """Draw weights so that the signal keeps its size through every ReLU; biases start at 0.
 
     Convolutions and linear layers get normal weights of variance 2 / fan-in. The last linear layer
-    gets 1 / fan-in, since no ReLU follows it and the first logits should be small.
+    gets a deviation of 0.01, so that the first logits are small and training does not begin by
+    unlearning them.
 
-    Source: He et al., Delving Deep into Rectifiers (2015), section 2.2, equation 10.
+    Source: He et al., Delving Deep into Rectifiers (2015), section 2.2, equation 10; the last layer
+    as in Krizhevsky et al. (2012), section 5.
     """
     last = None
     for layer in network.modules():
@@ -20,4 +22,4 @@ def initialise_kaiming(network: nn.Module) -> None:
         if isinstance(layer, nn.Linear):
             last = layer
     if last is not None:
-        nn.init.kaiming_normal_(last.weight, nonlinearity="linear")
+        nn.init.normal_(last.weight, std=0.01)

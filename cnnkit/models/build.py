@@ -1,0 +1,164 @@
+"""One door to every network: by its name in the zoo, of timm, or in a user's own file."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from cnnkit.errors import UsageError
+from cnnkit.models.catalogue import MODELS
+from cnnkit.models.entry import ModelDescription, ModelEntry
+
+if TYPE_CHECKING:  # torch is imported when a network is built, for it takes seconds
+    from torch import nn
+
+_TIMM = "timm:"
+
+
+def find_model(spec: str) -> ModelDescription:
+    """Return what is known of a network before it is built.
+
+    A name of the catalogue is looked up without importing torch; for a user's own network its file
+    is run.
+
+    Args:
+        spec: a name of the catalogue, `timm:NAME`, or `path/to/net.py:FUNCTION`.
+
+    Raises:
+        NotFoundError: there is no such network, file or function.
+        UsageError: a user's file cannot be used.
+        UnavailableError: timm is not installed.
+    """
+    if spec.startswith(_TIMM):
+        from cnnkit.models.timm_models import describe_timm
+
+        return describe_timm(spec)
+    if _names_file(spec):
+        from cnnkit.models.custom import describe_custom
+
+        return describe_custom(spec)
+    entry = MODELS.find(spec)
+    return ModelDescription(
+        spec=entry.name,
+        name=entry.name,
+        input=entry.input,
+        min_size=entry.min_size,
+        fixed_size=entry.fixed_size,
+        takes_classes=True,
+        takes_channels=entry.takes_channels,
+        takes_size=entry.takes_size,
+        num_classes=entry.num_classes,
+        entry=entry,
+    )
+
+
+def build_model(
+    spec: str,
+    *,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    image_size: tuple[int, int] | None = None,
+    arguments: Mapping[str, str] | None = None,
+) -> "nn.Module":
+    """Return a network with fresh weights, drawn from torch's global generator.
+
+    What is None is as published, or as a user's function has it by default. A user's function is
+    given what its signature names of `num_classes`, `in_channels` and `image_size`.
+
+    Args:
+        spec: a name of the catalogue, `timm:NAME`, or `path/to/net.py:FUNCTION`.
+        num_classes: number of logits.
+        in_channels: channels of an image.
+        image_size: height and width of an image.
+        arguments: the network's own arguments, as texts by name.
+
+    Raises:
+        NotFoundError: there is no such network, file or function.
+        UsageError: the network does not take such images or such arguments, or a user's file
+            cannot be used.
+        UnavailableError: timm is not installed.
+    """
+    description = find_model(spec)
+    _check_request(description, num_classes, in_channels, image_size)
+    arguments = arguments or {}
+    wanted: dict[str, object] = {
+        "num_classes": num_classes,
+        "in_channels": in_channels,
+        "image_size": image_size,
+    }
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    if description.entry is not None:
+        return _build_entry(description.entry, wanted, arguments)
+    if description.spec.startswith(_TIMM):
+        from cnnkit.models.timm_models import build_timm
+
+        return build_timm(description.spec, num_classes, in_channels, arguments)
+    from cnnkit.models.custom import build_custom
+
+    return build_custom(description.spec, wanted, arguments)
+
+
+def _names_file(spec: str) -> bool:
+    return ":" in spec or spec.endswith(".py") or len(PurePath(spec).parts) > 1
+
+
+def _check_request(
+    model: ModelDescription,
+    num_classes: int | None,
+    in_channels: int | None,
+    image_size: tuple[int, int] | None,
+) -> None:
+    """Raise UsageError if the network cannot be built for such images."""
+    for what, value in (("num_classes", num_classes), ("in_channels", in_channels)):
+        if value is not None and value < 1:
+            raise UsageError(f"{what} is {value}", "it is at least 1")
+    if in_channels is not None and model.input is not None and not model.takes_channels:
+        channels = model.input[0]
+        if in_channels != channels:
+            raise UsageError(
+                f"{model.name} takes images of {channels} channels, not {in_channels}",
+                f"bring the images to {channels} channels, or choose another network",
+            )
+    if image_size is None:
+        return
+    height, width = image_size
+    if min(image_size) < 1:
+        raise UsageError(f"an image of {height}x{width} has no pixels", "sizes are at least 1")
+    if model.fixed_size and model.input is not None and image_size != model.input[1:]:
+        native = f"{model.input[1]}x{model.input[2]}"
+        raise UsageError(
+            f"{model.name} takes images of {native} alone, not {height}x{width}",
+            f"resize the images to {native}",
+        )
+    if model.min_size is not None and min(image_size) < model.min_size:
+        raise UsageError(
+            f"images of {height}x{width} are too small for {model.name}",
+            f"it takes {model.min_size}x{model.min_size} and larger",
+        )
+
+
+def _build_entry(
+    entry: ModelEntry, wanted: Mapping[str, object], arguments: Mapping[str, str]
+) -> "nn.Module":
+    """Return a network of the zoo."""
+    from cnnkit.models.arguments import builder_parameters, convert_arguments
+
+    module_name, _, function_name = entry.builder.partition(":")
+    builder = getattr(importlib.import_module(module_name), function_name)
+    fixed = dict(entry.keywords)
+    own = convert_arguments(entry.name, builder_parameters(builder), arguments, fixed=tuple(fixed))
+    taken = {
+        "num_classes": True,
+        "in_channels": entry.takes_channels,
+        "image_size": entry.takes_size,
+    }
+    keywords = fixed | {name: value for name, value in wanted.items() if taken[name]} | own
+    try:
+        network: nn.Module = builder(**keywords)
+    except Exception as error:
+        if not arguments:  # then it is our fault, and not to be told as the user's
+            raise
+        given = " ".join(f"{name}={text}" for name, text in arguments.items())
+        words = " ".join(str(error).split())
+        raise UsageError(f"{entry.name} cannot be built with {given}", words) from error
+    return network

@@ -1,0 +1,233 @@
+"""Networks from a user's own file: `path/to/net.py:make_net`."""
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from torch import nn
+
+from cnnkit.errors import NotFoundError, UsageError
+from cnnkit.models.arguments import FROM_DATASET, builder_parameters, convert_arguments, takes
+from cnnkit.models.entry import ModelDescription
+from cnnkit.registry import did_you_mean
+
+_FORM = "a network of your own is named path/to/net.py:FUNCTION"
+
+# A file runs once, unless it was written again since: by path, its time and size, and the module.
+_loaded: dict[Path, tuple[tuple[int, int], ModuleType]] = {}
+# The modules beside a user's file that it imported, by folder.
+_siblings: dict[Path, set[str]] = {}
+
+
+@dataclass(frozen=True)
+class _Factory:
+    """A function or class that makes a network.
+
+    Attributes:
+        who: `net.py:make_net`, as it stands in messages.
+        path: of the file, absolute.
+        name: in the file.
+        make: the function or class.
+        parameters: what it takes.
+    """
+
+    who: str
+    path: Path
+    name: str
+    make: Callable[..., object]
+    parameters: Mapping[str, inspect.Parameter]
+
+
+def describe_custom(spec: str) -> ModelDescription:
+    """Return what the signature of a user's function tells; the file is run for it.
+
+    Raises:
+        NotFoundError: the file, or the function in it, is not there.
+        UsageError: the file cannot be used.
+    """
+    factory = _load_factory(spec)
+    return ModelDescription(
+        spec=f"{factory.path}:{factory.name}",
+        name=factory.name,
+        input=None,
+        min_size=None,
+        fixed_size=None,
+        takes_classes=takes(factory.parameters, "num_classes"),
+        takes_channels=takes(factory.parameters, "in_channels"),
+        takes_size=takes(factory.parameters, "image_size"),
+        num_classes=None,
+    )
+
+
+def build_custom(
+    spec: str, from_dataset: Mapping[str, object], arguments: Mapping[str, str]
+) -> nn.Module:
+    """Return the network that a user's function makes.
+
+    Args:
+        spec: the file and the function.
+        from_dataset: `num_classes`, `in_channels`, `image_size`, each given if it is taken.
+        arguments: texts by name, for the rest.
+
+    Raises:
+        NotFoundError: the file, or the function in it, is not there.
+        UsageError: the file cannot be used, the arguments do not fit, or no network comes of it.
+    """
+    factory = _load_factory(spec)
+    keywords = convert_arguments(factory.who, factory.parameters, arguments)
+    for name, value in from_dataset.items():
+        if takes(factory.parameters, name):
+            keywords[name] = value
+    _check_complete(factory, keywords)
+    try:
+        with _importing_beside(factory.path), redirect_stdout(sys.stderr):
+            network = factory.make(**keywords)
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{factory.who} failed: {_describe(error, factory.path)}") from error
+    if not isinstance(network, nn.Module):
+        raise UsageError(
+            f"{factory.who} returned {_with_article(type(network).__name__)}, no torch.nn.Module"
+        )
+    return network
+
+
+def _check_complete(factory: _Factory, keywords: Mapping[str, object]) -> None:
+    """Raise UsageError if the function wants an argument that nobody gave."""
+    for name, parameter in factory.parameters.items():
+        is_optional = parameter.default is not inspect.Parameter.empty or parameter.kind in (
+            inspect.Parameter.VAR_POSITIONAL,
+            inspect.Parameter.VAR_KEYWORD,
+        )
+        if is_optional or name in keywords:
+            continue
+        if name in FROM_DATASET:
+            raise UsageError(
+                f"{factory.who} wants {name}, and there is no dataset to take it from",
+                f"give {name} a default in {factory.path.name}",
+            )
+        raise UsageError(
+            f"{factory.who} wants an argument {name!r}", f"give it with --model-arg {name}=VALUE"
+        )
+
+
+def _load_factory(spec: str) -> _Factory:
+    file, _, name = spec.rpartition(":")
+    # Without a function, or with a drive's colon alone, the whole is the file.
+    if not file or name.endswith(".py"):
+        file, name = spec, ""
+    path = Path(file).expanduser()
+    if path.suffix != ".py":
+        raise UsageError(f"{file!r} is no Python file", _FORM)
+    if not path.is_file():
+        raise NotFoundError(f"no file {file!r}", "check the path")
+    if not name:
+        raise UsageError(f"{file!r} does not say which function makes the network", _FORM)
+    path = path.resolve()
+    module = _load_module(path)
+    who = f"{path.name}:{name}"
+    make = getattr(module, name, None)
+    if make is None:
+        raise NotFoundError(f"{path.name} has no {name!r}", _callables(module, name))
+    if isinstance(make, nn.Module) or not callable(make):
+        raise UsageError(
+            f"{who} is {_with_article(type(make).__name__)}", "name a function that makes a network"
+        )
+    return _Factory(who, path, name, make, builder_parameters(make))
+
+
+def _callables(module: ModuleType, name: str) -> str:
+    """Return a hint: which of the functions and classes of the file was perhaps meant."""
+    names = [
+        one
+        for one, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", None) == module.__name__
+    ]
+    if not names:
+        return "it has neither a function nor a class"
+    return did_you_mean(name, names) or f"it has {', '.join(names)}"
+
+
+def _load_module(path: Path) -> ModuleType:
+    """Return the module of a file.
+
+    Raises:
+        UsageError: running it fails.
+    """
+    status = path.stat()
+    stamp = (status.st_mtime_ns, status.st_size)
+    known = _loaded.get(path)
+    if known is not None and known[0] == stamp:
+        return known[1]
+    # Two files may be called alike, and a file like a module of Python; the path is its own.
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    module_name = f"cnnkit_user_{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{digest}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # where dataclasses and pickle look for it
+    try:
+        with _importing_beside(path), redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[module_name]
+        raise UsageError(
+            f"{path.name} cannot be imported: {_describe(error, path)}", f"mend {path}"
+        ) from error
+    _loaded[path] = (stamp, module)
+    return module
+
+
+@contextmanager
+def _importing_beside(path: Path) -> Iterator[None]:
+    """Let a file import the modules beside it, and not those beside another user's file.
+
+    They stay importable, for what looks them up later, until a file of another folder comes.
+    """
+    folder = path.parent
+    for other in [one for one in _siblings if one != folder]:
+        for name in _siblings.pop(other):
+            sys.modules.pop(name, None)
+    importlib.invalidate_caches()
+    before = {name.partition(".")[0] for name in sys.modules}
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        new = {name for name in sys.modules if name.partition(".")[0] not in before}
+        tops = {name for name in new if "." not in name and _lies_in(sys.modules[name], folder)}
+        beside = {name for name in new if name.partition(".")[0] in tops}
+        _siblings[folder] = _siblings.get(folder, set()) | beside
+
+
+def _lies_in(module: ModuleType, folder: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and folder in Path(file).resolve().parents[:2]
+
+
+def _describe(error: BaseException, path: Path) -> str:
+    """Return the kind of an error, its words and its line in the file, on one line."""
+    line = None
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        line, words = error.lineno, error.msg
+    else:
+        words = " ".join(str(error).split())
+        frames = traceback.extract_tb(error.__traceback__)
+        line = next((one.lineno for one in reversed(frames) if one.filename == str(path)), None)
+    kind = type(error).__name__
+    told = f"{kind}: {words}" if words else kind
+    return told if line is None else f"{told} (line {line})"
+
+
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
