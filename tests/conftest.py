@@ -59,3 +59,7 @@ def mnist_files() -> Path:
     if not (folder / "train-images-idx3-ubyte.gz").exists():
         pytest.skip("MNIST's files are not beside the project")
     return folder
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--golden", action="store_true", help="write the golden tables anew")

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from cnnkit.results import Column, Result, Table
 
-CELL_PADDING = 2
-MIN_TEXT_WIDTH = 16  # a column of prose is worth showing from this width on
+COLUMN_GAP = 2
+MIN_TEXT_WIDTH = 24  # prose that must be shown is wrapped, but not below this width
 
 
 def terminal_console(stream: TextIO, color: bool | None, width: int | None = None) -> Console:
@@ -64,7 +64,7 @@ def _print_rows(console: Console, table: Table) -> None:
     cells = table.formatted()
     shown = _fitting_columns(table.columns, cells, console.width)
     rich_table = RichTable(
-        box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 1)
+        box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 1, 0, 0)
     )
     for index in shown:
         column = table.columns[index]
@@ -72,7 +72,7 @@ def _print_rows(console: Console, table: Table) -> None:
             Text(column.title),
             justify="right" if column.is_number else "left",
             no_wrap=column.kind != "text",
-            overflow="fold" if column.kind == "name" else "ellipsis",
+            overflow="fold",
         )
     for row in cells:
         rich_table.add_row(*(Text(row[index]) for index in shown))
@@ -82,17 +82,17 @@ def _print_rows(console: Console, table: Table) -> None:
 
 
 def _fitting_columns(columns: tuple[Column, ...], cells: list[list[str]], width: int) -> list[int]:
-    """Return the indices of the columns that fit, prose counted at its least useful width."""
+    """Return the indices of the columns that fit; prose that must stay may be wrapped."""
 
     def needed(index: int) -> int:
         column = columns[index]
         widest = max([len(column.title), *(len(row[index]) for row in cells)])
-        if column.kind == "text":
+        if column.kind == "text" and column.rank == 0:
             widest = min(widest, max(MIN_TEXT_WIDTH, len(column.title)))
-        return widest + CELL_PADDING
+        return widest + COLUMN_GAP
 
     shown = list(range(len(columns)))
-    while sum(map(needed, shown)) - CELL_PADDING > width:
+    while sum(map(needed, shown)) - COLUMN_GAP > width:
         last_rank = max(columns[index].rank for index in shown)
         if last_rank == 0:
             break

@@ -50,15 +50,15 @@ class ModelList(Result):
         """Return a row a network."""
         columns = (
             Column("name", "name", "name"),
-            Column("family", "family", rank=3),
+            Column("family", "family", rank=5),
             Column("year", "year", "name"),
             Column("input", "input", "name"),
             Column("min_size", "smallest", "integer", rank=4),
             Column("num_params", "parameters", "count"),
             Column("macs", "MACs", "count", rank=1),
             Column("top1", "top-1", "fraction", rank=2),
-            Column("top1_dataset", "on", "name", rank=5),
-            Column("salient", "salient", rank=0),
+            Column("top1_dataset", "on", "name", rank=6),
+            Column("salient", "salient", rank=3),
         )
         rows = tuple(
             tuple(str(row.year) if c.key == "year" else getattr(row, c.key) for c in columns)
@@ -114,11 +114,11 @@ class DatasetList(Result):
         """Return a row a dataset."""
         columns = (
             Column("name", "name", "name"),
-            Column("task", "what", rank=1),
+            Column("task", "what", rank=2),
             Column("size", "image", "name"),
             Column("num_classes", "classes", "integer"),
             Column("train", "train", "integer"),
-            Column("val", "val", "integer", rank=3),
+            Column("val", "val", "integer", rank=1),
             Column("test", "test", "integer"),
             Column("obtain", "obtained", "name"),
             Column("requires", "asks for", rank=4),

@@ -134,7 +134,7 @@ class EvalResult(Result):
         return per_class, self._confusion_table()
 
     def _notes(self) -> tuple[str, ...]:
-        skipped = (f"{self.num_skipped} broken images were left out",) if self.num_skipped else ()
+        skipped = (f"broken images left out: {self.num_skipped}",) if self.num_skipped else ()
         rate = format_value("rate", self.images_per_second)
         return (
             self.metrics.sentence(),

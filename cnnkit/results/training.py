@@ -98,8 +98,8 @@ class TrainResult(Result):
                 Column("test_accuracy", "test acc", "fraction"),
             ]
         columns += [
-            Column("learning_rate", "rate", "learning_rate", rank=1),
-            Column("seconds", "time", "seconds", rank=2),
+            Column("learning_rate", "lr", "learning_rate", rank=2),
+            Column("seconds", "time", "seconds", rank=1),
             Column("images_per_second", "images/s", "rate"),
         ]
         rows = tuple(
@@ -115,7 +115,7 @@ class TrainResult(Result):
             else f"epoch {self.best_epoch}, the last; nothing was held out to choose by"
         )
         test = f"test: {self.test.sentence()}" if self.test else "there is no test set"
-        skipped = (f"{self.num_skipped} broken images were left out",) if self.num_skipped else ()
+        skipped = (f"broken images left out: {self.num_skipped}",) if self.num_skipped else ()
         return (
             test,
             f"weights: {chosen}",

@@ -1,0 +1,86 @@
+import io
+
+import pytest
+
+from cnnkit.events import EpochEnded, Note, TaskAdvanced, TaskEnded, TaskStarted, Warned
+from cnnkit.render import ProgressRenderer, progress, terminal_console
+
+EPOCH = {
+    "epoch": 1, "train_loss": 0.5, "train_accuracy": 0.8, "val_loss": 0.4, "val_accuracy": 0.85,
+    "learning_rate": 0.1, "seconds": 1.0, "images_per_second": 12_345.6,
+}  # fmt: skip
+
+
+def shown(events: list[object], quiet: bool = False) -> str:
+    stream = io.StringIO()
+    with ProgressRenderer(terminal_console(stream, False, 80), quiet) as renderer:
+        for event in events:
+            renderer(event)  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def test_epochs_are_a_table_line_by_line() -> None:
+    text = shown([EpochEnded(1, 10, EPOCH, True), EpochEnded(2, 10, EPOCH, False)])
+    lines = text.splitlines()
+    assert len(lines) == 3
+    assert lines[0].split() == ["epoch", "train", "loss", "acc", "val", "loss", "acc", "images/s"]
+    assert lines[1].split() == [
+        "1/10",
+        "0.5000",
+        "80.00",
+        "%",
+        "0.4000",
+        "85.00",
+        "%",
+        "12,346",
+        "best",
+    ]
+    assert "best" not in lines[2]
+    assert max(map(len, lines)) <= 80
+
+
+def test_columns_without_values_are_left_out() -> None:
+    text = shown([EpochEnded(1, 1, EPOCH | {"val_loss": None, "val_accuracy": None}, None)])
+    assert "val" not in text
+
+
+def test_quiet_shows_warnings_alone() -> None:
+    events = [Note("a note"), Warned("a warning"), EpochEnded(1, 1, EPOCH, None)]
+    assert shown(events, quiet=True) == "warning: a warning\n"
+    assert "a note" in shown(events)
+
+
+def test_a_pipe_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    renderer = ProgressRenderer(terminal_console(stream, False, 80))
+    renderer(TaskStarted("epoch 1/2", 60_000, "images"))
+    for step in range(1, 251):
+        now[0] += 0.1
+        renderer(TaskAdvanced("epoch 1/2", step * 100, {"loss": 1 / step, "accuracy": 0.5}))
+    renderer(TaskEnded("epoch 1/2"))
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("epoch 1/2: 10.")
+    assert "of 60.00k images" in lines[0]
+    assert "accuracy 50.0 %" in lines[0]
+
+
+def test_markup_in_events_is_text() -> None:
+    assert shown([Note("images of [bold]x[/bold]")]) == "images of [bold]x[/bold]\n"
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PATIENCE_SECONDS", -1.0)
+    stream = io.StringIO()
+    console = terminal_console(stream, True, 100)
+    with ProgressRenderer(console) as renderer:
+        renderer(TaskStarted("[x] download", 2_000_000, "bytes"))
+        renderer(TaskAdvanced("[x] download", 1_000_000, {"loss": 0.25}))
+        renderer._bars.refresh()
+        renderer(TaskEnded("[x] download"))
+    text = stream.getvalue()
+    assert "[x] download" in text
+    assert "1.000M/2.000M" in text
+    assert "loss 0.25" in text
