@@ -111,7 +111,8 @@ def _load(request: _Request) -> Contents:
             return _construct_and_read(request, request.data_dir, service)
     except MemoryError as error:
         raise UnavailableError(
-            f"{request.entry.name} {request.split} does not fit in memory"
+            f"{request.entry.name} {request.split} does not fit in memory",
+            "it needs a machine with more, or a smaller split",
         ) from error
     except FILE_ERRORS as error:
         reason = error.errno if isinstance(error, OSError) else None
