@@ -201,12 +201,14 @@ def _construct_and_read(request: _Request, data_dir: Path, service: FileService)
 def _unavailable(request: _Request, service: FileService, error: BaseException) -> CnnkitError:
     """Return the error for files that are missing or damaged."""
     name, source = request.entry.name, request.source
+    first_line = (str(error).splitlines() or [""])[0]
     if service.failures:
         wanted = "downloaded to" if request.download else "found in"
         what = f"{name} could not be {wanted} {request.data_dir}: {'; '.join(service.failures)}"
     elif any(_lies_there(request.data_dir, place) for place in source.layout):
-        first_line = (str(error).splitlines() or [""])[0]
         what = f"the files of {name} in {request.data_dir} cannot be used: {first_line}"
+    elif source.downloads:
+        what = f"{name} could not be put into {request.data_dir}: {first_line}"
     else:
         what = f"{name} is not in {request.data_dir}, and cannot be downloaded"
     return UnavailableError(what, way_out(request.entry, source))

@@ -1,6 +1,7 @@
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torchvision.datasets as live
@@ -126,12 +127,14 @@ def test_extensions_are_those_of_torchvision() -> None:
     assert IMAGE_EXTENSIONS == IMG_EXTENSIONS
 
 
-def test_looking_up_imports_nothing_heavy() -> None:
+def test_looking_up_imports_nothing_heavy(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
     code = (
-        "import sys; from cnnkit.data import *; find_dataset('mnist'); find_dataset('.');"
+        "import sys; from cnnkit.data import *; find_dataset('mnist'); find_dataset(sys.argv[1]);"
         "find_dataset('fake:1x8x8:2:10'); default_data_dir();"
         "print([name for name in ('torch', 'torchvision', 'numpy', 'sklearn', 'PIL', 'scipy')"
         " if name in sys.modules])"
     )
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", code, str(tmp_path)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"

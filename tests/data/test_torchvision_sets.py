@@ -221,7 +221,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_data_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
-    assert "mnist" in fails("mnist", tmp_path / "data")
+    assert "Not a directory" in fails("mnist", tmp_path / "data")
 
 
 def test_a_split_that_does_not_fit_in_memory(
