@@ -78,7 +78,7 @@ def convert_arguments(
             try:
                 converted[name] = _convert(text, _wanted_type(parameters[name]))
             except _MisfitError as misfit:
-                raise UsageError(f"{text!r} is no {name} for {who}", f"give {misfit}") from None
+                raise UsageError(f"{name} of {who} cannot be {text!r}", f"give {misfit}") from None
         elif takes_any:
             converted[name] = _literal(text)
         else:
@@ -124,7 +124,10 @@ def _convert(text: str, wanted: object) -> object:
             raise _MisfitError(f"one of {', '.join(by_text)}")
         return by_text[text]
     if origin in (tuple, list, Sequence):
-        return _convert_sequence(text, list if origin is list else tuple, parts)
+        element_types = parts
+        if origin is not tuple:  # a list names one type, as `tuple[int, ...]` does
+            element_types = (*parts, ...)
+        return _convert_sequence(text, list if origin is list else tuple, element_types)
     return _convert_scalar(text, wanted)
 
 
@@ -149,10 +152,11 @@ def _convert_sequence(
     texts = [one.strip() for one in text.strip().strip("()[]").split(",")]
     if texts[-1] == "":  # of `128,` and of nothing at all
         texts.pop()
-    is_fixed = kind is tuple and bool(parts) and parts[-1] is not ...
-    if is_fixed and len(parts) != len(texts):
+    element_types = parts
+    if parts[-1:] == (...,):
+        element_types = (parts[0],) * len(texts)
+    if len(element_types) != len(texts):
         raise _MisfitError(f"{len(parts)} values with commas between them")
-    element_types = parts if is_fixed else (parts[0] if parts else object,) * len(texts)
     try:
         return kind(_convert(one, part) for one, part in zip(texts, element_types, strict=True))
     except _MisfitError as misfit:
