@@ -14,16 +14,17 @@ if TYPE_CHECKING:
     from cnnkit.data import open_dataset
     from cnnkit.evaluation import evaluate
     from cnnkit.models import build_model
-    from cnnkit.training import Recipe, train
+    from cnnkit.training.experiment import train
+    from cnnkit.training.recipe import Recipe
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Recipe": "cnnkit.training",
+    "Recipe": "cnnkit.training.recipe",
     "build_model": "cnnkit.models",
     "evaluate": "cnnkit.evaluation",
     "open_dataset": "cnnkit.data",
-    "train": "cnnkit.training",
+    "train": "cnnkit.training.experiment",
 }
 
 __all__ = ["Recipe", "__version__", "build_model", "evaluate", "open_dataset", "train"]

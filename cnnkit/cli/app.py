@@ -1,11 +1,12 @@
 """The application: its commands, and the one place where errors become text and exit codes."""
 
 import json
+import re
 import sys
 import traceback
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
@@ -14,6 +15,7 @@ from cnnkit import __version__
 from cnnkit.cli import datasets, doctor, evaluate, models, train
 from cnnkit.cli.output import PipeClosedError, wanted_color, write_stdout
 from cnnkit.errors import CnnkitError, ExitCode
+from cnnkit.registry import did_you_mean
 
 ISSUES = "please report it with the lines above"
 
@@ -67,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _fail(arguments, "interrupted", "", ExitCode.INTERRUPTED)
     except TyperException as error:
-        return _fail(arguments, *_usage_message(error), ExitCode.USAGE)
+        return _fail(arguments, *_usage_message(arguments, error), ExitCode.USAGE)
     except Exception:
         traceback.print_exc()
         return _fail(arguments, "this is a bug of cnnkit", ISSUES, ExitCode.BUG, traced=True)
@@ -98,12 +100,32 @@ def _fail(
     return code
 
 
-def _usage_message(error: TyperException) -> tuple[str, str]:
+def _usage_message(arguments: Sequence[str], error: TyperException) -> tuple[str, str]:
     """Return message and hint of an error that the parser found."""
-    text = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
-    hint = f"see `{context.command_path} --help`" if context is not None else "see `cnnkit --help`"
-    return text[:1].lower() + text[1:], hint
+    hint = f"see `{context.command_path if context is not None else 'cnnkit'} --help`"
+    option = getattr(error, "option_name", None)
+    if option is not None and hasattr(error, "possibilities"):
+        return f"no such option: {option}", did_you_mean(option, error.possibilities or ()) or hint
+    text, _, meant = " ".join(error.format_message().split()).partition(". Did you mean ")
+    text = text.rstrip(".").replace("Value error, ", "")
+    text = re.sub(r"Input should be a valid (\w+),.*", r"it must be a valid \1", text)
+    given = _given_value(arguments, getattr(error, "param", None), context)
+    if given is not None and repr(given) not in text:
+        text += f", not {given!r}"
+    return text[:1].lower() + text[1:], f"did you mean {meant}" if meant else hint
+
+
+def _given_value(arguments: Sequence[str], parameter: Any, context: Any) -> object | None:
+    """Return what the user gave for an option, on the command line or in the config file."""
+    for option in getattr(parameter, "opts", ()):
+        for argument, following in pairwise([*arguments, ""]):
+            if argument == option:
+                return following
+            if argument.startswith(f"{option}="):
+                return argument.partition("=")[2]
+    defaults: dict[str, object] = getattr(context, "default_map", None) or {}
+    return defaults.get(getattr(parameter, "name", ""))
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:

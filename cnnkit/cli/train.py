@@ -1,6 +1,5 @@
 """`cnnkit train`: train a network on a dataset."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,41 +19,15 @@ from cnnkit.cli.options import (
     parse_input,
 )
 from cnnkit.cli.output import Output, with_output
+from cnnkit.training.recipe import Monitor, Normalize, Optimizer, Recipe, Schedule
 
 RECIPE_PANEL = "Recipe"
 
 
-class Optimizer(StrEnum):
-    """The optimizers."""
-
-    SGD = "sgd"
-    ADAM = "adam"
-    ADAMW = "adamw"
-
-
-class Schedule(StrEnum):
-    """How the learning rate moves."""
-
-    CONSTANT = "constant"
-    COSINE = "cosine"
-    ONECYCLE = "onecycle"
-    STEP = "step"
-
-
-class Normalize(StrEnum):
-    """Which figures images are normalised with."""
-
-    AUTO = "auto"
-    PUBLISHED = "published"
-    MEASURED = "measured"
-    NONE = "none"
-
-
-class Monitor(StrEnum):
-    """Which set is followed every epoch."""
-
-    VAL = "val"
-    TEST = "test"
+def _default(name: str) -> str:
+    """Return the default of a setting, for its help."""
+    default = Recipe.model_fields[name].default
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 @with_output
@@ -79,7 +52,9 @@ def train(
     epochs: Annotated[
         int | None,
         typer.Option(
-            help="Passes over the training set.", show_default="10", rich_help_panel=RECIPE_PANEL
+            help="Passes over the training set.",
+            show_default=_default("epochs"),
+            rich_help_panel=RECIPE_PANEL,
         ),
     ] = None,
     batch_size: Annotated[
@@ -88,7 +63,7 @@ def train(
             "-b",
             "--batch-size",
             help="Images a step.",
-            show_default="64",
+            show_default=_default("batch_size"),
             rich_help_panel=RECIPE_PANEL,
         ),
     ] = None,
@@ -103,7 +78,9 @@ def train(
     optimizer: Annotated[
         Optimizer | None,
         typer.Option(
-            help="What takes the steps.", show_default="adam", rich_help_panel=RECIPE_PANEL
+            help="What takes the steps.",
+            show_default=_default("optimizer"),
+            rich_help_panel=RECIPE_PANEL,
         ),
     ] = None,
     momentum: Annotated[
@@ -122,7 +99,7 @@ def train(
         Schedule | None,
         typer.Option(
             help="How the learning rate moves.",
-            show_default="onecycle",
+            show_default=_default("schedule"),
             rich_help_panel=RECIPE_PANEL,
         ),
     ] = None,
@@ -138,7 +115,7 @@ def train(
         float | None,
         typer.Option(
             help="Share of the target spread over all classes.",
-            show_default="0",
+            show_default=_default("label_smoothing"),
             rich_help_panel=RECIPE_PANEL,
         ),
     ] = None,
@@ -146,7 +123,7 @@ def train(
         int | None,
         typer.Option(
             help="Of weights, order, dropout and validation split.",
-            show_default="0",
+            show_default=_default("seed"),
             rich_help_panel=RECIPE_PANEL,
         ),
     ] = None,
@@ -154,7 +131,7 @@ def train(
         float | None,
         typer.Option(
             help="Share of the training set held out to choose the best epoch; 0 for none.",
-            show_default="0.1",
+            show_default=_default("val_split"),
             rich_help_panel=RECIPE_PANEL,
         ),
     ] = None,
@@ -162,7 +139,7 @@ def train(
         Normalize | None,
         typer.Option(
             help="Mean and deviation: published ones where there are, else measured.",
-            show_default="auto",
+            show_default=_default("normalize"),
             rich_help_panel=RECIPE_PANEL,
         ),
     ] = None,
@@ -170,7 +147,7 @@ def train(
         Monitor | None,
         typer.Option(
             help="Follow the test set every epoch as well, as lectures do.",
-            show_default="val",
+            show_default=_default("monitor"),
             rich_help_panel=RECIPE_PANEL,
         ),
     ] = None,
@@ -222,10 +199,10 @@ def train(
     shape = parse_input(input_shape) if input_shape else None
     check_names(model, dataset)
 
-    from cnnkit.training import Recipe
-    from cnnkit.training import train as train_network
-
     recipe = Recipe.of(**{name: value for name, value in settings.items() if value is not None})
+
+    from cnnkit.training.experiment import train as train_network
+
     result = train_network(
         model,
         dataset,

@@ -25,6 +25,7 @@ from cnnkit.events import (
     TaskStarted,
     Warned,
 )
+from cnnkit.render.terminal import print_prose
 from cnnkit.results import format_value
 from cnnkit.results.table import format_count
 
@@ -88,11 +89,11 @@ class ProgressRenderer:
         """Show an event."""
         match event:
             case Warned(text):
-                self.console.print(Text(f"warning: {text}", style="yellow"))
+                print_prose(self.console, f"warning: {text}", "yellow")
             case _ if self.quiet:
                 pass
             case Note(text):
-                self.console.print(Text(text))
+                print_prose(self.console, text)
             case EpochEnded():
                 self._print_epoch(event)
             case TaskStarted(task, total, unit):

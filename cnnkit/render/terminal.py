@@ -1,5 +1,6 @@
 """Results as tables in a terminal, or in a pipe."""
 
+import textwrap
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
@@ -52,7 +53,15 @@ def print_result(
         if table.name not in without_rows:
             _print_rows(console, table)
         for note in table.notes:
-            console.print(Text(note))
+            print_prose(console, note)
+
+
+def print_prose(console: Console, text: str, style: str = "") -> None:
+    """Print a line, wrapped between words alone, so that paths and commands stay whole."""
+    for line in textwrap.wrap(
+        text, console.width, break_long_words=False, break_on_hyphens=False
+    ) or [""]:
+        console.print(Text(line, style=style), soft_wrap=True)
 
 
 def _print_rows(console: Console, table: Table) -> None:

@@ -38,20 +38,18 @@ class Metrics:
             names.append("top5_accuracy")
         return {name: to_plain(getattr(self, name)) for name in names}
 
-    def sentence(self) -> str:
-        """Return the figures in one line for people."""
+    def sentences(self) -> tuple[str, ...]:
+        """Return the figures in lines for people."""
         accuracy, low, high = (
             f"{100 * x:.2f}" for x in (self.accuracy, self.accuracy_low, self.accuracy_high)
         )
-        top5 = (
-            f", top-5 {format_value('fraction', self.top5_accuracy)}"
-            if self.top5_accuracy is not None
-            else ""
-        )
-        return (
-            f"accuracy {accuracy} % (95 % interval {low} to {high}){top5}, "
+        lines = [
+            f"accuracy {accuracy} % (95 % interval {low} to {high}), "
             f"loss {format_value('loss', self.loss)}, {self.num_images:,} images"
-        )
+        ]
+        if self.top5_accuracy is not None:
+            lines.append(f"top-5 accuracy {format_value('fraction', self.top5_accuracy)}")
+        return tuple(lines)
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ class EvalResult(Result):
         skipped = (f"broken images left out: {self.num_skipped}",) if self.num_skipped else ()
         rate = format_value("rate", self.images_per_second)
         return (
-            self.metrics.sentence(),
+            *self.metrics.sentences(),
             f"{self.checkpoint} weights, epoch {self.epoch}, on {self.device}, {rate} images/s",
             *skipped,
         )

@@ -114,10 +114,11 @@ class TrainResult(Result):
             if self.num_val_images
             else f"epoch {self.best_epoch}, the last; nothing was held out to choose by"
         )
-        test = f"test: {self.test.sentence()}" if self.test else "there is no test set"
+        test = self.test.sentences() if self.test else ("there is none",)
         skipped = (f"broken images left out: {self.num_skipped}",) if self.num_skipped else ()
         return (
-            test,
+            f"test: {test[0]}",
+            *test[1:],
             f"weights: {chosen}",
             *skipped,
             f"{format_value('count', self.num_params)} parameters, "

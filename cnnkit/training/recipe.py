@@ -8,6 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from cnnkit.errors import UsageError
 from cnnkit.registry import did_you_mean
 
+Optimizer = Literal["sgd", "adam", "adamw"]
+Schedule = Literal["constant", "cosine", "onecycle", "step"]
+Normalize = Literal["auto", "published", "measured", "none"]
+Monitor = Literal["val", "test"]
+
 DEFAULT_LEARNING_RATES = {"sgd": 0.05, "adam": 2e-3, "adamw": 2e-3}
 DEFAULT_WEIGHT_DECAYS = {"sgd": 0.0, "adam": 0.0, "adamw": 0.01}
 DEFAULT_MOMENTUM = 0.9
@@ -37,19 +42,19 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    epochs: int = Field(default=10, ge=1)
-    batch_size: int = Field(default=64, ge=1)
-    optimizer: Literal["sgd", "adam", "adamw"] = "adam"
+    epochs: int = Field(default=20, ge=1)
+    batch_size: int = Field(default=32, ge=1)
+    optimizer: Optimizer = "adam"
     lr: float | None = Field(default=None, gt=0)
     momentum: float | None = Field(default=None, ge=0, lt=1)
     weight_decay: float | None = Field(default=None, ge=0)
-    schedule: Literal["constant", "cosine", "onecycle", "step"] = "onecycle"
+    schedule: Schedule = "onecycle"
     warmup_epochs: float | None = Field(default=None, ge=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**63)
     val_split: float = Field(default=0.1, ge=0, lt=1)
-    normalize: Literal["auto", "published", "measured", "none"] = "auto"
-    monitor: Literal["val", "test"] = "val"
+    normalize: Normalize = "auto"
+    monitor: Monitor = "val"
 
     @classmethod
     def of(cls, **settings: Any) -> Self:
@@ -110,4 +115,10 @@ def _explained(name: str, kind: str, text: str, value: Any, cls: type[BaseModel]
     if kind == "value_error":
         return UsageError(text.removeprefix("Value error, "))
     wanted = text.removeprefix("Input ").replace("should be", "must be")
+    for long, short in (
+        ("greater than or equal to", "at least"),
+        ("greater than", "above"),
+        ("less than", "below"),
+    ):
+        wanted = wanted.replace(long, short)
     return UsageError(f"{name} {wanted}, not {value!r}")
