@@ -95,9 +95,9 @@ def test_nothing_below_the_command_line_prints_exits_or_reads_the_environment() 
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             text = ast.unparse(node) if isinstance(node, ast.Call | ast.Attribute) else ""
-            assert not text.startswith(("print(", "sys.exit", "sys.stdout", "sys.stderr.", "os.environ")), (
-                f"{path}: {text}"
-            )
+            assert not text.startswith(
+                ("print(", "sys.exit", "sys.stdout", "sys.stderr.", "os.environ")
+            ), f"{path}: {text}"
             assert not text.startswith("os.getenv"), f"{path}: {text}"
 
 

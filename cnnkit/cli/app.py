@@ -22,7 +22,7 @@ ISSUES = "please report it with the lines above"
 app = typer.Typer(
     name="cnnkit",
     help="Datasets, architectures and training of convolutional networks in PyTorch.",
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )

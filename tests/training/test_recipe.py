@@ -1,0 +1,48 @@
+import re
+
+import pytest
+
+from cnnkit.errors import UsageError
+from cnnkit.training.recipe import Recipe
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"batch_size": -3}, "batch_size must be at least 1, not -3"),
+        ({"lr": 0.0}, "lr must be above 0, not 0.0"),
+        ({"lr": float("nan")}, "lr must be a finite number, not nan"),
+        ({"momentum": 1.0, "optimizer": "sgd"}, "momentum must be below 1, not 1.0"),
+        ({"weight_decay": -1}, "weight_decay must be at least 0, not -1"),
+        ({"optimizer": "lion"}, "optimizer must be 'sgd', 'adam' or 'adamw', not 'lion'"),
+        ({"schedule": "x"}, "schedule must be 'constant', 'cosine', 'onecycle' or 'step'"),
+        ({"label_smoothing": 1.0}, "label_smoothing must be below 1, not 1.0"),
+        ({"val_split": 1.0}, "val_split must be below 1, not 1.0"),
+        ({"seed": -1}, "seed must be at least 0, not -1"),
+        ({"epoch": 3}, "unknown setting 'epoch'; did you mean epochs?"),
+        ({"zzz": 3}, "unknown setting 'zzz'; the settings are epochs, batch_size"),
+        ({"momentum": 0.5}, "momentum belongs to the optimizer sgd, not to adam"),
+        ({"epochs": 2, "warmup_epochs": 2.0}, "warmup_epochs must be below epochs"),
+        ({"epochs": "three"}, "epochs must be a valid integer"),
+    ],
+)
+def test_what_makes_no_sense_is_said_in_one_line(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)) as caught:
+        Recipe.of(**settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_defaults_of_the_optimizer_and_schedule_are_filled_in() -> None:
+    adam = Recipe.of(epochs=10).resolved()
+    assert (adam.lr, adam.momentum, adam.weight_decay, adam.warmup_epochs) == (2e-3, None, 0.0, 3.0)
+    sgd = Recipe.of(optimizer="sgd", schedule="cosine").resolved()
+    assert (sgd.lr, sgd.momentum, sgd.weight_decay, sgd.warmup_epochs) == (0.05, 0.9, 0.0, 0.0)
+    assert Recipe.of(optimizer="adamw").resolved().weight_decay == 0.01
+
+
+def test_what_was_given_stays() -> None:
+    recipe = Recipe.of(optimizer="sgd", lr=1e-3, momentum=0.0, weight_decay=0.1, warmup_epochs=1)
+    assert recipe.resolved() == recipe
+    assert recipe.resolved().resolved() == recipe

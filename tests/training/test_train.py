@@ -1,0 +1,253 @@
+import csv
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn import functional
+
+import cnnkit
+from cnnkit import Recipe
+from cnnkit.data import open_dataset
+from cnnkit.errors import InterruptedRunError, RunFailedError, UsageError
+from cnnkit.events import EpochEnded, Event, Note, Warned
+from cnnkit.results import TrainResult
+
+QUICK = {"epochs": 2, "batch_size": 64}
+
+
+def trained(model: str = "lenet5", dataset: str = "digits", **settings: object) -> TrainResult:
+    return cnnkit.train(model, dataset, Recipe.of(**{**QUICK, **settings}), device="cpu")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of two classes that a network can tell apart."""
+    rng = np.random.default_rng(0)
+    for name, level in (("dark", 60), ("light", 190)):
+        folder = tmp_path / "photos" / name
+        folder.mkdir(parents=True)
+        for number in range(40):
+            shape = (rng.integers(36, 60), rng.integers(36, 60), 3)
+            pixels = (level + rng.integers(-50, 50, shape)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.jpg")
+    return tmp_path / "photos"
+
+
+def test_the_run_folder_is_that_of_the_design() -> None:
+    result = trained()
+    run = Path(result.run)
+    assert run.parent == Path("runs")
+    assert run.name.startswith("lenet5-digits-")
+    names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert names == {
+        "run.json", "metrics.csv", "result.json",
+        "checkpoints/best/model.safetensors", "checkpoints/best/manifest.json",
+        "checkpoints/last/model.safetensors", "checkpoints/last/manifest.json",
+    }  # fmt: skip
+    description = json.loads((run / "run.json").read_text())
+    assert description["schema"] == "cnnkit.run/1"
+    assert description["recipe"]["lr"] == 0.002
+    assert None not in {value for key, value in description["recipe"].items() if key != "momentum"}
+    assert json.loads((run / "result.json").read_text()) == result.to_dict()
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["val_loss"]) for row in rows] == [e.val_loss for e in result.epochs]
+
+
+def test_the_same_seed_gives_the_same_run_and_another_another() -> None:
+    first, second, other = trained(seed=3), trained(seed=3), trained(seed=4)
+    assert [e.train_loss for e in first.epochs] == [e.train_loss for e in second.epochs]
+    assert first.test == second.test
+    assert first.run != second.run
+    assert first.epochs[0].train_loss != other.epochs[0].train_loss
+
+
+def test_the_callers_random_state_is_left_alone() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    trained()
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_loop_is_the_plain_one_step_by_step() -> None:
+    """The lecture's loop, written out, on the same order: the same weights."""
+    result = trained("linear", optimizer="sgd", lr=0.1, momentum=0.0, schedule="constant",
+                     val_split=0.0, normalize="none", epochs=1)  # fmt: skip
+    ours = load_file(Path(result.run) / "checkpoints/last/model.safetensors")
+    from cnnkit.data.batches import epoch_order
+
+    images = open_dataset("digits", "train", data_dir=Path())
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = cnnkit.build_model("linear", num_classes=10, in_channels=1, image_size=(8, 8))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    losses = []
+    for rows in epoch_order(len(images), 0, 1).split(64):
+        loss = functional.cross_entropy(
+            model(images.images[rows].float() / 255), images.labels[rows]
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item() * len(rows))
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-6)
+    assert result.epochs[0].train_loss == pytest.approx(sum(losses) / len(images), rel=1e-5)
+
+
+def test_the_best_epoch_is_that_of_the_validation_set() -> None:
+    result = trained(epochs=6)
+    best = max(result.epochs, key=lambda e: (e.val_accuracy or 0, -(e.val_loss or 0)))
+    assert result.best_epoch == best.epoch
+    run = Path(result.run)
+    manifest = json.loads((run / "checkpoints/best/manifest.json").read_text())
+    assert manifest["epoch"] == best.epoch
+    assert result.num_train_images + result.num_val_images == 1438
+    evaluated = cnnkit.evaluate(result.run, split="val")
+    assert evaluated.metrics.accuracy == best.val_accuracy
+    assert evaluated.metrics.loss == best.val_loss
+    assert evaluated.metrics.num_images == result.num_val_images
+
+
+@pytest.mark.parametrize("dataset", ["digits", "fake:3x20x20:7:100"])
+def test_eval_gives_what_train_gave_to_the_last_digit(dataset: str) -> None:
+    result = trained(dataset=dataset)
+    evaluated = cnnkit.evaluate(result.run)
+    assert evaluated.metrics == result.test
+    assert sum(map(sum, evaluated.confusion)) == evaluated.metrics.num_images
+
+
+def test_without_validation_the_last_epoch_is_kept() -> None:
+    result = trained(val_split=0.0)
+    assert result.best_epoch == 2
+    assert result.num_val_images == 0
+    assert result.epochs[0].val_loss is None
+
+
+def test_monitoring_the_test_set_says_so_and_shows_it() -> None:
+    events: list[Event] = []
+    result = cnnkit.train(
+        "linear", "digits", Recipe.of(**QUICK, monitor="test"), on_event=events.append
+    )
+    assert any("choose nothing by it" in e.text for e in events if isinstance(e, Warned))
+    epochs = [e for e in events if isinstance(e, EpochEnded)]
+    assert [e.metrics["test_loss"] for e in epochs] == [e.test_loss for e in result.epochs]
+    assert result.epochs[-1].test_accuracy is not None
+
+
+def test_bringing_data_to_a_network_is_said_in_one_line() -> None:
+    events: list[Event] = []
+    cnnkit.train("vgg16_cifar", "fake:1x28x28:3:8", Recipe.of(epochs=1), on_event=events.append)
+    notes = [e.text for e in events if isinstance(e, Note)]
+    assert any("1x28x28" in note and "resized to 32x32" in note for note in notes), notes
+    events.clear()
+    cnnkit.train("squeezenet1_1", "fake:1x28x28:3:8", Recipe.of(epochs=1), on_event=events.append)
+    notes = [e.text for e in events if isinstance(e, Note)]
+    assert any("1x28x28, to three channels" in note for note in notes), notes
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_folder_of_photographs_is_learned(photos: Path, num_workers: int) -> None:
+    recipe = Recipe.of(epochs=4, batch_size=8)
+    result = cnnkit.train("lenet5_relu", str(photos), recipe, num_workers=num_workers)
+    assert result.test is not None
+    assert result.test.accuracy == 1.0
+    evaluated = cnnkit.evaluate(result.run)
+    assert evaluated.metrics == result.test
+    assert [row.name for row in evaluated.per_class] == ["dark", "light"]
+
+
+def test_workers_do_not_change_the_numbers(photos: Path) -> None:
+    recipe = Recipe.of(epochs=1, batch_size=8)
+    runs = [cnnkit.train("lenet5", str(photos), recipe, num_workers=n) for n in (0, 3)]
+    assert runs[0].epochs[0].train_loss == runs[1].epochs[0].train_loss
+    assert runs[0].test == runs[1].test
+
+
+def test_broken_images_stop_the_run_or_are_counted(photos: Path) -> None:
+    broken = photos / "dark" / "3.jpg"
+    broken.write_bytes(broken.read_bytes()[:200])
+    with pytest.raises(RunFailedError, match="broken image"):
+        cnnkit.train("lenet5", str(photos), Recipe.of(epochs=1))
+    assert not list(Path("runs").glob("*")) if Path("runs").exists() else True
+    result = cnnkit.train("lenet5", str(photos), Recipe.of(epochs=1), skip_bad=True)
+    assert result.num_skipped == 1
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_nothing_useless() -> None:
+    with pytest.raises(RunFailedError, match="diverged; try a smaller --lr than 1e"):
+        trained("linear", optimizer="sgd", lr=1e38, schedule="constant")
+    assert not list(Path("runs").glob("*"))
+
+
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, num_forwards: int) -> None:
+    """Press Ctrl-C in the middle of a forward pass."""
+    forward = nn.Linear.forward
+    count = [0]
+
+    def counted(self: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+        count[0] += self.training
+        if count[0] == num_forwards and self.training:
+            count[0] += 1
+            os.kill(os.getpid(), signal.SIGINT)
+        return forward(self, x)
+
+    monkeypatch.setattr(nn.Linear, "forward", counted)
+
+
+@pytest.mark.parametrize(("num_forwards", "epochs_done"), [(3, 0), (25, 1)])
+def test_ctrl_c_leaves_a_run_that_eval_reads(
+    monkeypatch: pytest.MonkeyPatch, num_forwards: int, epochs_done: int
+) -> None:
+    interrupt_after(monkeypatch, num_forwards)
+    with pytest.raises(InterruptedRunError, match=f"after {epochs_done} of 5 epochs") as caught:
+        trained("linear", epochs=5)
+    (run,) = Path("runs").iterdir()
+    assert str(run) in caught.value.hint
+    assert not (run / "result.json").exists()
+    evaluated = cnnkit.evaluate(run)
+    assert evaluated.checkpoint == ("best" if epochs_done else "last")
+    assert evaluated.epoch == epochs_done
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_training_works_outside_the_main_thread() -> None:
+    results: list[TrainResult] = []
+    thread = threading.Thread(target=lambda: results.append(trained("linear", epochs=1)))
+    thread.start()
+    thread.join()
+    assert results[0].best_epoch == 1
+
+
+def test_a_network_that_returns_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "def ten(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 7))\n"
+        "def conv(): return nn.Conv2d(1, 1, 11)\n"
+    )
+    with pytest.raises(UsageError, match=r"returns \(1, 7\) for one image, and 10 classes need"):
+        trained("net.py:ten")
+    with pytest.raises(UsageError, match=r"cannot take an input of 1x8x8: .*Kernel size"):
+        trained("net.py:conv")
+    assert not Path("runs").exists()
+
+
+def test_a_network_of_ones_own_is_trained_and_evaluated(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "def make_net(num_classes, in_channels, hidden: int = 8):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64 * in_channels, hidden), nn.ReLU(),\n"
+        "                         nn.Linear(hidden, num_classes))\n"
+    )
+    recipe = Recipe.of(epochs=1)
+    result = cnnkit.train("net.py:make_net", recipe=recipe, model_arguments={"hidden": "16"})
+    assert result.num_params == 64 * 16 + 16 + 160 + 10
+    assert cnnkit.evaluate(result.run).metrics == result.test
