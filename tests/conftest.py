@@ -1,6 +1,12 @@
 """What all tests share."""
 
 import json
+import os
+
+# Several tests run at once: a second thread each would wait for a core more than it works. This
+# has to be said before torch is imported, and holds for the processes that tests start as well.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

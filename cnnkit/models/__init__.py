@@ -1,6 +1,6 @@
 """The zoo: networks by name, described without torch and built with it."""
 
-from cnnkit.models.build import build_model, find_model
+from cnnkit.models.build import build_model, check_request, find_model
 from cnnkit.models.catalogue import MODELS
 from cnnkit.models.entry import ModelDescription, ModelEntry, PublishedAccuracy, PublishedCost
 
@@ -11,5 +11,6 @@ __all__ = [
     "PublishedAccuracy",
     "PublishedCost",
     "build_model",
+    "check_request",
     "find_model",
 ]

@@ -79,7 +79,7 @@ def build_model(
         UnavailableError: timm is not installed.
     """
     description = find_model(spec)
-    _check_request(description, num_classes, in_channels, image_size)
+    check_request(description, num_classes, in_channels, image_size)
     arguments = arguments or {}
     wanted: dict[str, object] = {
         "num_classes": num_classes,
@@ -102,13 +102,23 @@ def _names_file(spec: str) -> bool:
     return ":" in spec or spec.endswith(".py") or len(PurePath(spec).parts) > 1
 
 
-def _check_request(
+def check_request(
     model: ModelDescription,
     num_classes: int | None,
     in_channels: int | None,
     image_size: tuple[int, int] | None,
 ) -> None:
-    """Raise UsageError if the network cannot be built for such images."""
+    """Refuse what a network cannot be built for; None is not looked at.
+
+    Args:
+        model: what the network takes.
+        num_classes: number of logits.
+        in_channels: channels of an image.
+        image_size: height and width of an image.
+
+    Raises:
+        UsageError: it takes other channels or sizes, or a number is below 1.
+    """
     for what, value in (("num_classes", num_classes), ("in_channels", in_channels)):
         if value is not None and value < 1:
             raise UsageError(f"{what} is {value}", "it is at least 1")

@@ -7,7 +7,7 @@ from cnnkit.data.image_set import ImageSet
 from cnnkit.data.normalization import measure_statistics
 from cnnkit.data.preprocessing import Preprocessing
 from cnnkit.errors import UsageError
-from cnnkit.models import ModelDescription
+from cnnkit.models import ModelDescription, check_request
 from cnnkit.results import format_value
 
 
@@ -41,16 +41,10 @@ def choose_input(
         channels = model.input[0]
     if wanted is not None:
         asked, height, width = wanted
-        if asked is not None and asked != channels:
-            if not model.takes_channels and model.input is not None:
-                raise UsageError(
-                    f"{model.name} takes {channels} channels, not {asked}",
-                    f"use --input {channels}x{height}x{width}",
-                )
-            channels = asked
+        channels = channels if asked is None else asked
         if channels not in (1, 3):
             raise UsageError(f"images have 1 or 3 channels, not {channels}")
-        _check_size(model, channels, height, width)
+        check_request(model, None, channels, (height, width))
         return InputShape(channels, height, width)
     if model.input is not None and (model.fixed_size or images.size is None):
         return InputShape(channels, *model.input[1:])
@@ -66,20 +60,6 @@ def choose_input(
         scale = smallest / min(height, width)
         height, width = max(smallest, round(height * scale)), max(smallest, round(width * scale))
     return InputShape(channels, height, width)
-
-
-def _check_size(model: ModelDescription, channels: int, height: int, width: int) -> None:
-    if model.fixed_size and model.input is not None and (height, width) != model.input[1:]:
-        native = f"{model.input[1]}x{model.input[2]}"
-        raise UsageError(
-            f"{model.name} takes images of {native} alone, not {height}x{width}",
-            f"leave --input out, or use --input {channels}x{native}",
-        )
-    if model.min_size is not None and min(height, width) < model.min_size:
-        raise UsageError(
-            f"an image of {height}x{width} is too small for {model.name}",
-            f"the smallest it takes is {model.min_size}x{model.min_size}",
-        )
 
 
 def choose_preprocessing(

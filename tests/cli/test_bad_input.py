@@ -1,0 +1,323 @@
+"""Bad input is normal input: one line, the right code, a way out, nothing half written."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.conftest import Answer, Cnnkit
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
+        for path in folder.rglob("*")
+    }
+
+
+Refused = Callable[..., Answer]
+
+
+@pytest.fixture
+def refused(cnnkit: Cnnkit, tmp_path: Path) -> Refused:
+    """Run a command that must be refused in one line, without a trace in the file system."""
+
+    def call(*arguments: str | Path, code: int, says: str, hint: str = "") -> Answer:
+        before = snapshot(tmp_path)
+        answer = cnnkit(*arguments)
+        assert answer.code == code, answer.stderr
+        assert answer.stdout == ""
+        (line,) = [line for line in answer.stderr.splitlines() if line.startswith("cnnkit: ")]
+        assert says in line
+        assert hint in line
+        assert "Traceback" not in answer.stderr
+        assert snapshot(tmp_path) == before
+        return answer
+
+    return call
+
+
+def make_images(folder: Path, number: int = 6, size: int = 16) -> Path:
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(len(str(folder)))
+    for index in range(number):
+        pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for name in ("cat", "dog"):
+        make_images(tmp_path / "photos" / name)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def finished(cnnkit: Cnnkit) -> Path:
+    """A run that ended well."""
+    answer = cnnkit("train", "linear", "digits", "--epochs", "1", "--json", "-q")
+    assert answer.code == 0, answer.stderr
+    return Path(answer.json["run"])
+
+
+# Names
+
+
+def test_unknown_names(refused: Refused) -> None:
+    refused("train", "lenet55", code=3, says="unknown model 'lenet55'", hint="did you mean lenet5")
+    refused("train", "lenet5", "mnst", code=3, says="unknown dataset 'mnst'", hint="mnist")
+    refused("models", "zzz", code=3, says="no model matches 'zzz'", hint="lists all")
+    refused("datasets", "cifr*", code=3, says="no dataset matches 'cifr*'", hint="cifar10")
+    refused("train", "timm:resnet1o", code=3, says="resnet1o", hint="did you mean")
+    refused("trian", code=2, says="no such command 'trian'", hint="did you mean 'train'")
+    refused("train", "lenet5", "--epocs", "3", code=2, says="--epocs", hint="did you mean --epochs")
+
+
+def test_unknown_split(refused: Refused, finished: Path) -> None:
+    refused("eval", finished, "--split", "tset", code=2, says="no split 'tset'", hint="test")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--epochs", "0", "epochs must be at least 1, not 0"),
+        ("--epochs", "-5", "epochs must be at least 1, not -5"),
+        ("--epochs", "many", "not 'many'"),
+        ("-b", "0", "batch_size must be at least 1, not 0"),
+        ("--batch-size", "-1", "batch_size must be at least 1, not -1"),
+        ("--lr", "0", "lr must be above 0"),
+        ("--optimizer", "lion", "'lion' is not one of 'sgd', 'adam', 'adamw'"),
+        ("--schedule", "linear", "'linear' is not one of"),
+        ("--momentum", "0.9", "momentum belongs to the optimizer sgd, not to adam"),
+        ("--val-split", "1.5", "val_split must be below 1, not 1.5"),
+        ("--label-smoothing", "1", "label_smoothing must be below 1"),
+        ("--warmup-epochs", "20", "warmup_epochs must be below epochs"),
+        ("--seed", "-1", "seed must be at least 0, not -1"),
+        ("--normalize", "published", "no mean and deviation are published for digits"),
+        ("--device", "gpu", "unknown device 'gpu'"),
+        ("--device", "cuda:x", "unknown device 'cuda:x'"),
+        ("--workers", "-1", "--workers must be at least 0, not -1"),
+        ("--input", "3x", "--input '3x' is no shape"),
+        ("--input", "0x32x32", "has a size below 1"),
+        ("--input", "1x-4x32", "has a size below 1"),
+        ("--input", "2x32x32", "images have 1 or 3 channels, not 2"),
+        ("--input", "1x16x16", "lenet5 takes images of 32x32 alone, not 16x16"),
+        ("--model-arg", "hidden", "--model-arg 'hidden' is no KEY=VALUE"),
+        ("--model-arg", "num_classes=3", "num_classes"),
+        ("--model-arg", "nothing=3", "lenet5 takes no argument 'nothing'"),
+        ("--format", "xml", "'xml' is not one of"),
+    ],
+)
+def test_values_that_make_no_sense(refused: Refused, option: str, value: str, says: str) -> None:
+    refused("train", "lenet5", "digits", option, value, code=2, says=says)
+
+
+def test_images_too_small_for_the_network(refused: Refused) -> None:
+    refused(
+        "train", "googlenet", "digits", "--input", "3x8x8",
+        code=2, says="images of 8x8 are too small for googlenet", hint="15x15",
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
+def test_a_device_that_is_not_there(refused: Refused) -> None:
+    refused("train", "lenet5", "--device", "cuda", code=4, says="cuda", hint="--device cpu")
+    refused("train", "lenet5", "--device", "cuda:3", code=4, says="cuda:3 is not there")
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has an Apple GPU")
+def test_no_apple_gpu(refused: Refused) -> None:
+    refused("train", "lenet5", "--device", "mps", code=4, says="mps is not there", hint="cpu")
+
+
+# The config file
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "says"),
+    [
+        ("epoch = 3", 2, "unknown key 'epoch'; did you mean epochs"),
+        ("config = 'x'", 2, "unknown key 'config'"),
+        ("epochs = ", 2, "is not TOML"),
+        ("epochs = 'many'", 2, "not 'many'"),
+        ("epochs = 0", 2, "epochs must be at least 1, not 0"),
+        ("optimizer = 'lion'", 2, "'lion' is not one of"),
+        ("lr = [1.0]", 2, "the value of 'lr' is neither a number nor a text"),
+    ],
+)
+def test_a_config_that_makes_no_sense(
+    refused: Refused, tmp_path: Path, text: str, code: int, says: str
+) -> None:
+    (tmp_path / "c.toml").write_text(text)
+    refused("train", "lenet5", "-c", "c.toml", code=code, says=says)
+
+
+def test_a_config_that_is_not_there(refused: Refused) -> None:
+    refused("train", "lenet5", "-c", "gone.toml", code=3, says="gone.toml: no such file")
+
+
+# Networks of one's own
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "says"),
+    [
+        ("gone.py:make", 3, "no file 'gone.py'"),
+        ("broken.py:make", 2, "line 2"),
+        ("imports.py:make", 2, "No module named 'nowhere'"),
+        ("good.py:mkae", 3, "did you mean make"),
+        ("good.py:wants", 2, "--model-arg depth="),
+        ("good.py:raises", 2, "this is wrong"),
+        ("good.py:text", 2, "str"),
+        ("good.py", 2, "does not say which function"),
+    ],
+)
+def test_a_file_that_is_no_network(
+    refused: Refused, tmp_path: Path, spec: str, code: int, says: str
+) -> None:
+    (tmp_path / "broken.py").write_text("x = 1\ndef make(:\n")
+    (tmp_path / "imports.py").write_text("import nowhere\n")
+    (tmp_path / "good.py").write_text(
+        "def make(): ...\n"
+        "def wants(depth, num_classes): ...\n"
+        "def raises(): raise ValueError('this is wrong')\n"
+        "def text(): return 'a network'\n"
+    )
+    refused("train", spec, "digits", code=code, says=says)
+
+
+# Folders of images
+
+
+def test_folders_that_are_no_dataset(refused: Refused, tmp_path: Path, photos: Path) -> None:
+    refused("train", "lenet5", "./gone", code=3, says="gone")
+    (tmp_path / "empty").mkdir()
+    refused("train", "lenet5", "./empty", code=2, says="no class folders", hint="/cat/")
+    for name in ("a", "b"):
+        (tmp_path / "texts" / name).mkdir(parents=True)
+        (tmp_path / "texts" / name / "x.txt").write_text("no image")
+    refused("train", "lenet5", "./texts", code=2, says="no image")
+    make_images(tmp_path / "single" / "cat")
+    refused("train", "lenet5", "./single", code=2, says="a single class folder")
+    (photos / "bird").mkdir()
+    refused("train", "lenet5", "./photos", code=2, says="bird")
+    for split, names in (("train", ("cat", "dog")), ("test", ("cat", "cow"))):
+        for name in names:
+            make_images(tmp_path / "split" / split / name)
+    refused("train", "lenet5", "./split", code=2, says="cow")
+
+
+def test_a_truncated_image_is_named(refused: Refused, cnnkit: Cnnkit, photos: Path) -> None:
+    broken = photos / "cat" / "0.png"
+    broken.write_bytes(broken.read_bytes()[:300])
+    for name in ("1.png", "2.png", "3.png", "4.png"):  # so that it is surely trained on
+        (photos / "cat" / name).unlink()
+    shutil.copy(photos / "dog" / "1.png", photos / "cat" / "5.png")
+    arguments = ("train", "linear", "./photos", "--epochs", "1", "--val-split", "0")
+    refused(*arguments, "--runs-dir", "r", code=5, says="cat/0.png", hint="--skip-bad")
+    answer = cnnkit(*arguments, "--skip-bad", "--json")
+    assert answer.code == 0, answer.stderr
+    assert answer.json["num_skipped"] == 1
+    assert "0.png" not in answer.stdout
+
+
+def test_a_dataset_that_cannot_be_had(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import torchvision
+
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
+    answer = refused("train", "lenet5", "mnist", code=4, says="mnist could not be downloaded")
+    assert "MNIST/raw/train-images-idx3-ubyte.gz" in answer.stderr
+    assert "`digits` needs no download" in answer.stderr
+    refused("train", "resnet18", "imagenet", code=4, says="imagenet")
+
+
+# Run folders
+
+
+def test_a_run_that_is_gone(refused: Refused, finished: Path) -> None:
+    refused("eval", "gone", code=3, says="there is no run 'gone'", hint=finished.name)
+    close = finished.name[:-1] + "x"
+    refused("eval", close, code=3, says="there is no run", hint="did you mean")
+    refused("eval", finished / "run.json", code=2, says="is a file")
+
+
+def test_a_run_that_is_half_written(refused: Refused, finished: Path) -> None:
+    checkpoints = finished / "checkpoints"
+    (checkpoints / "best" / "manifest.json").unlink()
+    refused("eval", finished, code=3, says="manifest.json is missing")
+    shutil.rmtree(checkpoints / "best")
+    refused("eval", finished, "--checkpoint", "best", code=3, says="no best weights", hint="last")
+    shutil.rmtree(checkpoints)
+    refused("eval", finished, code=3, says="holds no best or last weights")
+    (finished / "run.json").write_text('{"schema": "cnnkit.run/1"')
+    refused("eval", finished, code=3, says="run.json is damaged")
+    (finished / "run.json").write_text('{"schema": "cnnkit.run/1"}')
+    refused("eval", finished, code=3, says="is incomplete")
+    (finished / "run.json").unlink()
+    refused("eval", finished, code=3, says="is not a run folder")
+
+
+def test_a_run_of_a_newer_cnnkit(refused: Refused, finished: Path) -> None:
+    description = json.loads((finished / "run.json").read_text())
+    description["schema"] = "cnnkit.run/2"
+    (finished / "run.json").write_text(json.dumps(description))
+    refused("eval", finished, code=4, says="written by a newer cnnkit", hint="pip install -U")
+
+
+@pytest.mark.parametrize("position", [10, -10])
+def test_weights_that_were_altered(refused: Refused, finished: Path, position: int) -> None:
+    weights = finished / "checkpoints" / "best" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[position] ^= 1
+    weights.write_bytes(content)
+    refused("eval", finished, code=6, says="is not what was saved", hint="train again")
+
+
+def test_a_dataset_with_other_classes(refused: Refused, finished: Path, photos: Path) -> None:
+    refused("eval", finished, "iris", code=2, says="iris has 3 classes")
+    refused("eval", finished, "fake:1x8x8:10:50", code=2, says="class 0")
+
+
+# The disk
+
+
+def test_no_permission(refused: Refused) -> None:
+    folder = Path("/sys/cnnkit-runs")
+    if not folder.parent.is_dir():
+        pytest.skip("there is no /sys, where nobody may write")
+    arguments = ("train", "linear", "--epochs", "1", "--runs-dir", folder)
+    refused(*arguments, code=4, says=f"cannot create {folder}", hint="may write to")
+
+
+def test_an_output_file_that_cannot_be_is_refused_before_the_work(
+    refused: Refused, tmp_path: Path
+) -> None:
+    refused("train", "linear", "-o", "gone/x.json", code=3, says="gone")
+    refused("train", "linear", "-o", tmp_path, code=2, says="is a folder")
+
+
+def test_no_room_on_the_disk(cnnkit: Cnnkit, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("no small disk can be mounted here")
+    try:
+        answer = cnnkit("train", "lenet5", "digits", "--epochs", "1", "--runs-dir", disk)
+        assert answer.code == 4, answer.stderr
+        assert "no space left" in answer.stderr
+        assert "free some space" in answer.stderr
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.run(["umount", disk], check=True)
