@@ -1,0 +1,292 @@
+"""The manual says what is so: its commands, options, links, fields and examples."""
+
+import csv
+import importlib.util
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+import typer
+
+from cnnkit.cli.app import app
+from cnnkit.errors import ExitCode
+from cnnkit.registry import Catalogue
+from tests.conftest import Cnnkit
+from tests.results import examples
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+COMMANDS: Any = typer.main.get_command(app)
+HELP = {"-h", "--help"}
+
+by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block; `console run` is run and must succeed, `console fails` must fail.
+
+    A block with the name of a file, as in `toml recipe.toml`, is that file.
+    """
+
+    language: str
+    word: str
+    text: str
+
+    def commands(self) -> list[tuple[str, list[str]]]:
+        """Return each command with the lines of output that stand below it."""
+        if self.language == "bash":
+            return [(line, []) for line in self.text.splitlines() if line]
+        found: list[tuple[str, list[str]]] = []
+        for line in self.text.splitlines():
+            if line.startswith("$ "):
+                found.append((line.removeprefix("$ "), []))
+            else:
+                found[-1][1].append(line)
+        return found
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def blocks(page: Path) -> list[Block]:
+    found = re.findall(r"^```(\w+) ?(.*)\n((?:.*\n)*?)^```$", page.read_text("utf-8"), re.MULTILINE)
+    return [Block(*parts) for parts in found]
+
+
+def prose(page: Path) -> str:
+    """Return a page without its fenced blocks."""
+    return re.sub(r"^```(?:.*\n)*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE)
+
+
+def shell_commands(page: Path) -> list[list[str]]:
+    """Return the `cnnkit` commands of a page's console and shell blocks, word by word."""
+    lines = [
+        line
+        for block in blocks(page)
+        if block.language in ("console", "bash")
+        for line, _ in block.commands()
+    ]
+    parts = [shlex.split(part) for line in lines for part in re.split(r"&&|\|", line)]
+    return [words[1:] for words in parts if words[0] == "cnnkit"]
+
+
+def write_files(page: Path) -> None:
+    """Put the files that a page shows into the current folder."""
+    for block in blocks(page):
+        if "." in block.word:
+            Path(block.word).write_text(block.text, encoding="utf-8")
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def option_names(command: Any) -> set[str]:
+    options = [one for one in command.params if one.param_type_name == "option"]
+    return {name for one in options for name in (*one.opts, *one.secondary_opts)}
+
+
+def documented_fields(page: str, heading: str) -> set[str]:
+    """Return the first column of the tables below a heading, up to the next one."""
+    text = (DOCS / page).read_text("utf-8")
+    section = re.split(r"^#+ ", text.split(f"{heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    return set(re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE))
+
+
+def fields(value: object, below: str = "", opaque: tuple[str, ...] = ()) -> set[str]:
+    """Return the names of all values in JSON: `epochs[].epoch`, `test.loss`, `confusion[][]`."""
+    if isinstance(value, dict) and below not in opaque:
+        return set().union(
+            *(fields(item, f"{below}.{key}".lstrip("."), opaque) for key, item in value.items())
+        )
+    if isinstance(value, list) and value and isinstance(value[0], dict | list):
+        return set().union(*(fields(item, f"{below}[]", opaque) for item in value))
+    return {f"{below}[]" if isinstance(value, list) and below.endswith("[]") else below}
+
+
+def test_the_reference_is_current() -> None:
+    assert (DOCS / "reference.md").read_text("utf-8") == generator().reference(), (
+        "run `python docs/generate.py`"
+    )
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS.commands))
+def test_every_command_has_a_page_with_its_options_and_an_example(name: str) -> None:
+    page = (DOCS / f"{name}.md").read_text("utf-8")
+    output = (DOCS / "output.md").read_text("utf-8")
+    assert "(output.md)" in page
+    for option in option_names(COMMANDS.commands[name]) - HELP:
+        assert f"`{option}" in page or f"`{option}" in output, option
+    assert any(words[0] == name for words in shell_commands(DOCS / f"{name}.md"))
+    assert any(words[0] == name for words in shell_commands(ROOT / "README.md"))
+    assert f"({name}.md)" in (DOCS / "index.md").read_text("utf-8")
+    assert f"(docs/{name}.md)" in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_environment_variables_are_told() -> None:
+    told = (DOCS / "config.md").read_text("utf-8")
+    for command in COMMANDS.commands.values():
+        for one in command.params:
+            if one.envvar:
+                assert f"| `{one.envvar}` | `{one.opts[-1]}` |" in told
+
+
+@by_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        if re.match(r"https?://", target):
+            continue
+        file, _, anchor = target.partition("#")
+        linked = page.parent / file if file else page
+        assert linked.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", linked.read_text("utf-8"), re.MULTILINE)
+            anchors = [re.sub(r"[^\w -]", "", t.lower()).replace(" ", "-") for t in titles]
+            assert anchor in anchors, target
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (DOCS / "index.md").read_text("utf-8")
+    for page in DOCS.glob("*.md"):
+        assert page.name == "index.md" or f"({page.name})" in index
+
+
+@by_page
+def test_commands_of_blocks_parse(page: Path) -> None:
+    write_files(page)
+    for name, *words in shell_commands(page):
+        command = COMMANDS.commands[name]
+        assert {w.partition("=")[0] for w in words if w.startswith("-")} <= option_names(command)
+        command.make_context(name, list(words))  # checks the values as well
+
+
+@by_page
+def test_commands_and_options_in_sentences_are_there(page: Path) -> None:
+    everywhere = HELP.union(
+        option_names(COMMANDS), *(option_names(one) for one in COMMANDS.commands.values())
+    )
+    for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", prose(page)):
+        words = " ".join(code.split()).replace("\\|", "|").split(" ")
+        if words[0] == "cnnkit" and words[1:] and not words[1].startswith("-"):
+            if words[1] == "COMMAND":
+                continue
+            known = option_names(COMMANDS.commands[words[1]]) | HELP
+        elif words[0] == "cnnkit" or words[0].startswith("-"):
+            known = everywhere
+        else:
+            continue
+        assert {word for word in words if re.match(r"--?[a-z]", word)} <= known, code
+
+
+@by_page
+def test_examples_marked_so_are_run(page: Path, cnnkit: Cnnkit) -> None:
+    write_files(page)
+    for block in blocks(page):
+        if block.language != "console" or block.word not in ("run", "fails"):
+            continue
+        for line, shown in block.commands():
+            words = shlex.split(line)[1:]
+            answer = cnnkit(*words)
+            if block.word == "fails":
+                assert answer.code not in (ExitCode.DONE, ExitCode.BUG)
+                assert answer.stderr.splitlines() == shown
+                continue
+            assert answer.code == ExitCode.DONE, answer.stderr
+            if words[0] in ("models", "datasets"):  # the others tell of machine and time
+                assert set(shown) - {"…"} <= set(answer.stdout.splitlines()), line
+
+
+@by_page
+def test_python_marked_so_is_run(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    namespace: dict[str, object] = {}
+    for block in blocks(page):
+        if block.language == "python" and block.word == "run":
+            capsys.readouterr()
+            exec(compile(block.text, page.name, "exec"), namespace)
+            printed = capsys.readouterr().out.splitlines()
+            for told in re.findall(r"^ *print\(.*\)  # (.*)$", block.text, re.MULTILINE):
+                assert told in printed
+
+
+def test_the_two_lines_of_the_readme() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    lines = [b.text for b in blocks(ROOT / "README.md") if b.language == "bash"][:2]
+    assert lines == [
+        "python3.11 -m venv .venv && . .venv/bin/activate && pip install -e '.[dev]' && "
+        "cnnkit train lenet5 digits\n",
+        "pytest -n 2\n",
+    ]
+    assert project["requires-python"] == ">=3.11"
+    assert any(one.startswith("pytest-xdist") for one in project["optional-dependencies"]["dev"])
+    assert "cnnkit" in project["scripts"]
+    assert ".venv/" in (ROOT / ".gitignore").read_text("utf-8")
+
+
+def test_the_readme_counts_right() -> None:
+    from cnnkit.data import DATASETS
+    from cnnkit.models import MODELS
+
+    readme = (ROOT / "README.md").read_text("utf-8")
+    catalogues: list[tuple[Catalogue[Any], str]] = [(MODELS, "networks"), (DATASETS, "datasets")]
+    for catalogue, noun in catalogues:
+        assert f"lists {len(catalogue)} {noun}" in readme
+
+
+@pytest.mark.parametrize("name", ["train", "eval", "models", "datasets", "doctor"])
+def test_json_fields_are_told(name: str) -> None:
+    """The examples together have every field, those that only some results have included."""
+    kind = type(examples.ALL[name])
+    many: list[Any] = [one for one in examples.ALL.values() if isinstance(one, kind)]
+    if name == "eval":
+        many.append(replace(many[0], metrics=examples.METRICS))  # more than five classes
+    found = set().union(*(fields(one.to_dict(), opaque=("datasets[].splits",)) for one in many))
+    if name == "train":
+        assert "test" in found  # null without a test set
+    assert found == documented_fields("output.md", f"### {kind.schema}")
+
+
+def test_fields_of_an_error_are_told(cnnkit: Cnnkit) -> None:
+    answer = cnnkit("train", "lennet", "--json")
+    assert fields(answer.json) == documented_fields("output.md", "### cnnkit.error/1")
+
+
+def test_exit_codes_are_told() -> None:
+    rows = re.findall(
+        r"^\| (\d+) \| (?:`(\w+)`)? ?\|", (DOCS / "output.md").read_text("utf-8"), re.M
+    )
+    told = {int(code): name for code, name in rows}
+    assert told == {int(code): code.name.lower() if code else "" for code in ExitCode}
+
+
+def test_files_of_a_run_are_told(cnnkit: Cnnkit) -> None:
+    run = Path(cnnkit("train", "mlp", "digits", "--epochs", 1, "--json").json["run"])
+    description = json.loads((run / "run.json").read_text("utf-8"))
+    told = documented_fields("runs.md", "## run.json")
+    assert fields(description, opaque=("setup.model_arguments",)) == told
+    manifest = json.loads((run / "checkpoints" / "best" / "manifest.json").read_text("utf-8"))
+    assert set(manifest) == documented_fields("runs.md", "## checkpoints")
+    with (run / "metrics.csv").open(encoding="utf-8") as file:
+        heading = next(csv.reader(file))
+    text = (DOCS / "runs.md").read_text("utf-8")
+    for name in (*heading, *(path.name for path in run.iterdir())):
+        assert name in text, name
