@@ -27,8 +27,8 @@ from cnnkit.events import (
 )
 from cnnkit.render.terminal import print_prose
 from cnnkit.results import format_value
-from cnnkit.results.table import format_count
 
+WIDE = 100  # from this many columns on there is room for a long bar
 PATIENCE_SECONDS = 2.0  # a task that is done before this shows nothing
 LINE_EVERY_SECONDS = 10.0
 
@@ -39,15 +39,15 @@ class _AmountColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         unit = task.fields["unit"]
         total = f"/{_amount(task.total)}" if task.total is not None else ""
-        rate = f" {_amount(task.speed)} {unit}/s" if task.speed else f" {unit}"
-        return Text(f"{_amount(task.completed)}{total}{rate}")
+        rate = f" {_amount(task.speed)}/s" if task.speed else ""
+        return Text(f"{_amount(task.completed)}{total} {unit}{rate}", no_wrap=True)
 
 
 class _ValuesColumn(ProgressColumn):
     """The figures of the moment."""
 
     def render(self, task: Task) -> Text:
-        return Text(_values(task.fields["values"]), style="dim")
+        return Text(_values(task.fields["values"]), style="dim", no_wrap=True)
 
 
 class ProgressRenderer:
@@ -63,11 +63,12 @@ class ProgressRenderer:
         self.quiet = quiet
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=None if console.width >= WIDE else 8),
             _AmountColumn(),
             _ValuesColumn(),
             TimeRemainingColumn(compact=True),
             console=console,
+            expand=console.width >= WIDE,
             transient=True,
             disable=not console.is_terminal or quiet,
         )
@@ -161,12 +162,17 @@ class _Running:
 
 
 def _amount(number: float | None) -> str:
-    return "?" if number is None else format_count(number).replace(" ", "")
+    """Return a count in three digits, as short as it gets: `43.1k`."""
+    if number is None:
+        return "?"
+    for size, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size * 0.9995:
+            return f"{number / size:#.3g}".rstrip(".") + sign
+    return f"{number:.3g}"
 
 
 def _values(values: dict[str, float]) -> str:
     parts = []
     for name, value in values.items():
-        text = f"{100 * value:.1f} %" if name == "accuracy" else f"{value:.4g}"
-        parts.append(f"{name} {text}")
-    return "  ".join(parts)
+        parts.append(f"acc {100 * value:.1f} %" if name == "accuracy" else f"{name} {value:.3g}")
+    return " ".join(parts)

@@ -43,13 +43,14 @@ class Metrics:
         accuracy, low, high = (
             f"{100 * x:.2f}" for x in (self.accuracy, self.accuracy_low, self.accuracy_high)
         )
-        lines = [
-            f"accuracy {accuracy} % (95 % interval {low} to {high}), "
-            f"loss {format_value('loss', self.loss)}, {self.num_images:,} images"
-        ]
+        images = f"{self.num_images:,} image{'' if self.num_images == 1 else 's'}"
         if self.top5_accuracy is not None:
-            lines.append(f"top-5 accuracy {format_value('fraction', self.top5_accuracy)}")
-        return tuple(lines)
+            images += f", top-5 accuracy {format_value('fraction', self.top5_accuracy)}"
+        return (
+            f"accuracy {accuracy} % (95 % interval {low} to {high}), "
+            f"loss {format_value('loss', self.loss)}",
+            images,
+        )
 
 
 @dataclass(frozen=True)

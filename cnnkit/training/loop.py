@@ -143,7 +143,7 @@ class Trainer:
                     last_report = now
                     loss_now, accuracy_now = running.means()
                     self._check_finite(loss_now, epoch)
-                    values = {"loss": loss_now, "accuracy": accuracy_now, "lr": learning_rate}
+                    values = {"loss": loss_now, "accuracy": accuracy_now}
                     self.on_event(TaskAdvanced(task, running.num_images, values))
         finally:
             self.on_event(TaskEnded(task))

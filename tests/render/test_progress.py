@@ -63,8 +63,8 @@ def test_a_pipe_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> Non
     lines = stream.getvalue().splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("epoch 1/2: 10.")
-    assert "of 60.00k images" in lines[0]
-    assert "accuracy 50.0 %" in lines[0]
+    assert "of 60.0k images" in lines[0]
+    assert "acc 50.0 %" in lines[0]
 
 
 def test_markup_in_events_is_text() -> None:
@@ -82,5 +82,5 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         renderer(TaskEnded("[x] download"))
     text = stream.getvalue()
     assert "[x] download" in text
-    assert "1.000M/2.000M" in text
+    assert "1.00M/2.00M" in text
     assert "loss 0.25" in text
