@@ -1,7 +1,7 @@
 """Writes the parts of the manual that are made, not written: the reference, and its picture.
 
 `python docs/generate.py` writes docs/reference.md, from the commands themselves.
-`FORCE_COLOR=1 cnnkit eval RUN | python docs/generate.py FILE.svg "cnnkit eval RUN"` draws a picture
+`cnnkit eval RUN -q --color | python docs/generate.py FILE.svg "cnnkit eval RUN"` draws a picture
 of what a command printed.
 """
 

@@ -92,6 +92,13 @@ def write_files(page: Path) -> None:
             Path(block.word).write_text(block.text, encoding="utf-8")
 
 
+def without_figures(text: str) -> set[str]:
+    """Return the lines of a text with `#` for every number, spaces made one."""
+    text = re.sub(r"[\d.,]*\d(?:e-\d+)?", "#", re.sub(r"-\d{8}-\d{6}", "", text))
+    text = re.sub(r"# (?:min # s|ms|s) on", "# s on", text)
+    return {" ".join(line.split()).removesuffix(" best") for line in text.splitlines()}
+
+
 def generator() -> ModuleType:
     spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
     assert spec is not None
@@ -199,7 +206,10 @@ def test_commands_and_options_in_sentences_are_there(page: Path) -> None:
 
 
 @by_page
-def test_examples_marked_so_are_run(page: Path, cnnkit: Cnnkit) -> None:
+def test_examples_marked_so_are_run(
+    page: Path, cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CNNKIT_DEVICE", "cpu")
     write_files(page)
     for block in blocks(page):
         if block.language != "console" or block.word not in ("run", "fails"):
@@ -212,8 +222,28 @@ def test_examples_marked_so_are_run(page: Path, cnnkit: Cnnkit) -> None:
                 assert answer.stderr.splitlines() == shown
                 continue
             assert answer.code == ExitCode.DONE, answer.stderr
-            if words[0] in ("models", "datasets"):  # the others tell of machine and time
+            if words[0] in ("models", "datasets"):
                 assert set(shown) - {"…"} <= set(answer.stdout.splitlines()), line
+            elif words[0] == "train":  # its figures hang on the machine
+                printed = without_figures(answer.stdout + answer.stderr)
+                assert without_figures("\n".join(shown)) - {"…"} <= printed, line
+
+
+def test_lines_of_examples_have_the_form_of_today(
+    cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CNNKIT_DEVICE", "cpu")
+    trained = cnnkit("train", "mlp", "digits", "--epochs", 1)
+    evaluated = cnnkit("eval", trained.stdout.split()[-1])
+    few_classes = cnnkit("train", "linear", "fake:1x8x8:2:40", "--epochs", 1)
+    today = without_figures(trained.stdout + evaluated.stdout + few_classes.stdout)
+    line = re.compile(
+        r"^(?:(?:test: )?accuracy \d|weights: |(?:best|last) weights|[\d,]+ images).*$"
+    )
+    for page in PAGES:
+        for block in blocks(page):
+            for shown in filter(line.match, block.text.splitlines()):
+                assert without_figures(shown) <= today, shown
 
 
 @by_page
