@@ -1,6 +1,8 @@
 """Where to compute: choosing a device, and naming it."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cnnkit.errors import UnavailableError, UsageError
@@ -25,7 +27,9 @@ def choose_device(name: str = AUTO) -> "torch.device":
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
+    if kind not in ("cpu", "cuda", "mps") or (
+        number and not (kind == "cuda" and number.isdecimal())
+    ):
         raise UsageError(
             f"unknown device {name!r}", "choose one of auto, cpu, cuda, cuda:N (N from 0), mps"
         )
@@ -47,6 +51,41 @@ def choose_device(name: str = AUTO) -> "torch.device":
             "use --device cpu or auto",
         )
     return torch.device(name)
+
+
+def memory_format(device: "torch.device", channels_last: bool) -> "torch.memory_format":
+    """Return the layout of images and weights; MPS has had wrong kernels for channels last."""
+    import torch
+
+    wanted = channels_last and device.type != "mps"
+    return torch.channels_last if wanted else torch.contiguous_format
+
+
+@contextmanager
+def explained_out_of_memory(hint: str) -> Iterator[None]:
+    """Turn the several ways in which memory runs out into one line.
+
+    Args:
+        hint: what to do about it.
+
+    Raises:
+        UnavailableError: memory ran out in the block.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise UnavailableError("out of memory", hint) from error
+        raise
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory ran out: CUDA, MPS and the CPU each say it so."""
+    import torch
+
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        words in str(error) for words in ("MPS backend out of memory", "DefaultCPUAllocator")
+    )
 
 
 def synchronize(device: "torch.device") -> None:

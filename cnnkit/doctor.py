@@ -114,7 +114,7 @@ def _extras() -> list[Finding]:
     findings = []
     for extra, package in EXTRAS.items():
         found = _version(package)
-        advice = "" if found else f"pip install 'cnnkit[{extra}]'"
+        advice = "" if found else f"pip install {package}"
         findings.append(Finding("extras", extra, f"{package} {found}" if found else "no", advice))
     return findings
 

@@ -48,7 +48,7 @@ def replacing(path: Path) -> Iterator[Path]:
         try:
             temporary.chmod(0o666 & ~_umask())
             yield temporary
-            with temporary.open("rb") as file:
+            with temporary.open("r+b") as file:  # some systems refuse to flush what is only read
                 os.fsync(file.fileno())
             temporary.replace(path)
         finally:
@@ -60,10 +60,19 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write a text file (UTF-8), whole or not at all.
 
+    A link is followed; what is no regular file, such as a pipe or a device, is written to.
+
     Raises:
         UnavailableError: no space, no permission.
         NotFoundError: the folder does not exist.
     """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        try:
+            path.write_text(text, encoding="utf-8", newline="")
+        except OSError as error:
+            raise explain_os_error(error, f"write {path}") from error
+        return
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 

@@ -87,7 +87,7 @@ class RunFolder:
         if int(version) > int(SCHEMA.partition("/")[2]):
             raise UnavailableError(
                 f"{self.path} was written by a newer cnnkit ({schema}; this one reads {SCHEMA})",
-                "update with `pip install -U cnnkit`",
+                "update cnnkit",
             )
         result: dict[str, Any] = description
         return result
@@ -139,8 +139,8 @@ class RunFolder:
         """
         wanted = [name] if name is not None else list(CHECKPOINT_NAMES)
         for candidate in wanted:
-            folder = self._checkpoint_path(candidate)
-            if folder.is_dir():
+            folder = self._existing_checkpoint(candidate)
+            if folder is not None:
                 return self._read_checkpoint(candidate, folder)
         raise NotFoundError(
             f"{self.path} holds no {' or '.join(wanted)} weights",
@@ -151,7 +151,7 @@ class RunFolder:
 
     def checkpoint_names(self) -> list[str]:
         """Return the names under which there are weights."""
-        return [name for name in CHECKPOINT_NAMES if self._checkpoint_path(name).is_dir()]
+        return [name for name in CHECKPOINT_NAMES if self._existing_checkpoint(name) is not None]
 
     def remove(self) -> None:
         """Remove the folder and all in it."""
@@ -160,8 +160,16 @@ class RunFolder:
     def _checkpoint_path(self, name: str) -> Path:
         return self.path / "checkpoints" / name
 
+    def _existing_checkpoint(self, name: str) -> Path | None:
+        """Return the checkpoint, or the earlier one if it was being replaced when all ended."""
+        for folder in (self._checkpoint_path(name), self._checkpoint_path(f".{name}-old")):
+            if folder.is_dir():
+                return folder
+        return None
+
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        # ASCII: the name of a file need not be valid text.
+        text = json.dumps(content, indent=2, allow_nan=False)
         write_text(self.path / name, text + "\n")
 
     def _new_checkpoint(self, name: str) -> Path:
@@ -179,7 +187,7 @@ class RunFolder:
 
         path = folder / _WEIGHTS
         try:
-            content = save({key: value.cpu().contiguous() for key, value in weights.items()})
+            content = save(_separate(weights))
             path.write_bytes(content)
             manifest = {
                 "epoch": epoch,
@@ -232,6 +240,18 @@ class RunFolder:
             raise altered from error
 
 
+def _separate(weights: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    """Return the tensors on the CPU, each with memory of its own, as safetensors needs them."""
+    separate: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, value in weights.items():
+        tensor = value.detach().cpu().contiguous()
+        address = tensor.untyped_storage().data_ptr()
+        separate[name] = tensor.clone() if address in seen else tensor
+        seen.add(address)
+    return separate
+
+
 def create_run(runs_dir: Path, model: str, dataset: str) -> RunFolder:
     """Make the folder `<model>-<dataset>-<date-time>` for a new run.
 
@@ -265,15 +285,12 @@ def open_run(name: str, runs_dir: Path) -> RunFolder:
             return RunFolder(path)
         if path.is_file():
             raise UsageError(f"{path} is a file", "name the folder of the run")
-    known = sorted(
-        (path.name for path in runs_dir.iterdir() if (path / _DESCRIPTION).is_file())
-        if runs_dir.is_dir()
-        else (),
-    )
+    described = sorted(runs_dir.glob(f"*/{_DESCRIPTION}"), key=lambda path: path.stat().st_mtime)
+    known = [path.parent.name for path in described]
     hint = did_you_mean(Path(name).name, known)
     if not hint:
-        listed = ", ".join(known[-3:])
-        hint = f"{runs_dir} holds {listed}" if known else "make one with `cnnkit train`"
+        newest = f"the newest in {runs_dir} is {known[-1]}" if known else ""
+        hint = newest or "make one with `cnnkit train`"
     raise NotFoundError(f"there is no run {name!r}", hint)
 
 

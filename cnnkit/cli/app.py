@@ -1,5 +1,6 @@
 """The application: its commands, and the one place where errors become text and exit codes."""
 
+import contextlib
 import json
 import re
 import sys
@@ -13,7 +14,7 @@ from typer.exceptions import TyperException
 
 from cnnkit import __version__
 from cnnkit.cli import datasets, doctor, evaluate, models, train
-from cnnkit.cli.output import PipeClosedError, wanted_color, write_stdout
+from cnnkit.cli.output import PipeClosedError, wanted_color, write_answer
 from cnnkit.errors import CnnkitError, ExitCode
 from cnnkit.registry import did_you_mean
 
@@ -35,7 +36,7 @@ app.command("doctor")(doctor.doctor)
 
 def _print_version(value: bool) -> None:
     if value:
-        write_stdout(f"cnnkit {__version__}\n")
+        write_answer(sys.stdout, f"cnnkit {__version__}\n")
         raise typer.Exit
 
 
@@ -81,10 +82,12 @@ def run(arguments: Sequence[str]) -> int:
 def _fail(
     arguments: Sequence[str], message: str, hint: str, code: ExitCode, traced: bool = False
 ) -> int:
-    if not traced and any(argument in ("-v", "--verbose") for argument in arguments):
+    if not traced and any(argument in ("-v", "-qv", "-vq", "--verbose") for argument in arguments):
         traceback.print_exc()
     line = f"{message}; {hint}" if hint else message
-    sys.stderr.write(f"cnnkit: {line}\n")
+    with contextlib.suppress(BrokenPipeError):  # then nobody is there to be told
+        sys.stderr.write(f"cnnkit: {line}\n")
+        sys.stderr.flush()
     if _wants_json(arguments):
         document = {
             "schema": "cnnkit.error/1",
@@ -94,9 +97,9 @@ def _fail(
             "hint": hint,
         }
         try:
-            write_stdout(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-        except PipeClosedError:
-            return code
+            write_answer(sys.stdout, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        except (PipeClosedError, CnnkitError):
+            return code  # nobody can be told on stdout
     return code
 
 
@@ -110,22 +113,27 @@ def _usage_message(arguments: Sequence[str], error: TyperException) -> tuple[str
     text, _, meant = " ".join(error.format_message().split()).partition(". Did you mean ")
     text = text.rstrip(".").replace("Value error, ", "")
     text = re.sub(r"Input should be a valid (\w+),.*", r"it must be a valid \1", text)
-    given = _given_value(arguments, getattr(error, "param", None), context)
+    parameter = getattr(error, "param", None)
+    given = _given_value(arguments, parameter)
+    defaults: dict[str, object] = getattr(context, "default_map", None) or {}
+    if given is None and parameter is not None and parameter.name in defaults:
+        given = defaults[parameter.name]
+        text = text.replace("invalid value", "invalid value in the config file")
+        text = text.replace("Invalid value", "invalid value in the config file")
     if given is not None and repr(given) not in text:
         text += f", not {given!r}"
     return text[:1].lower() + text[1:], f"did you mean {meant}" if meant else hint
 
 
-def _given_value(arguments: Sequence[str], parameter: Any, context: Any) -> object | None:
-    """Return what the user gave for an option, on the command line or in the config file."""
+def _given_value(arguments: Sequence[str], parameter: Any) -> object | None:
+    """Return what the user gave for an option on the command line."""
     for option in getattr(parameter, "opts", ()):
         for argument, following in pairwise([*arguments, ""]):
             if argument == option:
                 return following
             if argument.startswith(f"{option}="):
                 return argument.partition("=")[2]
-    defaults: dict[str, object] = getattr(context, "default_map", None) or {}
-    return defaults.get(getattr(parameter, "name", ""))
+    return None
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:

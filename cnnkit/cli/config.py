@@ -2,10 +2,11 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from cnnkit.cli.output import PANEL
 from cnnkit.errors import UsageError
 from cnnkit.files import explain_os_error
 from cnnkit.registry import did_you_mean
@@ -28,37 +29,51 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
         raise explain_os_error(error, f"read --config {path}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {path} is not TOML: {error}") from error
+    parameters = {_key(parameter): parameter for parameter in context.command.params}
+    # Where the answer goes is a matter of the call, not of the work.
     parameters = {
-        option.lstrip("-").replace("-", "_"): parameter.name
-        for parameter in context.command.params
-        for option in (parameter.opts if parameter.param_type_name == "option" else [])
-        if option.startswith("--") or len(parameter.opts) == 1
-    } | {p.name: p.name for p in context.command.params if p.param_type_name == "argument"}
-    for forbidden in ("config", "help"):
-        parameters.pop(forbidden, None)
+        key: parameter
+        for key, parameter in parameters.items()
+        if key not in ("config", "help") and getattr(parameter, "rich_help_panel", "") != PANEL
+    }
     defaults: dict[str, object] = {}
     for key, value in settings.items():
-        name = parameters.get(key.replace("-", "_"))
-        if name is None:
+        parameter = parameters.get(key.replace("-", "_"))
+        if parameter is None:
             raise UsageError(
                 f"--config {path} has an unknown key {key!r}",
                 did_you_mean(key.replace("-", "_"), parameters)
                 or f"the keys are {', '.join(sorted(parameters))}",
             )
-        defaults[name] = _as_given(key, value, path)
+        defaults[parameter.name] = _as_given(path, key, value, parameter)
     context.default_map = {**(context.default_map or {}), **defaults}
     return path
 
 
-def _as_given(key: str, value: object, path: Path) -> object:
-    """Return a value as the command line would have had it."""
-    if isinstance(value, dict):  # [model_arg] with a line a key
-        return [f"{name}={item}" for name, item in value.items()]
-    if isinstance(value, bool | int | float | str):
+def _key(parameter: Any) -> str:
+    """Return the name of an argument, or the long name of an option, with `_`."""
+    long = max((name for name in parameter.opts), key=len)
+    return str(long).lstrip("-").replace("-", "_")
+
+
+def _as_given(path: Path, key: str, value: object, parameter: Any) -> object:
+    """Return a value as the command line would have had it.
+
+    Raises:
+        UsageError: it is no value that an option takes.
+    """
+    if parameter.multiple:
+        if isinstance(value, dict):  # [model_arg] with a line a key
+            return [f"{name}={item}" for name, item in value.items()]
+        values = value if isinstance(value, list) else [value]
+        if all(isinstance(item, str) for item in values):
+            return values
+    elif isinstance(value, bool):
+        if getattr(parameter, "is_flag", False):
+            return value
+    elif isinstance(value, int | float | str):
         return value
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return value
-    raise UsageError(f"--config {path}: the value of {key!r} is neither a number nor a text")
+    raise UsageError(f"--config {path}: the value of {key!r} is not of the kind that it takes")
 
 
 Config = Annotated[

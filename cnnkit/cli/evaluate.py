@@ -15,7 +15,7 @@ from cnnkit.cli.options import (
     Workers,
     complete_dataset,
 )
-from cnnkit.cli.output import Output, with_output
+from cnnkit.cli.output import Output, with_default, with_output
 
 
 class CheckpointName(StrEnum):
@@ -34,21 +34,27 @@ def evaluate(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            help="Another dataset with the same classes.",
+            help=with_default("Another dataset with the same classes.", "that of the run"),
             autocompletion=complete_dataset,
-            show_default="that of the run",
+            show_default=False,
         ),
     ] = None,
     split: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="test, val or train as the run saw them, or another of the dataset.",
+            help=with_default(
+                "test, val or train as the run saw them, or another of the dataset.",
+                "test; all of another dataset that has none",
+            ),
+            show_default=False,
             rich_help_panel=DATA_PANEL,
         ),
-    ] = "test",
+    ] = None,
     checkpoint: Annotated[
         CheckpointName | None,
-        typer.Option(help="Which weights.", show_default="best, where there is one"),
+        typer.Option(
+            help=with_default("Which weights.", "best, where there is one"), show_default=False
+        ),
     ] = None,
     data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),

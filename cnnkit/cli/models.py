@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cnnkit.cli.options import complete_model
-from cnnkit.cli.output import Output, with_output
+from cnnkit.cli.output import Output, with_default, with_output
 
 
 @with_output
@@ -14,9 +14,9 @@ def models(
     pattern: Annotated[
         str,
         typer.Argument(
-            help="Part of a name, or a pattern such as 'resnet*'.",
+            help=with_default("Part of a name, or a pattern such as 'resnet*'.", "all"),
             autocompletion=complete_model,
-            show_default="all",
+            show_default=False,
         ),
     ] = "*",
 ) -> None:

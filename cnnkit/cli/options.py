@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cnnkit.cli.output import with_default
 from cnnkit.errors import UsageError
 
 DATA_PANEL = "Data"
@@ -32,7 +33,7 @@ def parse_input(text: str) -> tuple[int | None, int, int]:
         UsageError: the text is neither, or a size is below 1.
     """
     parts = text.lower().split("x")
-    if len(parts) not in (1, 3) or not all(part.lstrip("-").isdigit() for part in parts):
+    if len(parts) not in (1, 3) or not all(part.lstrip("-").isdecimal() for part in parts):
         raise UsageError(
             f"--input {text!r} is no shape",
             "write CxHxW such as 3x224x224, or one number for a square",
@@ -60,13 +61,21 @@ def parse_arguments(pairs: list[str]) -> dict[str, str]:
     return arguments
 
 
+def _expand_user(path: Path | None) -> Path | None:
+    """Return the path with `~` as the home folder, which a shell leaves alone after `=`."""
+    return path.expanduser() if path is not None else None
+
+
 DataDir = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
         envvar="CNNKIT_DATA_DIR",
-        help="Where datasets are looked for, and downloaded to.",
-        show_default="the user's cache folder",
+        callback=_expand_user,
+        help=with_default(
+            "Where datasets are looked for, and downloaded to.", "the user's cache folder"
+        ),
+        show_default=False,
         rich_help_panel=DATA_PANEL,
     ),
 ]
@@ -75,6 +84,7 @@ RunsDir = Annotated[
     typer.Option(
         "--runs-dir",
         envvar="CNNKIT_RUNS_DIR",
+        callback=_expand_user,
         help="Where runs are kept.",
         rich_help_panel=DATA_PANEL,
     ),
@@ -101,8 +111,8 @@ Workers = Annotated[
     typer.Option(
         "-j",
         "--workers",
-        help="Threads that read image files.",
-        show_default="one a core",
+        help=with_default("Threads that read image files.", "one a core"),
+        show_default=False,
         rich_help_panel=MACHINE_PANEL,
     ),
 ]

@@ -1,5 +1,6 @@
 """Where answers, notes and errors go: the answer to stdout, all else to stderr."""
 
+import contextlib
 import inspect
 import io
 import os
@@ -7,17 +8,18 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
-from cnnkit.errors import ExitCode, NotFoundError, UnavailableError, UsageError
+from cnnkit.errors import NotFoundError, UnavailableError, UsageError
 from cnnkit.events import Note, OnEvent
-from cnnkit.files import write_text
+from cnnkit.files import explain_os_error, write_text
 from cnnkit.render import Format, ProgressRenderer, export, print_result, terminal_console
 from cnnkit.results import Result
 
 PANEL = "Output"
+
 
 _FORMATS_BY_SUFFIX = {
     ".json": Format.JSON,
@@ -56,11 +58,15 @@ class Output:
         self.on_event: OnEvent = self._progress
 
     def __enter__(self) -> "Output":
-        self._progress.__enter__()
+        self._stdout = sys.stdout
+        # What a user's own network prints must not get into the answer.
+        self._redirection = contextlib.redirect_stdout(sys.stderr)
+        self._redirection.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._progress.__exit__(*error)
+        self._redirection.__exit__(*error)
+        self._progress.close()
 
     def emit(self, result: Result, shown_live: frozenset[str] = frozenset()) -> None:
         """Write a result to stdout or the file, in the format asked for.
@@ -75,10 +81,10 @@ class Output:
         elif self._path is not None:
             text = self._as_table(result, color=False)
         else:
-            both_seen = sys.stdout.isatty() and sys.stderr.isatty() and not self._quiet
+            both_seen = self._stdout.isatty() and sys.stderr.isatty() and not self._quiet
             text = self._as_table(result, self._color, shown_live if both_seen else frozenset())
         if self._path is None:
-            write_stdout(text)
+            write_answer(self._stdout, text)
         else:
             write_text(self._path, text)
             self.on_event(Note(f"wrote {self._path}"))
@@ -86,7 +92,7 @@ class Output:
     def _as_table(
         self, result: Result, color: bool | None, without_rows: frozenset[str] = frozenset()
     ) -> str:
-        real = terminal_console(sys.stdout, color)
+        real = terminal_console(self._stdout, color)
         buffer = io.StringIO()
         use_color = real.color_system is not None
         console = terminal_console(buffer, use_color, real.width)
@@ -99,19 +105,22 @@ class PipeClosedError(Exception):
     """Whoever reads our stdout has had enough."""
 
 
-def write_stdout(text: str) -> None:
+def write_answer(stream: TextIO, text: str) -> None:
     """Write an answer to stdout.
 
     Raises:
         PipeClosedError: nobody reads it any more.
+        UnavailableError: it cannot be written, as to a full disk.
     """
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError as error:
+        stream.write(text)
+        stream.flush()
+    except OSError as error:
         # Python flushes stdout once more at exit, which would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise PipeClosedError from error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise PipeClosedError from error
+        raise explain_os_error(error, "write the answer") from error
 
 
 def wanted_color(option: bool | None) -> bool | None:
@@ -135,13 +144,18 @@ def _check_writable(path: Path) -> None:
         )
 
 
+def with_default(text: str, default: str) -> str:
+    """Return the help of an option whose default is decided later, in Typer's own words."""
+    return f"{text} [default: {default}]"
+
+
 def _shared(
     form: Annotated[
         Format | None,
         typer.Option(
             "--format",
-            help="How to write the answer.",
-            show_default="table, or by the suffix of -o",
+            help=with_default("How to write the answer.", "table, or by the suffix of -o"),
+            show_default=False,
             rich_help_panel=PANEL,
         ),
     ] = None,
@@ -158,8 +172,10 @@ def _shared(
         bool | None,
         typer.Option(
             "--color/--no-color",
-            help="Colour, or none.",
-            show_default="on a terminal; NO_COLOR and FORCE_COLOR are obeyed",
+            help=with_default(
+                "Colour, or none.", "on a terminal; NO_COLOR and FORCE_COLOR are obeyed"
+            ),
+            show_default=False,
             rich_help_panel=PANEL,
         ),
     ] = None,
@@ -197,8 +213,3 @@ def with_output(command: Callable[..., None]) -> Callable[..., None]:
         ]
     )
     return run
-
-
-def end(code: ExitCode) -> None:
-    """End the command with an exit code: what a Typer command returns is ignored."""
-    raise typer.Exit(code)

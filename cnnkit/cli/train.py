@@ -1,7 +1,7 @@
 """`cnnkit train`: train a network on a dataset."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +18,7 @@ from cnnkit.cli.options import (
     parse_arguments,
     parse_input,
 )
-from cnnkit.cli.output import Output, with_output
+from cnnkit.cli.output import Output, with_default, with_output
 from cnnkit.training.recipe import Monitor, Normalize, Optimizer, Recipe, Schedule
 
 RECIPE_PANEL = "Recipe"
@@ -28,6 +28,17 @@ def _default(name: str) -> str:
     """Return the default of a setting, for its help."""
     default = Recipe.model_fields[name].default
     return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _setting(name: str, text: str, default: str, *short: str) -> Any:
+    """Return an option of the recipe; where it is left out, the recipe has the default."""
+    return typer.Option(
+        *short,
+        name,
+        help=with_default(text, default),
+        show_default=False,
+        rich_help_panel=RECIPE_PANEL,
+    )
 
 
 @with_output
@@ -50,105 +61,68 @@ def train(
     ] = "digits",
     config: Config = None,
     epochs: Annotated[
-        int | None,
-        typer.Option(
-            help="Passes over the training set.",
-            show_default=_default("epochs"),
-            rich_help_panel=RECIPE_PANEL,
-        ),
+        int | None, _setting("--epochs", "Passes over the training set.", _default("epochs"))
     ] = None,
     batch_size: Annotated[
-        int | None,
-        typer.Option(
-            "-b",
-            "--batch-size",
-            help="Images a step.",
-            show_default=_default("batch_size"),
-            rich_help_panel=RECIPE_PANEL,
-        ),
+        int | None, _setting("--batch-size", "Images a step.", _default("batch_size"), "-b")
     ] = None,
     lr: Annotated[
-        float | None,
-        typer.Option(
-            help="Highest learning rate.",
-            show_default="0.002, for sgd 0.05",
-            rich_help_panel=RECIPE_PANEL,
-        ),
+        float | None, _setting("--lr", "Highest learning rate.", "0.002, for sgd 0.05")
     ] = None,
     optimizer: Annotated[
-        Optimizer | None,
-        typer.Option(
-            help="What takes the steps.",
-            show_default=_default("optimizer"),
-            rich_help_panel=RECIPE_PANEL,
-        ),
+        Optimizer | None, _setting("--optimizer", "What takes the steps.", _default("optimizer"))
     ] = None,
-    momentum: Annotated[
-        float | None,
-        typer.Option(help="Of sgd.", show_default="0.9", rich_help_panel=RECIPE_PANEL),
-    ] = None,
+    momentum: Annotated[float | None, _setting("--momentum", "Of sgd.", "0.9")] = None,
     weight_decay: Annotated[
         float | None,
-        typer.Option(
-            help="Pull of the weights towards 0.",
-            show_default="0, for adamw 0.01",
-            rich_help_panel=RECIPE_PANEL,
-        ),
+        _setting("--weight-decay", "Pull of the weights towards 0.", "0, for adamw 0.01"),
     ] = None,
     schedule: Annotated[
         Schedule | None,
-        typer.Option(
-            help="How the learning rate moves.",
-            show_default=_default("schedule"),
-            rich_help_panel=RECIPE_PANEL,
-        ),
+        _setting("--schedule", "How the learning rate moves.", _default("schedule")),
     ] = None,
     warmup_epochs: Annotated[
         float | None,
-        typer.Option(
-            help="Epochs over which the learning rate rises first.",
-            show_default="0, for onecycle 0.3 of all",
-            rich_help_panel=RECIPE_PANEL,
+        _setting(
+            "--warmup-epochs",
+            "Epochs over which the learning rate rises first.",
+            "0, for onecycle 0.3 of all",
         ),
     ] = None,
     label_smoothing: Annotated[
         float | None,
-        typer.Option(
-            help="Share of the target spread over all classes.",
-            show_default=_default("label_smoothing"),
-            rich_help_panel=RECIPE_PANEL,
+        _setting(
+            "--label-smoothing",
+            "Share of the target spread over all classes.",
+            _default("label_smoothing"),
         ),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(
-            help="Of weights, order, dropout and validation split.",
-            show_default=_default("seed"),
-            rich_help_panel=RECIPE_PANEL,
-        ),
+        _setting("--seed", "Of weights, order, dropout and validation split.", _default("seed")),
     ] = None,
     val_split: Annotated[
         float | None,
-        typer.Option(
-            help="Share of the training set held out to choose the best epoch; 0 for none.",
-            show_default=_default("val_split"),
-            rich_help_panel=RECIPE_PANEL,
+        _setting(
+            "--val-split",
+            "Share of the training set held out to choose the best epoch; 0 for none.",
+            _default("val_split"),
         ),
     ] = None,
     normalize: Annotated[
         Normalize | None,
-        typer.Option(
-            help="Mean and deviation: published ones where there are, else measured.",
-            show_default=_default("normalize"),
-            rich_help_panel=RECIPE_PANEL,
+        _setting(
+            "--normalize",
+            "Mean and deviation: published ones where there are, else measured.",
+            _default("normalize"),
         ),
     ] = None,
     monitor: Annotated[
         Monitor | None,
-        typer.Option(
-            help="Follow the test set every epoch as well, as lectures do.",
-            show_default=_default("monitor"),
-            rich_help_panel=RECIPE_PANEL,
+        _setting(
+            "--monitor",
+            "Follow the test set every epoch as well, as lectures do.",
+            _default("monitor"),
         ),
     ] = None,
     input_shape: Annotated[
@@ -156,8 +130,10 @@ def train(
         typer.Option(
             "--input",
             metavar="CxHxW",
-            help="Train at this size; one number is a square.",
-            show_default="what suits network and data",
+            help=with_default(
+                "Train at this size; one number is a square.", "what suits network and data"
+            ),
+            show_default=False,
             rich_help_panel=DATA_PANEL,
         ),
     ] = None,

@@ -17,7 +17,7 @@ from cnnkit.errors import RunFailedError
 
 MAX_RESIZED_BYTES = 2**31  # a set that would be larger after resizing is resized batch by batch
 CHUNK_BYTES = 2**22  # so many bytes of float images are normalised at once
-PREFETCHED_BATCHES = 2  # a worker, beside the one at work
+PREFETCHED_BATCHES = 2  # read ahead beside those that the workers have in hand
 
 Batch = tuple[Tensor, Tensor]
 

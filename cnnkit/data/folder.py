@@ -63,6 +63,11 @@ def describe_folder(spec: str) -> DatasetEntry:
     except OSError as error:
         raise _unreadable(spec, error) from error
     first, names = next(iter(classes.items()))
+    for name in names:
+        if not name.isprintable():
+            raise UsageError(
+                f"a class folder in {spec!r} has a name that is no text: {name!r}", "rename it"
+            )
     _check_classes(spec, split_folders[first], names)
     for split, others in classes.items():
         differing = sorted(set(names) ^ set(others))

@@ -1,9 +1,12 @@
 """A split of a dataset: cheap labels, and images in one of two forms."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Self
 
+import torch
 from torch import Tensor
 
 
@@ -34,6 +37,19 @@ class ImageSet(ABC):
     def subset(self, indices: Tensor) -> Self:
         """Return the set of these images, in this order; `indices` is int64 of shape (M,)."""
 
+    @abstractmethod
+    def _identity(self) -> bytes | memoryview:
+        """Return what tells these images from others, without decoding them."""
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 over labels and images, or the names of their files.
+
+        Splits that are made from the order of the images are the same as long as this is.
+        """
+        digest = hashlib.sha256(self.labels.numpy().tobytes())
+        digest.update(self._identity())
+        return digest.hexdigest()
+
 
 @dataclass(frozen=True, eq=False)
 class TensorSet(ImageSet):
@@ -49,9 +65,12 @@ class TensorSet(ImageSet):
         """Return the set of these images, in this order; `indices` is int64 of shape (M,)."""
         return replace(self, labels=self.labels[indices], images=self.images[indices])
 
+    def _identity(self) -> bytes | memoryview:
+        return self.images.contiguous().numpy().data.cast("B")
+
 
 class EncodedImages(ABC):
-    """Encoded image files by index; must be picklable, for it travels to worker processes."""
+    """Encoded image files by index; read by several threads at once."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -67,6 +86,10 @@ class EncodedImages(ABC):
     @abstractmethod
     def subset(self, indices: Tensor) -> Self:
         """Return these images, in this order; `indices` is int64 of shape (M,)."""
+
+    @abstractmethod
+    def joined_with(self, other: Self) -> Self:
+        """Return these images, and then the others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +118,10 @@ class ImageFiles(EncodedImages):
         """Return these files, in this order."""
         return replace(self, paths=tuple(self.paths[i] for i in indices.tolist()))
 
+    def joined_with(self, other: Self) -> Self:
+        """Return these files, and then the others."""
+        return replace(self, paths=self.paths + other.paths)
+
 
 @dataclass(frozen=True, eq=False)
 class EncodedSet(ImageSet):
@@ -109,3 +136,19 @@ class EncodedSet(ImageSet):
     def subset(self, indices: Tensor) -> Self:
         """Return the set of these images, in this order; `indices` is int64 of shape (M,)."""
         return replace(self, labels=self.labels[indices], files=self.files.subset(indices))
+
+    def _identity(self) -> bytes | memoryview:
+        # The folder of the class and the name: a set that was moved as a whole is the same.
+        names = (self.files.name(index) for index in range(len(self)))
+        short = ("/".join(PurePath(name).parts[-2:]) for name in names)
+        return "\n".join(short).encode("utf-8", "surrogateescape")
+
+
+def joined(first: ImageSet, second: ImageSet) -> ImageSet:
+    """Return the images of two splits of one set as one."""
+    labels = torch.cat([first.labels, second.labels])
+    if isinstance(first, TensorSet) and isinstance(second, TensorSet):
+        return replace(first, labels=labels, images=torch.cat([first.images, second.images]))
+    if isinstance(first, EncodedSet) and isinstance(second, EncodedSet):
+        return replace(first, labels=labels, files=first.files.joined_with(second.files))
+    raise TypeError("the two are of different kinds")

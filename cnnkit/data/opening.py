@@ -62,7 +62,7 @@ def open_dataset(
     spec: str,
     split: str,
     *,
-    data_dir: Path,
+    data_dir: Path | None = None,
     download: bool = True,
     on_event: OnEvent = ignore,
 ) -> TensorSet | EncodedSet:
@@ -71,7 +71,8 @@ def open_dataset(
     Args:
         spec: what `find_dataset` takes.
         split: `train`, `val`, `test`, or what else the set has.
-        data_dir: where the files of a named set are looked for, and downloaded to.
+        data_dir: where the files of a named set are looked for, and downloaded to; the user's cache
+            folder by default.
         download: whether missing files may be downloaded.
         on_event: told how long work goes on, and what is odd about the files.
 
@@ -102,7 +103,7 @@ def open_dataset(
                 entry,
                 entry.source,
                 split,
-                data_dir=data_dir,
+                data_dir=data_dir or default_data_dir(),
                 download=download,
                 on_event=on_event,
             )

@@ -19,7 +19,9 @@ def stratified_holdout(labels: Tensor, fraction: float, seed: int) -> tuple[Tens
     Returns:
         Sorted indices that stay, and sorted indices held out, int64 of shapes (N - M,) and (M,).
     """
-    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(labels))
+    # RandomState's numbers are promised never to change; those of numpy's newer Generator are not.
+    stream = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
+    order = stream.permutation(len(labels))
     shuffled = labels.numpy()[order]
     held_out = np.zeros(len(labels), dtype=bool)
     if fraction > 0:

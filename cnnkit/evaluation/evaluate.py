@@ -1,25 +1,32 @@
 """Evaluating the network of a run."""
 
+from dataclasses import replace
 from pathlib import Path
 
-import torch
+from torch import nn
 
-from cnnkit.data import default_data_dir
+from cnnkit.data import default_data_dir, find_dataset
 from cnnkit.data.batches import make_batches
-from cnnkit.devices import choose_device, num_usable_cores
+from cnnkit.data.image_set import ImageSet
+from cnnkit.devices import (
+    choose_device,
+    explained_out_of_memory,
+    memory_format,
+    num_usable_cores,
+)
 from cnnkit.errors import CheckFailedError, NotFoundError
 from cnnkit.evaluation.predictions import predict_all
-from cnnkit.evaluation.setup import Setup
-from cnnkit.events import OnEvent, Warned, ignore
+from cnnkit.evaluation.setup import Setup, file_sha256, lasting_name
+from cnnkit.events import Note, OnEvent, Warned, ignore
 from cnnkit.results import EvalResult
-from cnnkit.runs import open_run
+from cnnkit.runs import Checkpoint, RunFolder, open_run
 
 
 def evaluate(
     run: str | Path,
     dataset: str | None = None,
     *,
-    split: str = "test",
+    split: str | None = None,
     checkpoint: str | None = None,
     device: str = "auto",
     data_dir: Path | None = None,
@@ -36,7 +43,8 @@ def evaluate(
     Args:
         run: the folder of the run, or its name in `runs_dir`.
         dataset: another dataset with the same classes.
-        split: `test`, `val` or `train` as the run saw them, or another of the dataset.
+        split: `test`, `val` or `train` as the run saw them, or another of the dataset; `test` by
+            default, and every image of another dataset that has no test set of its own.
         checkpoint: `best` or `last`; the best where there is one.
         device: see `choose_device`.
         data_dir: where datasets lie; the user's cache folder by default.
@@ -50,7 +58,7 @@ def evaluate(
         CheckFailedError: the weights are not those that were saved, or do not fit the network.
         UsageError: the dataset has no such split, or other classes.
         UnavailableError: the device or the data cannot be had, or the run is of a newer version.
-        RunFailedError: an image is broken.
+        RunFailedError: an image is broken, or the network gives losses that are not finite.
     """
     folder = open_run(str(run), runs_dir)
     description = folder.read_description()
@@ -60,40 +68,34 @@ def evaluate(
         raise NotFoundError(f"{folder.path} is incomplete: no {error} in run.json") from error
     weights = folder.load_checkpoint(checkpoint)
     if weights.name == "last" and checkpoint is None:
-        on_event(
-            Warned(
-                "the run was stopped before its first epoch was judged; the last weights are used"
-            )
-        )
+        on_event(Warned("no epoch of this run was judged the best; its last weights are used"))
+    if setup.model_sha256 != file_sha256(setup.model):
+        on_event(Warned(f"the file of {setup.model} has changed since the network was trained"))
     target = choose_device(device)
-    model = setup.build()
-    try:
-        model.load_state_dict(weights.weights)
-    except RuntimeError as error:
-        raise CheckFailedError(
-            f"the weights of {folder.path} do not fit the network {setup.model}",
-            "was the file of the network changed since? " if ":" in setup.model else "train again",
-        ) from error
-    memory_format = memory_format_for(target)
-    model = model.to(target).to(memory_format=memory_format)
-    images = setup.open_split(split, data_dir or default_data_dir(), on_event, dataset)
-    batches = make_batches(
-        images,
-        setup.preprocessing,
-        setup.eval_batch_size,
-        target,
-        memory_format,
-        num_usable_cores() if num_workers is None else num_workers,
-        skip_bad,
-    )
-    predictions = predict_all(model, batches, len(setup.classes), f"evaluate {split}", on_event)
+    with explained_out_of_memory("use another --device"):
+        model = setup.build()
+        _load(model, weights, setup, folder)
+        layout = memory_format(target, setup.channels_last)
+        model = model.to(target).to(memory_format=layout)
+        images = _open_images(setup, split, dataset, data_dir or default_data_dir(), on_event)
+        batches = make_batches(
+            images,
+            setup.preprocessing,
+            setup.eval_batch_size,
+            target,
+            layout,
+            num_usable_cores() if num_workers is None else num_workers,
+            skip_bad,
+        )
+        task = f"evaluate {images.split}"
+        predictions = predict_all(model, batches, len(setup.classes), task, on_event)
     return EvalResult(
         run=str(folder.path),
         checkpoint=weights.name,
         epoch=weights.epoch,
         model=setup.model,
         dataset=dataset or setup.dataset,
-        split=split,
+        split=images.split,
         device=str(target),
         metrics=predictions.metrics(),
         per_class=predictions.per_class(setup.classes),
@@ -104,6 +106,24 @@ def evaluate(
     )
 
 
-def memory_format_for(device: torch.device) -> torch.memory_format:
-    """Return the layout in which convolutions are fastest: channels last, but not on MPS."""
-    return torch.contiguous_format if device.type == "mps" else torch.channels_last
+def _load(model: nn.Module, weights: Checkpoint, setup: Setup, folder: RunFolder) -> None:
+    try:
+        model.load_state_dict(weights.weights)
+    except RuntimeError as error:
+        raise CheckFailedError(
+            f"the weights of {folder.path} do not fit the network {setup.model}",
+            "was its file changed since?" if setup.model_sha256 else "train again",
+        ) from error
+
+
+def _open_images(
+    setup: Setup, split: str | None, dataset: str | None, data_dir: Path, on_event: OnEvent
+) -> ImageSet:
+    if dataset is not None and lasting_name(dataset) == setup.dataset:
+        dataset = None
+    if dataset is not None and split is None and find_dataset(dataset).splits["test"].derived:
+        images = setup.open_all(dataset, data_dir, on_event)
+        on_event(Note(f"{dataset} has no test set of its own: all its images are evaluated"))
+        return replace(images, split="all")
+    images = setup.open_split(split or "test", data_dir, on_event, dataset)
+    return replace(images, split=split or "test")

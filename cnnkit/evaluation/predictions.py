@@ -91,7 +91,7 @@ def predict_all(
         on_event: told about the progress.
 
     Raises:
-        RunFailedError: an image is broken, or all are and none is left.
+        RunFailedError: an image is broken, or all are and none is left, or a loss is not finite.
     """
     modes = [(module, module.training) for module in model.modules()]
     labels: list[Tensor] = []
@@ -129,6 +129,13 @@ def predict_all(
     if not done:
         raise RunFailedError(f"every image to {task} is broken", "repair them, or replace the set")
     truths, highest, hits, entropies = columns
+    if not entropies.isfinite().all():
+        number = int((~entropies.isfinite()).sum())
+        raise RunFailedError(
+            f"the loss of {number:,} of {done:,} images to {task} is not finite: the network has "
+            "diverged",
+            "train with a smaller --lr",
+        )
     return Predictions(truths, highest, hits, entropies.double(), num_classes, seconds)
 
 

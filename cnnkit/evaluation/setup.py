@@ -1,21 +1,23 @@
 """A network and the data it is given, put together once and kept in the run."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from cnnkit.data import open_dataset
+from cnnkit.data import find_dataset, open_dataset
+from cnnkit.data.entry import FolderSource
+from cnnkit.data.image_set import ImageSet, joined
 from cnnkit.data.preprocessing import Preprocessing
 from cnnkit.data.splits import stratified_holdout
-from cnnkit.errors import NotFoundError, UsageError
+from cnnkit.errors import CheckFailedError, NotFoundError, UsageError
 from cnnkit.events import OnEvent, ignore
 from cnnkit.models import build_model
+from cnnkit.registry import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from cnnkit.data.image_set import ImageSet
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class Setup:
         split_seed: seed of that choice.
         preprocessing: how an image becomes an input.
         eval_batch_size: images a batch in evaluation; the same everywhere, so that the rounding is.
+        channels_last: whether weights and images are laid out channels last, where the device can.
+        fingerprint: of the training images before any were held out; see `ImageSet.fingerprint`.
+        model_sha256: of the user's file that makes the network; None for other networks.
     """
 
     model: str
@@ -45,6 +50,9 @@ class Setup:
     split_seed: int
     preprocessing: Preprocessing
     eval_batch_size: int
+    channels_last: bool
+    fingerprint: str
+    model_sha256: str | None = None
     model_arguments: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,7 +90,7 @@ class Setup:
 
     def open_split(
         self, split: str, data_dir: Path, on_event: OnEvent = ignore, dataset: str | None = None
-    ) -> "ImageSet":
+    ) -> ImageSet:
         """Return a split as the run saw it: `train` without the images held out for `val`.
 
         Args:
@@ -93,24 +101,71 @@ class Setup:
 
         Raises:
             UsageError: there is no such split, or the classes differ.
+            CheckFailedError: the training images are others than they were, and the split is made
+                from them: it could hold images that the network was trained on.
         """
         chosen = dataset or self.dataset
         held_out = dataset is None and self.val_split is not None and split in ("train", "val")
+        if dataset is None and not held_out and split not in find_dataset(chosen).splits:
+            names = dict.fromkeys(["train", "val"] if self.val_split is not None else ["train"])
+            names |= dict.fromkeys(find_dataset(chosen).splits)
+            raise UsageError(
+                f"the run has no split {split!r}",
+                did_you_mean(split, names) or f"it has {', '.join(names)}",
+            )
         images: ImageSet = open_dataset(
             chosen, "train" if held_out else split, data_dir=data_dir, on_event=on_event
         )
         if images.classes != self.classes:
             raise UsageError(_class_difference(chosen, images.classes, self))
+        if dataset is None:
+            self._check_unchanged(split, images, data_dir, on_event)
         if held_out:
-            images = self.hold_out(images)[0 if split == "train" else 1]
+            train, val = stratified_holdout(images.labels, self.val_split or 0.0, self.split_seed)
+            images = images.subset(train if split == "train" else val)
         if len(images) == 0:
             raise UsageError(f"there are no {split} images in {chosen}")
         return images
 
-    def hold_out(self, images: "ImageSet") -> "tuple[ImageSet, ImageSet]":
-        """Return the training images without those for validation, and these."""
-        train, val = stratified_holdout(images.labels, self.val_split or 0.0, self.split_seed)
-        return images.subset(train), images.subset(val)
+    def open_all(self, dataset: str, data_dir: Path, on_event: OnEvent = ignore) -> ImageSet:
+        """Return every image of another dataset that has no test set of its own.
+
+        Raises:
+            UsageError: its classes are others.
+        """
+        train = self.open_split("train", data_dir, on_event, dataset)
+        return joined(train, self.open_split("test", data_dir, on_event, dataset))
+
+    def _check_unchanged(
+        self, split: str, images: ImageSet, data_dir: Path, on_event: OnEvent
+    ) -> None:
+        """Refuse a split that is made from training images which have changed since."""
+        if split == "train" or (split == "val" and self.val_split is not None):
+            train = images
+        elif find_dataset(self.dataset).splits[split].derived:
+            train = open_dataset(self.dataset, "train", data_dir=data_dir, on_event=on_event)
+        else:
+            return
+        if train.fingerprint() != self.fingerprint:
+            raise CheckFailedError(
+                f"the images of {self.dataset} are not those of the run, so its {split} split may "
+                "hold images that the network was trained on",
+                "restore the folder, or evaluate on images kept apart",
+            )
+
+
+def lasting_name(dataset: str) -> str:
+    """Return the name under which a dataset is found again from any folder."""
+    source = find_dataset(dataset).source
+    return str(source.path.absolute()) if isinstance(source, FolderSource) else dataset
+
+
+def file_sha256(model: str) -> str | None:
+    """Return the SHA-256 of the user's file that makes a network; None for other networks."""
+    path = Path(model.rpartition(":")[0])
+    if path.suffix != ".py" or not path.is_file():
+        return None
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _class_difference(dataset: str, classes: tuple[str, ...], setup: Setup) -> str:

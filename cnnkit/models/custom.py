@@ -8,7 +8,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -89,7 +89,7 @@ def build_custom(
             keywords[name] = value
     _check_complete(factory, keywords)
     try:
-        with _importing_beside(factory.path), redirect_stdout(sys.stderr):
+        with _importing_beside(factory.path):
             network = factory.make(**keywords)
     except (Exception, SystemExit) as error:
         raise UsageError(f"{factory.who} failed: {_describe(error, factory.path)}") from error
@@ -176,7 +176,7 @@ def _load_module(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # where dataclasses and pickle look for it
     try:
-        with _importing_beside(path), redirect_stdout(sys.stderr):
+        with _importing_beside(path):
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[module_name]

@@ -17,9 +17,7 @@ def list_models(pattern: str = "*") -> ModelList:
 def _row(entry: ModelEntry) -> ModelRow:
     accuracy = entry.accuracy[0] if entry.accuracy else None
     cost = entry.cost[0] if entry.cost else None
-    macs = None
-    if cost is not None:
-        macs = cost.value if cost.unit == "MACs" else cost.value // 2
+    macs = cost.value if cost is not None and cost.unit == "MACs" else None
     return ModelRow(
         name=entry.name,
         family=entry.family,

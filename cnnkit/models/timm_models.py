@@ -88,7 +88,7 @@ def _import_timm() -> Any:
         if error.name != "timm":
             raise
         raise UnavailableError(
-            "networks of timm need the extra `timm`", "pip install 'cnnkit[timm]'"
+            "networks of timm need the package timm", "`pip install timm` brings it"
         ) from None
 
 

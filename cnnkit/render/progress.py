@@ -1,8 +1,6 @@
 """Events as bars on a terminal, or as a line now and then where there is none."""
 
 import time
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import (
@@ -29,7 +27,7 @@ from cnnkit.render.terminal import print_prose
 from cnnkit.results import format_value
 
 WIDE = 100  # from this many columns on there is room for a long bar
-PATIENCE_SECONDS = 2.0  # a task that is done before this shows nothing
+PATIENCE_SECONDS = 0.3  # a task that is done before this shows nothing
 LINE_EVERY_SECONDS = 10.0
 
 
@@ -51,7 +49,7 @@ class _ValuesColumn(ProgressColumn):
 
 
 class ProgressRenderer:
-    """Shows events on stderr; a context manager, to be called with each event.
+    """Shows events on stderr; to be called with each event, and closed at the end.
 
     Args:
         console: of stderr.
@@ -75,15 +73,8 @@ class ProgressRenderer:
         self._tasks: dict[str, _Running] = {}
         self._has_header = False
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Take the bars off the terminal."""
         self._bars.stop()
 
     def __call__(self, event: Event) -> None:
@@ -121,7 +112,7 @@ class ProgressRenderer:
                 self.console.print(Text(shown.rstrip()))
             return
         if running.bar is None:
-            if now - running.started < min(PATIENCE_SECONDS, 0.3):
+            if now - running.started < PATIENCE_SECONDS:
                 return
             self._bars.start()
             running.bar = self._bars.add_task(
@@ -131,23 +122,23 @@ class ProgressRenderer:
 
     def _print_epoch(self, event: EpochEnded) -> None:
         metrics = event.metrics
-        columns = [("train loss", "train_loss", "loss"), ("acc", "train_accuracy", "fraction")]
+        cells = [("train loss", format_value("loss", metrics["train_loss"]))]
+        cells.append(("acc", format_value("fraction", metrics["train_accuracy"])))
         for split in ("val", "test"):
             if metrics.get(f"{split}_loss") is not None:
-                columns.append((f"{split} loss", f"{split}_loss", "loss"))
-                columns.append(("acc", f"{split}_accuracy", "fraction"))
+                cells.append((f"{split} loss", format_value("loss", metrics[f"{split}_loss"])))
+                cells.append(("acc", format_value("fraction", metrics[f"{split}_accuracy"])))
+        cells.append(("images/s", format_value("rate", metrics["images_per_second"])))
+        number = f"{event.epoch}/{event.num_epochs}"
+        number_width = max(5, len(f"{event.num_epochs}/{event.num_epochs}"))
+        widths = [max(len(title), 7) for title, _ in cells]
         if not self._has_header:
             self._has_header = True
-            titles = "".join(f"{title:>11}" for title, _, _ in columns)
-            self.console.print(Text(f"{'epoch':>9}{titles}{'images/s':>10}", style="bold"))
-        cells = "".join(
-            f"{format_value(kind, metrics[key]):>11}"  # type: ignore[arg-type]
-            for _, key, kind in columns
-        )
-        rate = format_value("rate", metrics["images_per_second"])
-        number = f"{event.epoch}/{event.num_epochs}"
-        best = "  best" if event.is_best else ""
-        self.console.print(Text(f"{number:>9}{cells}{rate:>10}{best}"))
+            titles = "".join(f" {t:>{w}}" for (t, _), w in zip(cells, widths, strict=True))
+            self.console.print(Text(f"{'epoch':>{number_width}}{titles}", style="bold"))
+        values = "".join(f" {v:>{w}}" for (_, v), w in zip(cells, widths, strict=True))
+        best = " best" if event.is_best else ""
+        self.console.print(Text(f"{number:>{number_width}}{values}{best}"))
 
 
 class _Running:

@@ -14,6 +14,13 @@ COLUMN_GAP = 2
 MIN_TEXT_WIDTH = 24  # prose that must be shown is wrapped, but not below this width
 
 
+class _Console(Console):
+    """A console that falls silent when nobody reads it any more; Rich would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 def terminal_console(stream: TextIO, color: bool | None, width: int | None = None) -> Console:
     """Return a console that writes to a stream.
 
@@ -24,11 +31,12 @@ def terminal_console(stream: TextIO, color: bool | None, width: int | None = Non
     """
     use_color = stream.isatty() if color is None else color
     # Without a colour system Rich writes no escape at all; its `no_color` would still write bold.
-    system = "auto" if use_color else None
-    return Console(
+    # A pipe that is to be coloured gets the colours, but is not taken for a terminal.
+    system = ("auto" if stream.isatty() else "standard") if use_color else None
+    return _Console(
         file=stream,
         color_system=system,  # type: ignore[arg-type]  # a literal of its own
-        force_terminal=True if color and not stream.isatty() else None,
+        force_terminal=stream.isatty(),
         width=width,
         highlight=False,
         markup=False,
@@ -70,7 +78,7 @@ def _print_rows(console: Console, table: Table) -> None:
     Where there is no room, whole columns are left out, those of the highest rank first, and then
     prose is wrapped.
     """
-    cells = table.formatted()
+    cells = _without_repeats(table)
     shown = _fitting_columns(table.columns, cells, console.width)
     rich_table = RichTable(
         box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 1, 0, 0)
@@ -88,6 +96,17 @@ def _print_rows(console: Console, table: Table) -> None:
     if table.title:
         console.print(Text(table.title, style="bold"))
     console.print(rich_table)
+
+
+def _without_repeats(table: Table) -> list[list[str]]:
+    """Return the rows as people read them, a group only where it begins."""
+    rows = table.formatted()
+    for index, column in enumerate(table.columns):
+        if column.kind == "group":
+            names = [row[index] for row in rows]
+            for row, name, previous in zip(rows[1:], names[1:], names, strict=False):
+                row[index] = "" if name == previous else name
+    return rows
 
 
 def _fitting_columns(columns: tuple[Column, ...], cells: list[list[str]], width: int) -> list[int]:

@@ -17,7 +17,7 @@ class ModelRow:
         year: of publication.
         input: native input, `CxHxW`.
         min_size: smallest height and width of an image that it takes.
-        num_params: parameters as published.
+        num_params: parameters, as built at the native input.
         macs: multiply-accumulates an image as published; None where not.
         top1: published top-1 accuracy, a fraction; None where not.
         top1_dataset: the set that it was measured on; None where there is none.

@@ -35,14 +35,10 @@ class DoctorReport(Result):
     def tables(self) -> tuple[Table, ...]:
         """Return a row a finding; what to do stands below."""
         columns = (
-            Column("area", "area", "name"),
+            Column("area", "area", "group"),
             Column("name", "what", "name"),
             Column("value", "found"),
         )
-        rows = []
-        area = ""
-        for finding in self.findings:
-            rows.append((finding.area if finding.area != area else "", finding.name, finding.value))
-            area = finding.area
+        rows = [(finding.area, finding.name, finding.value) for finding in self.findings]
         notes = tuple(f"{f.name}: {f.advice}" for f in self.findings if f.advice)
         return (Table("doctor", "", columns, tuple(rows), notes),)

@@ -137,7 +137,8 @@ class EvalResult(Result):
         rate = format_value("rate", self.images_per_second)
         return (
             *self.metrics.sentences(),
-            f"{self.checkpoint} weights, epoch {self.epoch}, on {self.device}, {rate} images/s",
+            f"{self.checkpoint} weights, after epoch {self.epoch}",
+            f"{rate} images/s on {self.device}",
             *skipped,
         )
 

@@ -6,7 +6,16 @@ from html import escape
 from typing import Literal
 
 Kind = Literal[
-    "text", "name", "integer", "count", "fraction", "loss", "rate", "learning_rate", "seconds"
+    "text",
+    "name",
+    "group",
+    "integer",
+    "count",
+    "fraction",
+    "loss",
+    "rate",
+    "learning_rate",
+    "seconds",
 ]
 Value = str | int | float | bool | None
 
@@ -20,7 +29,8 @@ class Column:
     Attributes:
         key: its name in exports, that of the JSON field.
         title: its heading for people.
-        kind: what its values are; numbers are aligned to the right.
+        kind: what its values are; numbers are aligned to the right, and a terminal shows a group
+            that repeats once.
         rank: columns of the highest rank go first where there is no room; 0 stays.
     """
 
@@ -32,7 +42,7 @@ class Column:
     @property
     def is_number(self) -> bool:
         """Whether the values are numbers."""
-        return self.kind not in ("text", "name")
+        return self.kind not in ("text", "name", "group")
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,7 @@ def format_value(kind: Kind, value: Value) -> str:
         case "fraction":
             return f"{100 * value:.2f} %"
         case "loss":
-            return f"{value:.4f}"
+            return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.2e}"
         case "rate":
             return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
         case "learning_rate":

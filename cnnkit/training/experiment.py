@@ -17,20 +17,26 @@ from cnnkit.data.batches import Batches, make_batches
 from cnnkit.data.entry import DatasetEntry
 from cnnkit.data.image_set import ImageSet
 from cnnkit.data.splits import stratified_holdout
-from cnnkit.devices import choose_device, device_name, num_usable_cores
+from cnnkit.devices import (
+    choose_device,
+    device_name,
+    explained_out_of_memory,
+    memory_format,
+    num_usable_cores,
+)
 from cnnkit.errors import (
     CnnkitError,
     InterruptedRunError,
-    UnavailableError,
     UsageError,
 )
-from cnnkit.evaluation import Setup, memory_format_for, predict_all
+from cnnkit.evaluation import Setup, file_sha256, lasting_name, predict_all
 from cnnkit.events import Note, OnEvent, Warned, ignore
 from cnnkit.models import find_model
 from cnnkit.results import TrainResult
 from cnnkit.runs import RunFolder, create_run
 from cnnkit.training.fitting import choose_input, choose_preprocessing, describe_fit
 from cnnkit.training.loop import Trainer
+from cnnkit.training.network_check import check_network
 from cnnkit.training.recipe import Recipe
 
 MAX_EVAL_BATCH = 1000
@@ -39,12 +45,16 @@ EVAL_BATCH_PIXELS = 2**20  # about so many input values make an evaluation batch
 
 @dataclass(frozen=True)
 class _Data:
-    """The splits of a run; val and test are None where there are none."""
+    """The splits of a run; val and test are None where there are none.
+
+    The fingerprint is that of the training images before any were held out.
+    """
 
     entry: DatasetEntry
     train: ImageSet
     val: ImageSet | None
     test: ImageSet | None
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,7 @@ class _Place:
             setup.preprocessing,
             batch_size,
             self.device,
-            memory_format_for(self.device),
+            memory_format(self.device, setup.channels_last),
             self.num_workers,
             self.skip_bad,
         )
@@ -128,7 +138,7 @@ def train(
     )
     setup = Setup(
         model=description.spec,
-        dataset=_absolute(dataset, data.entry),
+        dataset=lasting_name(dataset),
         classes=data.train.classes,
         in_channels=shape.channels,
         image_size=(shape.height, shape.width),
@@ -139,13 +149,20 @@ def train(
             recipe.batch_size,
             min(MAX_EVAL_BATCH, EVAL_BATCH_PIXELS // (shape.channels * shape.height * shape.width)),
         ),
+        # A network that nobody has tried so may rely on the order of memory, as `view` does.
+        channels_last=description.entry is not None,
+        fingerprint=data.fingerprint,
+        model_sha256=file_sha256(description.spec),
         model_arguments=dict(model_arguments or {}),
     )
-    with torch.random.fork_rng([target] if target.type == "cuda" else []):
+    devices = [target] if target.type == "cuda" else []
+    hint = f"use a smaller -b/--batch-size than {recipe.batch_size}, or a smaller --input"
+    with torch.random.fork_rng(devices), explained_out_of_memory(hint):
         torch.manual_seed(recipe.seed)
-        network = setup.build()
-        check_network(network, setup)
-        network = network.to(target).to(memory_format=memory_format_for(target))
+        network = setup.build().to(target)
+        network = network.to(memory_format=memory_format(target, setup.channels_last))
+        with torch.random.fork_rng(devices):  # dropout must not draw what the training will
+            check_network(network, setup, min(2, recipe.batch_size, len(data.train)))
         num_params = sum(parameter.numel() for parameter in network.parameters())
         on_event(Note(describe_fit(data.train, shape, normalization)))
         on_event(Note(_plan(data, num_params, target)))
@@ -159,43 +176,15 @@ def train(
         except BaseException as error:
             if not run.checkpoint_names():
                 run.remove()  # nothing of it could be used
+            elif isinstance(error, KeyboardInterrupt):
+                raise InterruptedRunError(
+                    "interrupted; the weights of the last whole epoch are kept",
+                    f"`cnnkit eval {run.path}` evaluates them",
+                ) from error
             elif isinstance(error, CnnkitError) and not isinstance(error, InterruptedRunError):
                 on_event(Note(f"the weights so far are in {run.path}"))
             raise
     return result
-
-
-def check_network(network: nn.Module, setup: Setup) -> None:
-    """Run one image through a network, so that what does not fit is said before anything is made.
-
-    Raises:
-        UsageError: it cannot take the input, or returns something else than (N, classes).
-    """
-    channels, (height, width) = setup.in_channels, setup.image_size
-    shape = f"{channels}x{height}x{width}"
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        with torch.inference_mode():
-            output = network(torch.zeros(1, channels, height, width))
-    except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
-        reason = str(error).strip().splitlines()
-        raise UsageError(
-            f"{setup.model} cannot take an input of {shape}: "
-            f"{reason[0] if reason else type(error).__name__}",
-            "choose another --input, or another network",
-        ) from error
-    finally:
-        for module, mode in modes:
-            module.training = mode
-    expected = (1, len(setup.classes))
-    if not isinstance(output, torch.Tensor) or tuple(output.shape) != expected:
-        got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-        raise UsageError(
-            f"{setup.model} returns {got} for one image, and {len(setup.classes)} classes need "
-            f"{expected}",
-            "let its factory take num_classes",
-        )
 
 
 def _train_and_test(
@@ -226,32 +215,26 @@ def _train_and_test(
         run,
         on_event,
     )
-    try:
-        fitted = trainer.fit()
-        if fitted.interrupted:
-            done = len(fitted.epochs)
-            raise InterruptedRunError(
-                f"interrupted after {done} of {recipe.epochs} epochs; the weights are kept",
-                f"`cnnkit eval {run.path}` evaluates them",
-            )
-        network.load_state_dict(run.load_checkpoint("best").weights)
-        metrics = None
-        if test_batches is not None:
-            predictions = predict_all(network, test_batches, len(setup.classes), "test", on_event)
-            metrics = predictions.metrics()
-    except torch.OutOfMemoryError as error:
-        raise UnavailableError(
-            f"{place.device} is out of memory with a batch of {recipe.batch_size}",
-            "use a smaller -b/--batch-size, or a smaller --input",
-        ) from error
+    fitted = trainer.fit()
+    if fitted.interrupted:
+        during = min(len(fitted.epochs) + 1, recipe.epochs)
+        raise InterruptedRunError(
+            f"interrupted in epoch {during} of {recipe.epochs}; the weights are kept",
+            f"`cnnkit eval {run.path}` evaluates them",
+        )
+    network.load_state_dict(run.load_checkpoint("best").weights)
+    metrics = None
+    if test_batches is not None:
+        predictions = predict_all(network, test_batches, len(setup.classes), "test", on_event)
+        metrics = predictions.metrics()
     result = TrainResult(
         run=str(run.path),
         model=setup.model,
         dataset=setup.dataset,
         device=str(place.device),
         num_params=num_params,
-        num_train_images=len(data.train),
-        num_val_images=len(data.val) if data.val is not None else 0,
+        num_train_images=train_batches.num_images - len(train_batches.skipped),
+        num_val_images=val_batches.num_images - len(val_batches.skipped) if val_batches else 0,
         epochs=fitted.epochs,
         best_epoch=fitted.best_epoch,
         test=metrics,
@@ -265,6 +248,7 @@ def _train_and_test(
 def _open_data(dataset: str, recipe: Recipe, data_dir: Path, on_event: OnEvent) -> _Data:
     entry = find_dataset(dataset)
     images: ImageSet = open_dataset(dataset, "train", data_dir=data_dir, on_event=on_event)
+    fingerprint = images.fingerprint()
     val: ImageSet | None = None
     if recipe.val_split and "val" in entry.splits:
         val = open_dataset(dataset, "val", data_dir=data_dir, on_event=on_event)
@@ -280,13 +264,7 @@ def _open_data(dataset: str, recipe: Recipe, data_dir: Path, on_event: OnEvent) 
         test = open_dataset(dataset, "test", data_dir=data_dir, on_event=on_event)
     if recipe.monitor == "test" and test is None:
         raise UsageError(f"{dataset} has no test set to monitor", "use --monitor val")
-    return _Data(entry, images, val, test)
-
-
-def _absolute(dataset: str, entry: DatasetEntry) -> str:
-    """Return the name under which the data is found again from any folder."""
-    path = getattr(entry.source, "path", None)
-    return dataset if path is None else str(Path(path).absolute())
+    return _Data(entry, images, val, test, fingerprint)
 
 
 def _plan(data: _Data, num_params: int, device: torch.device) -> str:
@@ -320,7 +298,6 @@ def _describe(setup: Setup, recipe: Recipe, num_params: int, place: _Place) -> d
             "name": str(place.device),
             "hardware": device_name(place.device),
             "num_threads": torch.get_num_threads(),
-            "memory_format": str(memory_format_for(place.device)).removeprefix("torch."),
         },
         "num_workers": place.num_workers,
         "skip_bad": place.skip_bad,

@@ -114,12 +114,16 @@ def choose_preprocessing(
 
 def describe_fit(images: ImageSet, shape: InputShape, normalization: str) -> str:
     """Return one line that says what happens to an image on its way to the network."""
-    size = "x".join(map(str, images.size)) if images.size else "any size"
-    parts = [f"{images.channels}x{size}"]
+    if images.size is not None:
+        parts = [f"{images.channels}x{images.size[0]}x{images.size[1]}"]
+    else:
+        parts = [f"{'colour' if images.channels == 3 else 'grey'} of various sizes"]
     if images.channels != shape.channels:
         parts.append("to three channels" if shape.channels == 3 else "to grey")
     if images.size != (shape.height, shape.width):
-        parts.append(f"resized to {shape.height}x{shape.width}")
+        same_shape = images.size and images.size[0] * shape.width == images.size[1] * shape.height
+        cropped = "" if same_shape else " and cropped at the centre"
+        parts.append(f"resized{cropped} to {shape.height}x{shape.width}")
     return f"images: {', '.join([*parts, normalization])}"
 
 

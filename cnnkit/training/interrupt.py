@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -11,12 +12,16 @@ class DeferredInterrupt:
 
     A context manager. Outside the main thread, where Python delivers no signals, it does nothing.
 
+    Args:
+        on_request: called when Ctrl-C is first pressed.
+
     Attributes:
         requested: whether Ctrl-C was pressed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_request: Callable[[], None]) -> None:
         self.requested = False
+        self._on_request = on_request
         self._is_main = threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> Self:
@@ -37,3 +42,4 @@ class DeferredInterrupt:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        self._on_request()

@@ -14,6 +14,7 @@ from cnnkit.errors import RunFailedError
 from cnnkit.evaluation import predict_all
 from cnnkit.events import (
     EpochEnded,
+    Note,
     OnEvent,
     TaskAdvanced,
     TaskEnded,
@@ -95,16 +96,18 @@ class Trainer:
             UnavailableError: the run folder cannot be written.
         """
         epochs: list[EpochMetrics] = []
-        best_epoch, best_key = 0, (-math.inf, -math.inf)
-        with DeferredInterrupt() as interrupt:
+        best_epoch, best_key = 0, -math.inf
+        stopping = Note("stopping after this step; Ctrl-C again stops at once")
+        with DeferredInterrupt(lambda: self.on_event(stopping)) as interrupt:
             for epoch in range(1, self.recipe.epochs + 1):
                 try:
                     metrics = self._judge(self._train_epoch(epoch, interrupt))
                 except _StopRequestedError:
-                    self.run.save_checkpoint(["last"], self.model.state_dict(), epoch - 1)
+                    if not self.run.checkpoint_names():  # else the last whole epoch stands there
+                        self.run.save_checkpoint(["last"], self.model.state_dict(), epoch - 1)
                     return Fitted(tuple(epochs), best_epoch, interrupted=True)
-                key = _quality(metrics)
-                is_best = key >= best_key if self.val is None else key > best_key
+                key = 0.0 if metrics.val_accuracy is None else metrics.val_accuracy
+                is_best = key >= best_key  # of equals the one that was trained longer
                 if is_best:
                     best_epoch, best_key = epoch, key
                 names = ["best", "last"] if is_best else ["last"]
@@ -121,7 +124,7 @@ class Trainer:
         """Make one pass over the training set."""
         model, optimizer, schedule = self.model, self.optimizer, self.schedule
         smoothing = self.recipe.label_smoothing
-        running = _RunningMetrics(self.device)
+        running = _RunningMetrics()
         task = f"epoch {epoch}/{self.recipe.epochs}"
         self.on_event(TaskStarted(task, self.train.num_images, "images"))
         start = last_report = time.perf_counter()
@@ -187,7 +190,7 @@ class Trainer:
 class _RunningMetrics:
     """Mean loss and accuracy of the steps so far, without waiting for the device every step."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self) -> None:
         self.num_images = 0
         self._loss_sum = 0.0
         self._num_correct = 0
@@ -213,10 +216,3 @@ class _RunningMetrics:
         self._loss_sum += float((torch.stack(losses).cpu().double() * sizes).sum())
         self._num_correct += int((torch.cat(logits).argmax(1) == torch.cat(labels)).sum())
         self._held.clear()
-
-
-def _quality(metrics: EpochMetrics) -> tuple[float, float]:
-    """Return what the best epoch has most of: validation accuracy, then a small loss."""
-    if metrics.val_accuracy is None or metrics.val_loss is None:
-        return 0.0, 0.0
-    return metrics.val_accuracy, -metrics.val_loss

@@ -1,6 +1,5 @@
 """How a network is trained: every setting, its legal values, and its default."""
 
-from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -30,11 +29,12 @@ class Recipe(BaseModel):
         lr: highest learning rate; by optimizer where not given.
         momentum: of `sgd`; 0.9 where not given.
         weight_decay: L2 penalty (`sgd`, `adam`) or decoupled decay (`adamw`).
-        schedule: how the learning rate falls; see `schedules`.
+        schedule: how the learning rate moves; see `make_schedule`.
         warmup_epochs: epochs over which the learning rate rises first.
         label_smoothing: share of the target spread over all classes.
-        seed: of the weights, the order and dropout.
-        val_split: share of each class of the training set held out to choose the best epoch.
+        seed: of the weights, the order, dropout and the validation split.
+        val_split: share of each class of the training set held out to choose the best epoch;
+            0 for none; a dataset that brings a validation set uses that.
         normalize: `published` figures of the dataset, `measured` on the training set, `none`
             (pixels 0..1), or `auto`: published where there are any, else measured.
         monitor: `val`, or `test` to follow the test set every epoch as well.
@@ -63,13 +63,8 @@ class Recipe(BaseModel):
         Raises:
             UsageError: a setting is unknown or out of range; the message names the legal values.
         """
-        return cls.from_mapping(settings)
-
-    @classmethod
-    def from_mapping(cls, settings: Mapping[str, Any]) -> Self:
-        """Return the recipe with these settings; see `of`."""
         try:
-            return cls.model_validate(dict(settings))
+            return cls.model_validate(settings)
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0]) if first["loc"] else ""

@@ -179,6 +179,28 @@ def test_ctrl_c_before_anything_is_made_is_one_line(tmp_path: Path) -> None:
     assert stderr.splitlines()[-1].startswith("cnnkit: interrupted")
 
 
+def test_a_full_disk_behind_stdout_is_one_line() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "cnnkit", "models"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 4
+    assert "no space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_losing_stderr_does_not_lose_the_answer() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m cnnkit train linear --epochs 2 --json 2> >(true)",
+        shell=True, executable="/bin/bash", stdout=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert len(json.loads(done.stdout)["epochs"]) == 2
+
+
 def test_out_of_memory_says_what_to_do(cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*arguments: object) -> None:
         raise torch.OutOfMemoryError("no")
@@ -186,7 +208,7 @@ def test_out_of_memory_says_what_to_do(cnnkit: Cnnkit, monkeypatch: pytest.Monke
     monkeypatch.setattr("cnnkit.training.loop.Trainer.fit", fails)
     answer = cnnkit("train", "linear", "--device", "cpu")
     assert answer.code == 4
-    assert "out of memory with a batch of 32; use a smaller -b" in answer.stderr
+    assert "out of memory; use a smaller -b/--batch-size than 32" in answer.stderr
     assert not list(Path("runs").iterdir())
 
 

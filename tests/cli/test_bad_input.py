@@ -1,6 +1,7 @@
 """Bad input is normal input: one line, the right code, a way out, nothing half written."""
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -82,6 +83,7 @@ def test_unknown_names(refused: Refused) -> None:
 
 def test_unknown_split(refused: Refused, finished: Path) -> None:
     refused("eval", finished, "--split", "tset", code=2, says="no split 'tset'", hint="test")
+    refused("eval", finished, "--split", "xyz", code=2, says="it has train, val, test")
 
 
 @pytest.mark.parametrize(
@@ -105,6 +107,7 @@ def test_unknown_split(refused: Refused, finished: Path) -> None:
         ("--device", "cuda:x", "unknown device 'cuda:x'"),
         ("--workers", "-1", "--workers must be at least 0, not -1"),
         ("--input", "3x", "--input '3x' is no shape"),
+        ("--input", "²", "--input '²' is no shape"),
         ("--input", "0x32x32", "has a size below 1"),
         ("--input", "1x-4x32", "has a size below 1"),
         ("--input", "2x32x32", "images have 1 or 3 channels, not 2"),
@@ -149,7 +152,9 @@ def test_no_apple_gpu(refused: Refused) -> None:
         ("epochs = 'many'", 2, "not 'many'"),
         ("epochs = 0", 2, "epochs must be at least 1, not 0"),
         ("optimizer = 'lion'", 2, "'lion' is not one of"),
-        ("lr = [1.0]", 2, "the value of 'lr' is neither a number nor a text"),
+        ("lr = [1.0]", 2, "the value of 'lr' is not of the kind"),
+        ("epochs = true", 2, "the value of 'epochs' is not of the kind"),
+        ("json = true", 2, "unknown key 'json'"),
     ],
 )
 def test_a_config_that_makes_no_sense(
@@ -194,6 +199,11 @@ def test_a_file_that_is_no_network(
 
 
 # Folders of images
+
+
+def test_a_class_folder_whose_name_is_no_text(refused: Refused, photos: Path) -> None:
+    (photos / "cat").rename(os.fsdecode(os.fsencode(photos) + b"/caf\xe9"))
+    refused("train", "linear", "./photos", code=2, says="a name that is no text", hint="rename")
 
 
 def test_folders_that_are_no_dataset(refused: Refused, tmp_path: Path, photos: Path) -> None:
@@ -270,7 +280,7 @@ def test_a_run_of_a_newer_cnnkit(refused: Refused, finished: Path) -> None:
     description = json.loads((finished / "run.json").read_text())
     description["schema"] = "cnnkit.run/2"
     (finished / "run.json").write_text(json.dumps(description))
-    refused("eval", finished, code=4, says="written by a newer cnnkit", hint="pip install -U")
+    refused("eval", finished, code=4, says="written by a newer cnnkit", hint="update cnnkit")
 
 
 @pytest.mark.parametrize("position", [10, -10])

@@ -90,6 +90,34 @@ def test_the_answer_goes_to_a_file_in_the_format_of_its_name(cnnkit: Cnnkit, nam
     assert "resnet18" in text.replace("\\_", "_")
 
 
+def test_a_link_is_followed_and_a_pipe_is_written_to(cnnkit: Cnnkit, tmp_path: Path) -> None:
+    (tmp_path / "link.json").symlink_to(tmp_path / "target.json")
+    (tmp_path / "target.json").write_text("before")
+    assert cnnkit("models", "lenet5", "-o", "link.json").code == 0
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads((tmp_path / "target.json").read_text())["schema"] == "cnnkit.models/1"
+    assert cnnkit("models", "lenet5", "--json", "-o", "/dev/null").code == 0
+    assert Path("/dev/null").is_char_device()
+
+
+def test_what_a_network_prints_does_not_get_into_the_answer(cnnkit: Cnnkit, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\nprint('imported')\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.a = nn.Linear(64, 10)\n"
+        "    def forward(self, x):\n        print(x.shape)\n        return self.a(x.flatten(1))\n"
+    )
+    answer = cnnkit("train", "net.py:Net", "--epochs", "1", "--json")
+    assert answer.json["num_params"] == 650
+    assert "torch.Size" in answer.stderr
+
+
+def test_home_is_expanded(cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    answer = cnnkit("train", "linear", "--epochs", "1", "--runs-dir=~/runs", "--json")
+    assert Path(answer.json["run"]).parent == tmp_path / "home" / "runs"
+
+
 def test_models_and_datasets_list_all(cnnkit: Cnnkit) -> None:
     assert [row["name"] for row in cnnkit("models", "--json").json["models"]] == list(MODELS)
     rows = cnnkit("datasets", "--json").json["datasets"]
@@ -97,7 +125,9 @@ def test_models_and_datasets_list_all(cnnkit: Cnnkit) -> None:
     cifar = next(row for row in rows if row["name"] == "cifar10")
     assert cifar["mean"] == [0.4914, 0.4822, 0.4465]
     assert cifar["splits"] == {"train": 50_000, "test": 10_000}
-    table = list(csv.DictReader(io.StringIO(cnnkit("models", "vgg16_b*", "--format", "csv").stdout)))
+    table = list(
+        csv.DictReader(io.StringIO(cnnkit("models", "vgg16_b*", "--format", "csv").stdout))
+    )
     assert table[0]["num_params"] == "138365992"
 
 

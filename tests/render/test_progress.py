@@ -13,9 +13,10 @@ EPOCH = {
 
 def shown(events: list[object], quiet: bool = False) -> str:
     stream = io.StringIO()
-    with ProgressRenderer(terminal_console(stream, False, 80), quiet) as renderer:
-        for event in events:
-            renderer(event)  # type: ignore[arg-type]
+    renderer = ProgressRenderer(terminal_console(stream, False, 80), quiet)
+    for event in events:
+        renderer(event)  # type: ignore[arg-type]
+    renderer.close()
     return stream.getvalue()
 
 
@@ -71,16 +72,42 @@ def test_markup_in_events_is_text() -> None:
     assert shown([Note("images of [bold]x[/bold]")]) == "images of [bold]x[/bold]\n"
 
 
-def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_a_bar_and_a_coloured_pipe_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(progress, "PATIENCE_SECONDS", -1.0)
-    stream = io.StringIO()
-    console = terminal_console(stream, True, 100)
-    with ProgressRenderer(console) as renderer:
+    for stream in (Terminal(), io.StringIO()):
+        renderer = ProgressRenderer(terminal_console(stream, True, 100))
         renderer(TaskStarted("[x] download", 2_000_000, "bytes"))
         renderer(TaskAdvanced("[x] download", 1_000_000, {"loss": 0.25}))
         renderer._bars.refresh()
         renderer(TaskEnded("[x] download"))
-    text = stream.getvalue()
-    assert "[x] download" in text
-    assert "1.00M/2.00M" in text
-    assert "loss 0.25" in text
+        renderer.close()
+        text = stream.getvalue()
+        if isinstance(stream, Terminal):
+            assert "[x] download" in text
+            assert "1.00M/2.00M" in text
+            assert "loss 0.25" in text
+        else:
+            assert text == ""
+
+
+def test_epochs_with_validation_and_test_fit_80_columns() -> None:
+    metrics = EPOCH | {"test_loss": 0.4, "test_accuracy": 0.85}
+    text = shown([EpochEnded(1, 100, metrics, True)])
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_nobody_reading_is_no_reason_to_end() -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    renderer = ProgressRenderer(terminal_console(Gone(), False, 80))
+    renderer(Note("unheard"))
+    renderer(Note("unheard again"))

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -16,7 +17,8 @@ from torch.nn import functional
 import cnnkit
 from cnnkit import Recipe
 from cnnkit.data import open_dataset
-from cnnkit.errors import InterruptedRunError, RunFailedError, UsageError
+from cnnkit.errors import CheckFailedError, InterruptedRunError, RunFailedError, UsageError
+from cnnkit.evaluation import Setup
 from cnnkit.events import EpochEnded, Event, Note, Warned
 from cnnkit.results import TrainResult
 
@@ -105,7 +107,7 @@ def test_the_loop_is_the_plain_one_step_by_step() -> None:
 
 def test_the_best_epoch_is_that_of_the_validation_set() -> None:
     result = trained(epochs=6)
-    best = max(result.epochs, key=lambda e: (e.val_accuracy or 0, -(e.val_loss or 0)))
+    best = max(result.epochs, key=lambda e: (e.val_accuracy or 0, e.epoch))
     assert result.best_epoch == best.epoch
     run = Path(result.run)
     manifest = json.loads((run / "checkpoints/best/manifest.json").read_text())
@@ -173,13 +175,17 @@ def test_workers_do_not_change_the_numbers(photos: Path) -> None:
 
 
 def test_broken_images_stop_the_run_or_are_counted(photos: Path) -> None:
-    broken = photos / "dark" / "3.jpg"
-    broken.write_bytes(broken.read_bytes()[:200])
+    for number in range(20):  # so many that some are trained on
+        broken = photos / "dark" / f"{number}.jpg"
+        broken.write_bytes(broken.read_bytes()[:200])
     with pytest.raises(RunFailedError, match="broken image"):
         cnnkit.train("lenet5", str(photos), Recipe.of(epochs=1))
-    assert not list(Path("runs").glob("*")) if Path("runs").exists() else True
+    assert not list(Path().glob("runs/*"))
     result = cnnkit.train("lenet5", str(photos), Recipe.of(epochs=1), skip_bad=True)
-    assert result.num_skipped == 1
+    assert result.num_skipped == 20
+    assert result.test is not None
+    counted = result.num_train_images + result.num_val_images + result.test.num_images
+    assert counted == 60
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_nothing_useless() -> None:
@@ -208,7 +214,7 @@ def test_ctrl_c_leaves_a_run_that_eval_reads(
     monkeypatch: pytest.MonkeyPatch, num_forwards: int, epochs_done: int
 ) -> None:
     interrupt_after(monkeypatch, num_forwards)
-    with pytest.raises(InterruptedRunError, match=f"after {epochs_done} of 5 epochs") as caught:
+    with pytest.raises(InterruptedRunError, match=f"in epoch {epochs_done + 1} of 5") as caught:
         trained("linear", epochs=5)
     (run,) = Path("runs").iterdir()
     assert str(run) in caught.value.hint
@@ -217,6 +223,125 @@ def test_ctrl_c_leaves_a_run_that_eval_reads(
     assert evaluated.checkpoint == ("best" if epochs_done else "last")
     assert evaluated.epoch == epochs_done
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def write_net(folder: Path, body: str) -> None:
+    (folder / "net.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        f"class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n{body}"
+    )
+
+
+def test_the_classic_network_with_view_is_trained_and_evaluated(tmp_path: Path) -> None:
+    write_net(
+        tmp_path,
+        "        self.a = nn.Conv2d(1, 4, 3)\n        self.b = nn.Conv2d(4, 8, 3)\n"
+        "        self.c = nn.Linear(128, 10)\n"
+        "    def forward(self, x):\n"
+        "        return self.c(self.b(self.a(x)).view(-1, 128))\n",
+    )
+    result = trained("net.py:Net")
+    assert cnnkit.evaluate(result.run).metrics == result.test
+
+
+def test_tied_weights_are_kept(tmp_path: Path) -> None:
+    write_net(
+        tmp_path,
+        "        self.a = nn.Linear(64, 64)\n        self.b = nn.Linear(64, 64)\n"
+        "        self.b.weight = self.a.weight\n        self.c = nn.Linear(64, 10)\n"
+        "    def forward(self, x):\n        return self.c(self.b(self.a(x.flatten(1)).relu()))\n",
+    )
+    result = trained("net.py:Net")
+    assert cnnkit.evaluate(result.run).metrics == result.test
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (
+            "        self.a = nn.Linear(64, 10)\n"
+            "    def forward(self, x):\n        y = self.a(x.flatten(1))\n"
+            "        return (y, y) if self.training else y\n",
+            "returns a tuple for 2 images",
+        ),
+        ("        pass\n    def forward(self, x):\n        return x\n", "no parameter to train"),
+    ],
+)
+def test_networks_that_cannot_be_trained_are_refused(tmp_path: Path, body: str, says: str) -> None:
+    write_net(tmp_path, body)
+    with pytest.raises(UsageError, match=says):
+        trained("net.py:Net")
+    assert not Path("runs").exists()
+
+
+def test_batch_norm_on_a_single_image_is_refused() -> None:
+    with pytest.raises(UsageError, match="cannot be trained on a single image; use a larger -b"):
+        trained("resnet18", "fake:3x32x32:2:4", batch_size=1)
+
+
+def test_checking_a_network_leaves_its_buffers_alone() -> None:
+    from cnnkit.training.network_check import check_network
+
+    result = trained("linear")
+    setup = Setup.from_dict(json.loads((Path(result.run) / "run.json").read_text())["setup"])
+    network = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 10)).eval()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    check_network(network, setup, 2)
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert not network.training
+
+
+def test_a_network_that_diverges_at_its_last_step_is_no_result() -> None:
+    with pytest.raises(RunFailedError, match=r"not finite|diverged"):
+        trained("mlp", optimizer="sgd", lr=1e30, epochs=1, batch_size=5000, val_split=0.0)
+
+
+def test_a_folder_that_changed_is_not_split_anew(photos: Path) -> None:
+    result = cnnkit.train("linear", str(photos), Recipe.of(epochs=1))
+    extra = photos / "dark" / "00.jpg"
+    extra.write_bytes((photos / "dark" / "0.jpg").read_bytes())
+    for split in ("test", "val", "train"):
+        with pytest.raises(CheckFailedError, match=f"its {split} split may hold images"):
+            cnnkit.evaluate(result.run, split=split)
+    extra.unlink()
+    assert cnnkit.evaluate(result.run).metrics == result.test
+
+
+def test_another_folder_is_evaluated_whole_and_the_own_one_is_recognised(photos: Path) -> None:
+    result = cnnkit.train("linear", str(photos), Recipe.of(epochs=1))
+    events: list[Event] = []
+    shutil.copytree(photos, photos.parent / "more")
+    whole = cnnkit.evaluate(result.run, "./more", on_event=events.append)
+    assert whole.metrics.num_images == 80
+    assert whole.split == "all"
+    assert any("all its images are evaluated" in e.text for e in events if isinstance(e, Note))
+    assert cnnkit.evaluate(result.run, "./photos").metrics == result.test
+    own = cnnkit.evaluate(result.run, "./photos", split="val")
+    assert own.metrics.num_images == result.num_val_images
+
+
+def test_a_file_of_a_network_that_changed_is_said(tmp_path: Path) -> None:
+    body = (
+        "        self.a = nn.Linear(64, 10)\n"
+        "    def forward(self, x):\n        return self.a(x.flatten(1))\n"
+    )
+    write_net(tmp_path, body)
+    result = trained("net.py:Net")
+    write_net(tmp_path, body + "# changed\n")
+    events: list[Event] = []
+    cnnkit.evaluate(result.run, on_event=events.append)
+    assert any("has changed since" in e.text for e in events if isinstance(e, Warned))
+
+
+def test_ctrl_c_in_the_final_test_keeps_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pressed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cnnkit.training.experiment.predict_all", pressed)
+    with pytest.raises(InterruptedRunError, match="weights of the last whole epoch are kept"):
+        trained("linear")
+    (run,) = Path("runs").iterdir()
+    assert cnnkit.evaluate(run).epoch in (1, 2)
 
 
 def test_training_works_outside_the_main_thread() -> None:
@@ -233,7 +358,7 @@ def test_a_network_that_returns_something_else_is_refused(tmp_path: Path) -> Non
         "def ten(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 7))\n"
         "def conv(): return nn.Conv2d(1, 1, 11)\n"
     )
-    with pytest.raises(UsageError, match=r"returns \(1, 7\) for one image, and 10 classes need"):
+    with pytest.raises(UsageError, match=r"returns \(2, 7\) for 2 images, and 10 classes need"):
         trained("net.py:ten")
     with pytest.raises(UsageError, match=r"cannot take an input of 1x8x8: .*Kernel size"):
         trained("net.py:conv")

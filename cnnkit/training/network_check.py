@@ -1,0 +1,82 @@
+"""Trying a network on its input, so that what does not fit is said before anything is made."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from cnnkit.devices import is_out_of_memory
+from cnnkit.errors import UsageError
+from cnnkit.evaluation import Setup
+
+
+def check_network(network: nn.Module, setup: Setup, num_images: int) -> None:
+    """Run images through a network in its evaluation and its training mode.
+
+    Modes and buffers, such as the statistics of batch norm, are put back.
+
+    Args:
+        network: takes (N, C, H, W); on any device.
+        setup: says what it is given, and how many classes it has to tell apart.
+        num_images: images in the smallest batch that it will be trained on.
+
+    Raises:
+        UsageError: it cannot take them, returns something else than (N, classes), or has nothing
+            to train.
+    """
+    parameters = list(network.parameters())
+    if not any(parameter.requires_grad for parameter in parameters):
+        raise UsageError(f"{setup.model} has no parameter to train")
+    channels, (height, width) = setup.in_channels, setup.image_size
+    images = torch.zeros(num_images, channels, height, width, device=parameters[0].device)
+    with _left_as_it_was(network):
+        for is_training in (False, True):
+            network.train(is_training)
+            _check_output(_forward(network, images, setup), len(images), setup)
+
+
+def _forward(network: nn.Module, images: Tensor, setup: Setup) -> object:
+    channels, height, width = images.shape[1:]
+    try:
+        with torch.no_grad():
+            output: object = network(images)
+    except Exception as error:  # the network may be a user's own, and raise anything
+        if is_out_of_memory(error):
+            raise
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        if "more than 1 value per channel" in reason[0]:
+            raise UsageError(
+                f"{setup.model} has batch norm, which cannot be trained on a single image",
+                "use a larger -b/--batch-size, or more images",
+            ) from error
+        raise UsageError(
+            f"{setup.model} cannot take an input of {channels}x{height}x{width}: {reason[0]}",
+            "choose another --input, or another network",
+        ) from error
+    return output
+
+
+def _check_output(output: object, num_images: int, setup: Setup) -> None:
+    expected = (num_images, len(setup.classes))
+    if isinstance(output, Tensor) and tuple(output.shape) == expected:
+        return
+    got = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+    raise UsageError(
+        f"{setup.model} returns {got} for {num_images} images, and {len(setup.classes)} classes "
+        f"need {expected}",
+        "let its factory take num_classes, and its forward return the logits alone",
+    )
+
+
+@contextmanager
+def _left_as_it_was(network: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in network.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for buffer, before in buffers:
+            buffer.copy_(before)
