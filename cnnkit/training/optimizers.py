@@ -34,8 +34,10 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> optim.Optimizer:
 
 def make_schedule(
     optimizer: optim.Optimizer, recipe: Recipe, steps_per_epoch: int
-) -> optim.lr_scheduler.LRScheduler:
+) -> optim.lr_scheduler.LRScheduler | None:
     """Return the learning rate of a resolved recipe, to be stepped after every optimizer step.
+
+    None stands for a learning rate that never changes.
 
     `constant` stays; `cosine` falls to 0 along half a cosine; `step` is divided by 10 after a half
     and after three quarters of the epochs; each of them after a linear rise over `warmup_epochs`.
@@ -44,6 +46,8 @@ def make_schedule(
     """
     assert recipe.lr is not None, "resolve the recipe first"
     assert recipe.warmup_epochs is not None
+    if recipe.schedule == "constant" and recipe.warmup_epochs == 0:
+        return None
     num_steps = recipe.epochs * steps_per_epoch
     if recipe.schedule == "onecycle":
         return optim.lr_scheduler.OneCycleLR(

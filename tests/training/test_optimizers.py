@@ -20,7 +20,8 @@ def learning_rates(recipe: Recipe, steps_per_epoch: int) -> list[float]:
         for _ in range(recipe.epochs * steps_per_epoch):
             rates.append(optimizer.param_groups[0]["lr"])
             optimizer.step()
-            schedule.step()
+            if schedule is not None:
+                schedule.step()
     return rates
 
 
