@@ -196,5 +196,5 @@ class TestTimm:
 def test_timm_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     message, hint = fails(UnavailableError, "timm:resnet18")
-    assert message == "networks of timm need the extra `timm`"
-    assert hint == "pip install 'cnnkit[timm]'"
+    assert message == "networks of timm need the package timm"
+    assert hint == "`pip install timm` brings it"
