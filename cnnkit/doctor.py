@@ -12,7 +12,7 @@ from cnnkit.devices import num_usable_cores, processor_name
 from cnnkit.results import DoctorReport, Finding, format_value
 
 PACKAGES = ("torch", "torchvision", "typer", "rich", "pandas", "pydantic", "safetensors")
-EXTRAS = {"tensorboard": "tensorboard", "timm": "timm", "onnx": "onnx", "shards": "webdataset"}
+EXTRAS = {"timm": "timm"}  # those that something here uses already
 # What makes networks fast on a processor: wide vectors, and bf16 multiplied as it is.
 INSTRUCTIONS = {
     "avx2": "AVX2",
@@ -105,7 +105,8 @@ def _lies_in(name: str, data_dir: Path) -> bool:
     """Return whether every file or folder that serves a dataset is there."""
     source = DATASETS[name].source
     return isinstance(source, TorchvisionSource) and all(
-        (data_dir / part).exists() or (data_dir / part.removesuffix(".gz")).exists()
+        (data_dir / part.removesuffix("/*.jpg")).exists()
+        or (data_dir / part.removesuffix(".gz")).exists()
         for part in source.layout
     )
 
