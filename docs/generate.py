@@ -64,7 +64,7 @@ def reference() -> str:
             f"```text\ncnnkit {registered.name} [OPTIONS] {shown}".rstrip() + "\n```",
         ]
         if arguments:
-            rows = [(f"`{one.name.upper()}`", _default(one), one.help) for one in arguments]
+            rows = [(f"`{one.name.upper()}`", *_default_and_meaning(one)) for one in arguments]
             parts.append(_table(("argument", "default", "meaning"), rows))
         parts.append(_options_table([_row(one, types[one.name]) for one in options]))
     return "\n\n".join(parts) + "\n"
@@ -105,7 +105,7 @@ def _row(option: Any, annotation: object) -> tuple[str, str, str, str, str]:
     """Return option, value, default, environment variable and meaning."""
     names = sorted([*option.opts, *option.secondary_opts], key=lambda name: name.startswith("--"))
     value = option.metavar or _value(annotation)
-    default = _default(option)
+    default, meaning = _default_and_meaning(option)
     if not value and default == "False":
         default = ""
     return (
@@ -113,7 +113,7 @@ def _row(option: Any, annotation: object) -> tuple[str, str, str, str, str]:
         f"`{value}`" if value else "",
         default,
         f"`{option.envvar}`" if option.envvar else "",
-        option.help or "",
+        meaning,
     )
 
 
@@ -132,10 +132,12 @@ def _value(annotation: object) -> str:
     return names[annotation]
 
 
-def _default(parameter: Any) -> str:
-    if isinstance(parameter.show_default, str):
-        return parameter.show_default
-    return "" if parameter.default is None else str(parameter.default)
+def _default_and_meaning(parameter: Any) -> tuple[str, str]:
+    """Return the default, which the help may tell where it is decided later, and the help."""
+    meaning, _, told = (parameter.help or "").removesuffix("]").partition(" [default: ")
+    if told:
+        return told, meaning
+    return "" if parameter.default is None else str(parameter.default), parameter.help or ""
 
 
 def _prose(text: str | None) -> str:
