@@ -136,6 +136,10 @@ def _check_writable(path: Path) -> None:
     """Refuse a file that could not be written before the work is done, not after."""
     if path.is_dir():
         raise UsageError(f"-o {path} is a folder", "name a file")
+    target = path.resolve()
+    if target.exists() and not target.is_file() and os.access(target, os.W_OK):
+        return  # a pipe or a device, which is written to as it is
+    path = target
     if not path.parent.is_dir():
         raise NotFoundError(f"the folder {path.parent} of -o {path} does not exist", "create it")
     if not os.access(path.parent, os.W_OK):

@@ -64,7 +64,7 @@ def describe_folder(spec: str) -> DatasetEntry:
         raise _unreadable(spec, error) from error
     first, names = next(iter(classes.items()))
     for name in names:
-        if not name.isprintable():
+        if any("\ud800" <= sign <= "\udfff" for sign in name):  # bytes that are no UTF-8
             raise UsageError(
                 f"a class folder in {spec!r} has a name that is no text: {name!r}", "rename it"
             )

@@ -121,8 +121,10 @@ def _open_images(
 ) -> ImageSet:
     if dataset is not None and lasting_name(dataset) == setup.dataset:
         dataset = None
-    if dataset is not None and split is None and find_dataset(dataset).splits["test"].derived:
+    elif dataset is not None and split is None and find_dataset(dataset).splits["test"].derived:
         images = setup.open_all(dataset, data_dir, on_event)
+        if images is None:  # a copy of the images that it was trained on
+            return _open_images(setup, split, None, data_dir, on_event)
         on_event(Note(f"{dataset} has no test set of its own: all its images are evaluated"))
         return replace(images, split="all")
     images = setup.open_split(split or "test", data_dir, on_event, dataset)

@@ -127,13 +127,17 @@ class Setup:
             raise UsageError(f"there are no {split} images in {chosen}")
         return images
 
-    def open_all(self, dataset: str, data_dir: Path, on_event: OnEvent = ignore) -> ImageSet:
+    def open_all(self, dataset: str, data_dir: Path, on_event: OnEvent = ignore) -> ImageSet | None:
         """Return every image of another dataset that has no test set of its own.
+
+        None says that it is no other: its training images are those of the run.
 
         Raises:
             UsageError: its classes are others.
         """
         train = self.open_split("train", data_dir, on_event, dataset)
+        if train.fingerprint() == self.fingerprint:
+            return None
         return joined(train, self.open_split("test", data_dir, on_event, dataset))
 
     def _check_unchanged(
@@ -157,7 +161,7 @@ class Setup:
 def lasting_name(dataset: str) -> str:
     """Return the name under which a dataset is found again from any folder."""
     source = find_dataset(dataset).source
-    return str(source.path.absolute()) if isinstance(source, FolderSource) else dataset
+    return str(source.path.expanduser().resolve()) if isinstance(source, FolderSource) else dataset
 
 
 def file_sha256(model: str) -> str | None:

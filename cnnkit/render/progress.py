@@ -131,7 +131,7 @@ class ProgressRenderer:
         cells.append(("images/s", format_value("rate", metrics["images_per_second"])))
         number = f"{event.epoch}/{event.num_epochs}"
         number_width = max(5, len(f"{event.num_epochs}/{event.num_epochs}"))
-        widths = [max(len(title), 7) for title, _ in cells]
+        widths = [max(len(title), 8 if title == "acc" else 7) for title, _ in cells]
         if not self._has_header:
             self._has_header = True
             titles = "".join(f" {t:>{w}}" for (t, _), w in zip(cells, widths, strict=True))

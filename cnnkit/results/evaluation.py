@@ -119,7 +119,8 @@ class EvalResult(Result):
         """Return the classes, and the confusion matrix or its largest entries."""
         per_class = Table(
             "per_class",
-            f"{self.model} on the {self.split} images of {self.dataset}",
+            f"{self.model} on {'all' if self.split == 'all' else f'the {self.split}'} images "
+            f"of {self.dataset}",
             (
                 Column("name", "class", "name"),
                 Column("num_images", "images", "integer"),

@@ -167,7 +167,7 @@ def train(
         on_event(Note(describe_fit(data.train, shape, normalization)))
         on_event(Note(_plan(data, num_params, target)))
         _warn(recipe, data, on_event)
-        run = create_run(runs_dir, description.name, data.entry.name)
+        run = create_run(runs_dir, description.name, Path(setup.dataset).name)
         try:
             run.write_description(_describe(setup, recipe, num_params, place))
             result = _train_and_test(
@@ -217,9 +217,11 @@ def _train_and_test(
     )
     fitted = trainer.fit()
     if fitted.interrupted:
-        during = min(len(fitted.epochs) + 1, recipe.epochs)
+        done = len(fitted.epochs)
         raise InterruptedRunError(
-            f"interrupted in epoch {during} of {recipe.epochs}; the weights are kept",
+            f"interrupted after epoch {done} of {recipe.epochs}; its weights are kept"
+            if done
+            else f"interrupted in the first of {recipe.epochs} epochs; its weights are kept",
             f"`cnnkit eval {run.path}` evaluates them",
         )
     network.load_state_dict(run.load_checkpoint("best").weights)

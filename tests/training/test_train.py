@@ -214,7 +214,7 @@ def test_ctrl_c_leaves_a_run_that_eval_reads(
     monkeypatch: pytest.MonkeyPatch, num_forwards: int, epochs_done: int
 ) -> None:
     interrupt_after(monkeypatch, num_forwards)
-    with pytest.raises(InterruptedRunError, match=f"in epoch {epochs_done + 1} of 5") as caught:
+    with pytest.raises(InterruptedRunError, match="its weights are kept") as caught:
         trained("linear", epochs=5)
     (run,) = Path("runs").iterdir()
     assert str(run) in caught.value.hint
@@ -311,11 +311,15 @@ def test_another_folder_is_evaluated_whole_and_the_own_one_is_recognised(photos:
     result = cnnkit.train("linear", str(photos), Recipe.of(epochs=1))
     events: list[Event] = []
     shutil.copytree(photos, photos.parent / "more")
+    shutil.copy(photos / "dark" / "0.jpg", photos.parent / "more" / "dark" / "00.jpg")
     whole = cnnkit.evaluate(result.run, "./more", on_event=events.append)
-    assert whole.metrics.num_images == 80
+    assert whole.metrics.num_images == 81
     assert whole.split == "all"
     assert any("all its images are evaluated" in e.text for e in events if isinstance(e, Note))
     assert cnnkit.evaluate(result.run, "./photos").metrics == result.test
+    assert cnnkit.evaluate(result.run, "more/../photos").metrics == result.test
+    shutil.copytree(photos, photos.parent / "copy")
+    assert cnnkit.evaluate(result.run, "./copy").metrics == result.test
     own = cnnkit.evaluate(result.run, "./photos", split="val")
     assert own.metrics.num_images == result.num_val_images
 
