@@ -2,7 +2,6 @@
 
 import signal
 import threading
-from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -12,16 +11,12 @@ class DeferredInterrupt:
 
     A context manager. Outside the main thread, where Python delivers no signals, it does nothing.
 
-    Args:
-        on_request: called when Ctrl-C is first pressed.
-
     Attributes:
         requested: whether Ctrl-C was pressed.
     """
 
-    def __init__(self, on_request: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self.requested = False
-        self._on_request = on_request
         self._is_main = threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> Self:
@@ -41,5 +36,5 @@ class DeferredInterrupt:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
             raise KeyboardInterrupt
+        # Nothing is written here: the signal may have come in the middle of a write.
         self.requested = True
-        self._on_request()

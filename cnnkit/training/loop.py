@@ -14,7 +14,6 @@ from cnnkit.errors import RunFailedError
 from cnnkit.evaluation import predict_all
 from cnnkit.events import (
     EpochEnded,
-    Note,
     OnEvent,
     TaskAdvanced,
     TaskEnded,
@@ -97,8 +96,7 @@ class Trainer:
         """
         epochs: list[EpochMetrics] = []
         best_epoch, best_key = 0, -math.inf
-        stopping = Note("stopping after this step; Ctrl-C again stops at once")
-        with DeferredInterrupt(lambda: self.on_event(stopping)) as interrupt:
+        with DeferredInterrupt() as interrupt:
             for epoch in range(1, self.recipe.epochs + 1):
                 try:
                     metrics = self._judge(self._train_epoch(epoch, interrupt))

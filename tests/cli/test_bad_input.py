@@ -19,6 +19,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
         for path in folder.rglob("*")
+        if "__pycache__" not in path.parts  # Python's own, beside a file that was imported
     }
 
 
