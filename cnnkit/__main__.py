@@ -11,8 +11,10 @@ def main() -> None:
     # fiftieth of its speed. This bound costs nothing on a quiet machine. It is read when torch is
     # imported; a user's own value stands.
     os.environ.setdefault("GOMP_SPINCOUNT", "100000")
-    from cnnkit.cli.app import run
-
+    try:
+        from cnnkit.cli.app import run
+    except KeyboardInterrupt:  # before the error boundary stands
+        sys.exit(130)
     sys.exit(run(sys.argv[1:]))
 
 
