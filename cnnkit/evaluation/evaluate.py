@@ -121,7 +121,7 @@ def _open_images(
 ) -> ImageSet:
     if dataset is not None and lasting_name(dataset) == setup.dataset:
         dataset = None
-    elif dataset is not None and split is None and find_dataset(dataset).splits["test"].derived:
+    elif dataset is not None and split is None and _lacks_test(dataset):
         images = setup.open_all(dataset, data_dir, on_event)
         if images is None:  # a copy of the images that it was trained on
             return _open_images(setup, split, None, data_dir, on_event)
@@ -129,3 +129,9 @@ def _open_images(
         return replace(images, split="all")
     images = setup.open_split(split or "test", data_dir, on_event, dataset)
     return replace(images, split=split or "test")
+
+
+def _lacks_test(dataset: str) -> bool:
+    """Return whether the test split of a dataset is one that cnnkit made of its images."""
+    test = find_dataset(dataset).splits.get("test")
+    return test is not None and test.derived

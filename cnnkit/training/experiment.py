@@ -120,7 +120,8 @@ def train(
         UsageError: a setting makes no sense, or network and data do not fit.
         UnavailableError: device, data, memory or disk cannot be had.
         RunFailedError: the loss is not finite, or an image is broken.
-        InterruptedRunError: Ctrl-C; the run folder holds the weights of the moment.
+        InterruptedRunError: Ctrl-C; the run folder holds the weights of the last whole epoch, or
+            those of the moment where none was over.
     """
     start = time.perf_counter()
     recipe = (recipe or Recipe()).resolved()

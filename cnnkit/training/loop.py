@@ -88,7 +88,9 @@ class Trainer:
         self.schedule = make_schedule(self.optimizer, recipe, train.num_batches)
 
     def fit(self) -> Fitted:
-        """Train all epochs, or until Ctrl-C, which keeps the weights of the moment.
+        """Train all epochs, or until Ctrl-C.
+
+        That keeps the weights of the last whole epoch; where there is none, those of the moment.
 
         Raises:
             RunFailedError: the loss is not finite, or an image is broken.

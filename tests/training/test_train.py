@@ -324,6 +324,14 @@ def test_another_folder_is_evaluated_whole_and_the_own_one_is_recognised(photos:
     assert own.metrics.num_images == result.num_val_images
 
 
+def test_another_folder_with_validation_images_alone_says_what_it_has(photos: Path) -> None:
+    result = cnnkit.train("linear", str(photos), Recipe.of(epochs=1))
+    shutil.copytree(photos, photos.parent / "kept" / "val")
+    with pytest.raises(UsageError, match="no split 'test'"):
+        cnnkit.evaluate(result.run, "./kept")
+    assert cnnkit.evaluate(result.run, "./kept", split="val").metrics.num_images == 80
+
+
 def test_a_file_of_a_network_that_changed_is_said(tmp_path: Path) -> None:
     body = (
         "        self.a = nn.Linear(64, 10)\n"
