@@ -19,6 +19,7 @@ RANKS = {
     "doctor": 7,
     "training": 6,
     "evaluation": 5,
+    "architecture": 5,
     "models": 4,
     "data": 4,
     "results": 3,

@@ -1,0 +1,1 @@
+"""What a network looks like: layers, counts, memory, receptive fields, convolution arithmetic."""
