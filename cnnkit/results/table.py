@@ -11,6 +11,7 @@ Kind = Literal[
     "group",
     "integer",
     "count",
+    "number",
     "fraction",
     "loss",
     "rate",
@@ -111,6 +112,8 @@ def format_value(kind: Kind, value: Value) -> str:
     match kind:
         case "count":
             return format_count(value)
+        case "number":
+            return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
         case "fraction":
             return f"{100 * value:.2f} %"
         case "loss":
