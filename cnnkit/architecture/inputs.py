@@ -1,0 +1,129 @@
+"""What a network is fed: the shapes of its inputs, as texts and as tensors."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cnnkit.errors import UsageError
+from cnnkit.registry import did_you_mean
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+INTEGER_DTYPES = ("int64", "int32", "int16", "int8", "uint8", "bool")
+FLOAT_DTYPES = ("float32", "float64", "bfloat16", "float16")
+_SHORT_DTYPES = {
+    "fp32": "float32",
+    "fp64": "float64",
+    "bf16": "bfloat16",
+    "fp16": "float16",
+}
+_FORM = "write CxHxW such as 3x224x224, or NAME=SHAPE:DTYPE such as ids=16:int64"
+
+
+@dataclass(frozen=True)
+class InputShape:
+    """One input of a network.
+
+    Attributes:
+        shape: sizes without the batch; for an image (channels, height, width).
+        name: of the argument of `forward`; empty where it is told by its place.
+        dtype: `int64`, ...; empty for that of the weights.
+        is_square: the shape is one number, the side of a square of the network's own channels.
+    """
+
+    shape: tuple[int, ...]
+    name: str = ""
+    dtype: str = ""
+    is_square: bool = False
+
+    def __str__(self) -> str:
+        """Return the text that `parse_input_shape` reads."""
+        name = f"{self.name}=" if self.name else ""
+        dtype = f":{self.dtype}" if self.dtype else ""
+        return f"{name}{'x'.join(map(str, self.shape))}{dtype}"
+
+
+def parse_input_shape(text: str) -> InputShape:
+    """Return `[NAME=]SHAPE[:DTYPE]` as a shape: `3x224x224`, `224`, `ids=16:int64`.
+
+    A single number without a dtype is the side of a square image.
+
+    Raises:
+        UsageError: the text is nothing of the kind, or a size is below 1.
+    """
+    rest, _, dtype = text.partition(":")
+    name, sign, sizes = rest.rpartition("=")
+    if sign and not name.isidentifier():
+        raise UsageError(f"--input {text!r}: {name!r} is no name of an argument", _FORM)
+    if re.fullmatch(r"-?\d+([x,]-?\d+)*", sizes.strip().lower()) is None:
+        raise UsageError(f"--input {text!r} is no shape", _FORM)
+    shape = tuple(int(size) for size in re.split("[x,]", sizes.strip().lower()))
+    if min(shape) < 1:
+        raise UsageError(f"--input {text!r} has a size below 1", "sizes are 1 or more")
+    dtype = _SHORT_DTYPES.get(dtype, dtype)
+    if ":" in text and dtype not in (*INTEGER_DTYPES, *FLOAT_DTYPES):
+        known = (*FLOAT_DTYPES, *INTEGER_DTYPES)
+        raise UsageError(
+            f"--input {text!r}: {dtype!r} is no dtype",
+            did_you_mean(dtype, known) or f"choose one of {', '.join(known)}",
+        )
+    return InputShape(shape, name, dtype, is_square=len(shape) == 1 and not dtype)
+
+
+def as_input_shapes(
+    given: str | InputShape | Sequence[object] | None,
+) -> tuple[InputShape, ...]:
+    """Return one or several inputs, each given as a text or as a sequence of sizes.
+
+    `(3, 224, 224)` is one input, `[(3, 224, 224), "ids=16:int64"]` are two; None is none.
+
+    Raises:
+        UsageError: one of them is no shape, or two have the same name.
+    """
+    if given is None:
+        return ()
+    if isinstance(given, str | InputShape) or all(isinstance(size, int) for size in given):
+        return (_as_input_shape(given),)
+    inputs = tuple(_as_input_shape(one) for one in given)
+    names = [one.name for one in inputs if one.name]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"--input {name} is given twice", "leave one out")
+    return inputs
+
+
+def _as_input_shape(given: object) -> InputShape:
+    if isinstance(given, InputShape):
+        return given
+    if isinstance(given, str):
+        return parse_input_shape(given)
+    if isinstance(given, Iterable):
+        sizes = list(given)
+        if sizes and all(isinstance(size, int) for size in sizes):
+            return parse_input_shape("x".join(map(str, sizes)))
+    raise UsageError(f"input {given!r} is no shape", "give one such as (3, 224, 224)")
+
+
+def make_tensors(
+    inputs: Sequence[InputShape], batch_size: int, dtype: "torch.dtype", device: "torch.device"
+) -> "tuple[tuple[Tensor, ...], dict[str, Tensor]]":
+    """Return the tensors, by place and by name, each of shape (batch_size, *shape).
+
+    They hold zeros, for which a network has the same shapes and costs as for any image; integers
+    are thus valid indices.
+    """
+    import torch
+
+    places: list[Tensor] = []
+    names: dict[str, Tensor] = {}
+    for one in inputs:
+        own = getattr(torch, one.dtype) if one.dtype else dtype
+        tensor = torch.zeros((batch_size, *one.shape), dtype=own, device=device)
+        if one.name:
+            names[one.name] = tensor
+        else:
+            places.append(tensor)
+    return tuple(places), names

@@ -1,0 +1,227 @@
+"""What an operator of torch costs: multiply-accumulates, other work, or unknown.
+
+Multiply-accumulates (MACs) of convolutions, matrix products and attention follow the formulas of
+`torch.utils.flop_counter`, which count two FLOPs a MAC. All other arithmetic is counted apart, by
+the rules of `_other_flops`; what has no rule is reported as uncounted, never as 0.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import flop_registry
+
+_aten = torch.ops.aten
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Products that the registry of torch lacks, as MACs from the arguments and the output.
+_PRODUCTS: dict[Any, Callable[..., int]] = {
+    _aten.mv: lambda matrix, vector, **_: matrix.numel(),
+    _aten.addmv: lambda bias, matrix, vector, **_: matrix.numel(),
+    _aten.dot: lambda a, b, **_: a.numel(),
+    _aten.vdot: lambda a, b, **_: a.numel(),
+    _aten.linear: lambda x, weight, bias=None, **_: x.numel() * weight.shape[0],
+    _aten.addbmm: lambda bias, a, b, **_: a.numel() * b.shape[-1],
+}
+
+# Operators that move or make values and compute none.
+_MOVING = _names(
+    """
+        alias arange argmax argmin as_strided_ bernoulli bernoulli_ bitwise_and
+        bitwise_not bitwise_or cat channel_shuffle clone constant_pad_nd copy copy_
+        detach detach_ diagonal_scatter embedding empty empty_like empty_permuted
+        empty_strided eq expand_copy eye fill fill_ flip full full_like gather ge gt
+        index index_add index_copy index_put index_put_ index_select is_same_size isinf
+        isnan le lift_fresh lift_fresh_copy linspace logical_and logical_not logical_or
+        lt masked_fill masked_fill_ native_dropout ne new_empty new_empty_strided
+        new_full new_ones new_zeros normal_ ones ones_like permute_copy pixel_shuffle
+        pixel_unshuffle rand rand_like randint randn randn_like reflection_pad1d
+        reflection_pad2d reflection_pad3d repeat replication_pad1d replication_pad2d
+        replication_pad3d resize_ roll scalar_tensor scatter select_scatter set_
+        slice_scatter split_with_sizes_copy stack tril triu uniform_ unfold_copy
+        upsample_nearest1d upsample_nearest2d upsample_nearest3d _to_copy _unsafe_index
+        _unsafe_view view_copy where zero_ zeros zeros_like im2col
+        """
+)
+
+# Operators that move, sort or pick values: no multiplication that a total would miss.
+_LIGHT = _names(
+    """
+        sort topk nonzero nonzero_static unique_dim unique_consecutive _unique2 bincount
+        histc searchsorted grid_sampler_2d grid_sampler_3d scatter_add scatter_add_
+        scatter_reduce index_add_ index_reduce nms roi_align roi_pool kthvalue median
+        mode cummax cummin col2im multinomial
+        """
+)
+
+# FLOPs for every value that is read.
+_REDUCTIONS = {
+    **dict.fromkeys(
+        _names(
+            """
+        sum mean amax amin max min all any prod cumsum cumprod logsumexp norm aminmax
+        linalg_vector_norm
+        """
+        ),
+        1,
+    ),
+    **dict.fromkeys(("var", "std", "var_mean", "std_mean"), 3),
+}
+
+# FLOPs for every value that is written: multiplications and additions of the taps.
+_INTERPOLATIONS = {
+    "upsample_linear1d": 3,
+    "upsample_bilinear2d": 7,
+    "_upsample_bilinear2d_aa": 7,
+    "upsample_trilinear3d": 15,
+    "upsample_bicubic2d": 31,
+    "_upsample_bicubic2d_aa": 31,
+}
+
+_BATCH_NORMS = _names(
+    """
+        native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training
+        _batch_norm_with_update cudnn_batch_norm miopen_batch_norm batch_norm_elemt
+        _batch_norm_no_update
+        """
+)
+_GROUP_NORMS = frozenset(("native_layer_norm", "native_group_norm", "_fused_rms_norm"))
+_SOFTMAXES = frozenset(("_softmax", "_log_softmax", "_safe_softmax", "softmax", "log_softmax"))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one call of an operator costs.
+
+    Attributes:
+        macs: multiply-accumulates of convolutions, matrix products and attention.
+        other_flops: every other arithmetic operation.
+        is_counted: whether there is a rule for the operator.
+        is_heavy: it has no rule, and may well multiply and accumulate.
+    """
+
+    macs: int = 0
+    other_flops: int = 0
+    is_counted: bool = True
+    is_heavy: bool = False
+
+
+_FREE = Cost()
+
+
+def operator_name(operator: Any) -> str:
+    """Return the name of an operator without its overload: `convolution`, `torchvision::nms`."""
+    packet = getattr(operator, "overloadpacket", None)
+    if packet is None:  # of higher order
+        return str(getattr(operator, "_name", operator))
+    namespace, _, name = str(packet).partition(".")
+    return name if namespace in ("aten", "prims") else f"{namespace}::{name}"
+
+
+def cost_of(operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> Cost:
+    """Return what a call of an operator has cost.
+
+    Args:
+        operator: the overload that ran, or an operator of higher order.
+        args: its arguments.
+        kwargs: likewise.
+        out: what it returned.
+    """
+    packet = getattr(operator, "overloadpacket", operator)
+    formula = flop_registry.get(packet)
+    if formula is not None:
+        flops = int(formula(*args, **kwargs, out_val=out))
+        return Cost(flops // 2, _bias_flops(operator_name(operator), args, kwargs, out))
+    if packet in _PRODUCTS:
+        macs = _PRODUCTS[packet](*args, **kwargs)
+        return Cost(macs, _bias_flops(operator_name(operator), args, kwargs, out))
+    if getattr(operator, "is_view", False):
+        return _FREE
+    name = operator_name(operator)
+    if name.rpartition("::")[2].removesuffix("_") in _LIGHT:
+        return Cost(is_counted=False)
+    flops_or_none = _other_flops(operator, name, args, kwargs, out)
+    if flops_or_none is None:
+        return Cost(is_counted=False, is_heavy=True)
+    return Cost(0, flops_or_none)
+
+
+def _bias_flops(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> int:
+    """Return one addition for every output that a bias is added to."""
+    bias: object = None
+    if "conv" in name or name == "linear":
+        bias = args[2] if len(args) > 2 else kwargs.get("bias")
+    elif name in ("addmm", "baddbmm", "addmv", "addbmm"):
+        bias = args[0]
+    return out.numel() if isinstance(bias, Tensor) and isinstance(out, Tensor) else 0
+
+
+def _other_flops(
+    operator: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any
+) -> int | None:
+    """Return the work that is no product of matrices; None where there is no rule.
+
+    One FLOP for a value that an element-wise operator writes, whatever function it computes; one
+    for a value that a reduction reads, three for a variance; one for a value in every window of a
+    pooling; batch norm 2 a value as in inference (1 without affine), layer and group norm 5 (4),
+    softmax 5; interpolation by its taps. The figures of the norms are those of fvcore.
+    """
+    if name in _MOVING:
+        return 0
+    values = args[0].numel() if args and isinstance(args[0], Tensor) else 0
+    if name in _REDUCTIONS:
+        return _REDUCTIONS[name] * values
+    if name in _BATCH_NORMS:
+        return (2 if _is_affine(args[1:3]) else 1) * values
+    if name in _GROUP_NORMS:
+        return (5 if _is_affine(args[1:4]) else 4) * values
+    if name in _SOFTMAXES:
+        return 5 * values
+    first = first_tensor(out)
+    if first is None:
+        return 0 if not isinstance(out, Tensor) and name.startswith("_assert") else None
+    if name in _INTERPOLATIONS:
+        return _INTERPOLATIONS[name] * int(first.numel())
+    if "pool" in name:
+        return _pooling_flops(name, args, kwargs, first)
+    tags = getattr(operator, "tags", ())
+    return int(first.numel()) if torch.Tag.pointwise in tags else None
+
+
+def _is_affine(parameters: Sequence[Any]) -> bool:
+    return any(isinstance(parameter, Tensor) for parameter in parameters)
+
+
+def _pooling_flops(
+    name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor
+) -> int | None:
+    """Return the number of values in all windows of a pooling; None for an unknown kind."""
+    num_axes = {"1": 1, "2": 2, "3": 3}.get(name.partition("pool")[2][:1])
+    if num_axes is None:
+        return None
+    if "adaptive" in name:
+        sizes = zip(args[0].shape[-num_axes:], out.shape[-num_axes:], strict=True)
+        windows = [
+            sum(-(-(i + 1) * size // num) - i * size // num for i in range(num))
+            for size, num in sizes
+        ]
+        return prod(args[0].shape[:-num_axes]) * prod(windows)
+    kernel = args[1] if len(args) > 1 else kwargs["kernel_size"]
+    sides = [kernel] * num_axes if isinstance(kernel, int) else list(kernel)
+    return out.numel() * prod(sides if len(sides) == num_axes else sides * num_axes)
+
+
+def first_tensor(out: Any) -> Tensor | None:
+    """Return what an operator or a layer returned, or the first tensor of it."""
+    if isinstance(out, Tensor):
+        return out
+    if isinstance(out, tuple | list):
+        return next((one for one in out if isinstance(one, Tensor)), None)
+    return None

@@ -1,0 +1,172 @@
+"""Running a network once, knowing which of its modules is at work."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+@dataclass(frozen=True)
+class RunningModule:
+    """A module at work.
+
+    Attributes:
+        name: dotted; empty for the network itself.
+        module: the module.
+        input_shapes: of the tensors that it was given.
+    """
+
+    name: str
+    module: nn.Module
+    input_shapes: tuple[tuple[int, ...], ...]
+
+
+class ForwardError(Exception):
+    """A network could not be run.
+
+    Attributes:
+        at: the innermost module that was at work.
+        error: what went wrong.
+    """
+
+    def __init__(self, at: RunningModule, error: Exception) -> None:
+        super().__init__(str(error))
+        self.at = at
+        self.error = error
+
+
+class ModuleWatcher:
+    """Is told when a module begins and ends."""
+
+    def entered(self, module: RunningModule) -> None:
+        """A module begins."""
+
+    def left(self, module: RunningModule, output: object) -> None:
+        """A module has returned."""
+
+
+def run_network(
+    network: nn.Module,
+    places: Sequence[Tensor],
+    names: Mapping[str, Tensor],
+    watcher: ModuleWatcher | None = None,
+    mode: TorchDispatchMode | None = None,
+) -> object:
+    """Run a network and return its output.
+
+    Its products can be counted: no operator hides those of an attention.
+
+    Args:
+        network: what to run; it is given hooks for the time.
+        places: inputs by place.
+        names: inputs by name.
+        watcher: told about its modules.
+        mode: sees its operators.
+
+    Raises:
+        ForwardError: the network failed.
+    """
+    running: list[RunningModule] = []
+    with ExitStack() as contexts:
+        contexts.enter_context(_hooked(network, running, watcher or ModuleWatcher()))
+        contexts.enter_context(_without_fused_encoder())
+        contexts.enter_context(_FusedAttention())
+        contexts.enter_context(mode or nullcontext())
+        try:
+            return network(*places, **names)
+        except Exception as error:
+            at = running[-1] if running else RunningModule("", network, ())
+            raise ForwardError(at, error) from error
+
+
+def tensors_in(value: object) -> Iterator[Tensor]:
+    """Yield the tensors in a value: in lists, tuples, dictionaries and dataclasses, however deep."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from tensors_in(item)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for one in dataclasses.fields(value):
+            yield from tensors_in(getattr(value, one.name))
+
+
+@contextmanager
+def _hooked(
+    network: nn.Module, running: list[RunningModule], watcher: ModuleWatcher
+) -> Iterator[None]:
+    """Keep the list of modules at work, the innermost last."""
+    names = {id(module): name for name, module in network.named_modules()}
+
+    def begin(module: nn.Module, args: Any, kwargs: Any) -> None:
+        shapes = tuple(tuple(tensor.shape) for tensor in tensors_in((args, kwargs)))
+        running.append(RunningModule(names[id(module)], module, shapes))
+        watcher.entered(running[-1])
+
+    def end(module: nn.Module, args: Any, kwargs: Any, output: object) -> None:
+        watcher.left(running.pop(), output)
+
+    handles = []
+    try:
+        for module in network.modules():
+            handles.append(module.register_forward_pre_hook(begin, with_kwargs=True))
+            handles.append(module.register_forward_hook(end, with_kwargs=True))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _without_fused_encoder() -> Iterator[None]:
+    """Keep torch from a path of its encoder layers and attention that hides their products."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+class _FusedAttention(TorchFunctionMode):
+    """Computes attention on meta by the operator that the CPU and GPUs use.
+
+    Left alone, torch writes the matrices of attention out on meta, which no device does.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function is functional.scaled_dot_product_attention:
+            names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale")
+            named = dict(zip(names, args, strict=False)) | kwargs
+            query, key, value = named["query"], named["key"], named["value"]
+            if (
+                query.is_meta
+                and query.dim() == 4
+                and query.shape[-1] == value.shape[-1]
+                and query.shape[:2] == key.shape[:2] == value.shape[:2]
+                and named.get("attn_mask") is None
+                and not named.get("dropout_p")
+            ):
+                attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+                return attend(
+                    query,
+                    key,
+                    value,
+                    0.0,
+                    bool(named.get("is_causal", False)),
+                    scale=named.get("scale"),
+                )[0]
+        return function(*args, **kwargs)
