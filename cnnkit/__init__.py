@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cnnkit.architecture.convolution import conv
     from cnnkit.data import open_dataset
     from cnnkit.evaluation import evaluate
     from cnnkit.models import build_model
@@ -22,12 +23,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "Recipe": "cnnkit.training.recipe",
     "build_model": "cnnkit.models",
+    "conv": "cnnkit.architecture.convolution",
     "evaluate": "cnnkit.evaluation",
     "open_dataset": "cnnkit.data",
     "train": "cnnkit.training.experiment",
 }
 
-__all__ = ["Recipe", "__version__", "build_model", "evaluate", "open_dataset", "train"]
+__all__ = ["Recipe", "__version__", "build_model", "conv", "evaluate", "open_dataset", "train"]
 
 
 def __getattr__(name: str) -> Any:

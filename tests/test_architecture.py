@@ -103,7 +103,17 @@ def test_nothing_below_the_command_line_prints_exits_or_reads_the_environment() 
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["models"], ["datasets"], ["--version"]]
+    "arguments",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["models"],
+        ["datasets"],
+        ["conv", "227", "--kernel", "11", "--stride", "4", "--json"],
+        ["conv", "--stack", "3,3"],
+        ["conv", "--image", "1 2", "--weight", "1/3", "--show"],
+        ["--version"],
+    ],
 )
 def test_looking_around_imports_nothing_heavy(arguments: list[str]) -> None:
     heavy = ("torch", "torchvision", "pandas", "matplotlib", "numpy", "sklearn")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cnnkit.results.base import Result
-from cnnkit.results.convolution_axis import ConvAxis, Formula, axis_remarks
+from cnnkit.results.convolution_axis import ConvAxis, Formula, axes_remarks
 from cnnkit.results.sliding import Slide
 from cnnkit.results.stacking import Stack
 from cnnkit.results.table import Column, Table, format_count
@@ -127,14 +127,7 @@ class ConvResult(Result):
         return tuple(lines)
 
     def _remarks(self, height: ConvAxis, width: ConvAxis) -> tuple[str, ...]:
-        if height.is_like(width):
-            lines = axis_remarks(height, "both", self.same, self._is_transposed)
-        else:
-            lines = [
-                remark
-                for axis in (height, width)
-                for remark in axis_remarks(axis, axis.axis, self.same, self._is_transposed)
-            ]
+        lines = axes_remarks((height, width), same=self.same, transposed=self._is_transposed)
         covers = all(
             (axis.kernel, axis.output, axis.padding_start, axis.padding_end, axis.dilation)
             == (axis.input, 1, 0, 0, 1)

@@ -75,8 +75,29 @@ class ConvAxis:
         return f"{self.padding_start}+{self.padding_end}"
 
 
-def axis_remarks(axis: ConvAxis, name: str, same: bool, transposed: bool) -> list[str]:
-    """Return what should be known about an axis beside its numbers.
+def axes_remarks(
+    axes: tuple[ConvAxis, ConvAxis], *, same: bool = False, transposed: bool = False
+) -> list[str]:
+    """Return what should be known about height and width beside their numbers.
+
+    Args:
+        axes: height and width.
+        same: whether the padding was chosen to keep the size.
+        transposed: whether it is a transposed convolution.
+    """
+    if axes[0].is_like(axes[1]):
+        return _remarks(axes[0], "both", same, transposed)
+    names: dict[str, list[str]] = {}
+    for axis in axes:
+        for remark in _remarks(axis, axis.axis, same, transposed):
+            names.setdefault(remark, []).append(axis.axis)
+    return [
+        remark if len(found) == 2 else f"{found[0]}: {remark}" for remark, found in names.items()
+    ]
+
+
+def _remarks(axis: ConvAxis, name: str, same: bool, transposed: bool) -> list[str]:
+    """Return what should be known about an axis.
 
     Args:
         axis: what happens along it.
@@ -85,9 +106,7 @@ def axis_remarks(axis: ConvAxis, name: str, same: bool, transposed: bool) -> lis
         transposed: whether it is a transposed convolution.
     """
     remarks = _transposed_remarks(axis) if transposed else _window_remarks(axis, name)
-    if same:
-        remarks = [_same_remark(axis), *remarks]
-    return remarks if name == "both" else [f"{name}: {remark}" for remark in remarks]
+    return [_same_remark(axis), *remarks] if same else remarks
 
 
 def _same_remark(axis: ConvAxis) -> str:
@@ -128,8 +147,8 @@ def _window_remarks(axis: ConvAxis, name: str) -> list[str]:
     if axis.stride > axis.reach and axis.output > 1:
         pixels = (_PIXELS if axis.stride - axis.reach == 1 else _MANY_PIXELS)[name]
         remarks.append(
-            f"between two windows {axis.stride - axis.reach} {pixels} stay unseen: the stride is "
-            "larger than the window"
+            f"windows skip {axis.stride - axis.reach} {pixels} between them: the stride is larger "
+            "than the window"
         )
     return remarks
 

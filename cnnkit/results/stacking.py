@@ -87,7 +87,7 @@ class Stack:
         notes = [
             f"one output sees {size}x{size} of the input; neighbouring outputs are {last.jump} "
             "apart there",
-            f"weights: {self.weights:,} instead of {self.single_weights:,} of one "
+            f"{self.weights:,} weights instead of {self.single_weights:,} of one "
             f"{size}x{size} convolution that sees as much, {share} % {compared}",
         ]
         if params is None:

@@ -13,7 +13,7 @@ import cnnkit as package
 from cnnkit.cli import app as app_module
 from tests.conftest import Cnnkit
 
-COMMANDS = ("train", "eval", "models", "datasets", "doctor")
+COMMANDS = ("train", "eval", "conv", "models", "datasets", "doctor")
 
 
 def process(*arguments: str, **options: object) -> "subprocess.Popen[str]":

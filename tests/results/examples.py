@@ -1,5 +1,6 @@
 """Results with every corner, for the tests of results and renderers."""
 
+from cnnkit.architecture.convolution import conv
 from cnnkit.results import (
     ClassMetrics,
     DatasetList,
@@ -13,6 +14,25 @@ from cnnkit.results import (
     ModelRow,
     TrainResult,
 )
+
+CONV = conv(227, kernel=11, stride=4, in_channels=3, out_channels=96)
+CONV_UNEVEN = conv(
+    (224, 30), kernel=(11, 4), stride=(4, 7), padding=(2, 0), dilation=(1, 2),
+    in_channels=64, out_channels=128, groups=32, bias=False,
+)  # fmt: skip
+CONV_SAME = conv(28, kernel=4, same=True)
+CONV_POOLED = conv(kernel=2, pool="max", stride=3, padding=1, ceil=True, image=[[1, -2]] * 5)
+CONV_TRANSPOSED = conv(
+    14, kernel=2, stride=3, transposed=True, output_padding=1, in_channels=16, out_channels=8
+)
+CONV_SHOWN = conv(
+    image="60 113 56 139; 73 121 54 84; 131 99 70 129; 80 57 115 69; 104 126 123 95",
+    weight="0 -1 0; -1 5 -1; 0 -1/3 0",
+    padding=1,
+    show=True,
+)
+CONV_STACK = conv(224, stack="7s2,3d2,4", padding=1, in_channels=3, out_channels=64)
+CONV_STACK_BARE = conv(stack="3,3,3")
 
 METRICS = Metrics(0.05123, 0.9875, 0.98512, 0.98951, 10_000, 0.9999)
 
@@ -104,6 +124,14 @@ ALL = {
     "train": TRAINED,
     "monitored": MONITORED,
     "eval": EVALUATED,
+    "conv": CONV,
+    "conv_uneven": CONV_UNEVEN,
+    "conv_same": CONV_SAME,
+    "conv_pooled": CONV_POOLED,
+    "conv_transposed": CONV_TRANSPOSED,
+    "conv_shown": CONV_SHOWN,
+    "conv_stack": CONV_STACK,
+    "conv_stack_bare": CONV_STACK_BARE,
     "models": MODELS,
     "datasets": DATASETS,
     "doctor": DOCTOR,
