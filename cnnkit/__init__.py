@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cnnkit.architecture.convolution import conv
+    from cnnkit.architecture.summarising import summary
     from cnnkit.data import open_dataset
     from cnnkit.evaluation import evaluate
     from cnnkit.models import build_model
@@ -26,10 +27,20 @@ _HOMES = {
     "conv": "cnnkit.architecture.convolution",
     "evaluate": "cnnkit.evaluation",
     "open_dataset": "cnnkit.data",
+    "summary": "cnnkit.architecture.summarising",
     "train": "cnnkit.training.experiment",
 }
 
-__all__ = ["Recipe", "__version__", "build_model", "conv", "evaluate", "open_dataset", "train"]
+__all__ = [
+    "Recipe",
+    "__version__",
+    "build_model",
+    "conv",
+    "evaluate",
+    "open_dataset",
+    "summary",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -83,7 +83,7 @@ def as_input_shapes(
     Raises:
         UsageError: one of them is no shape, or two have the same name.
     """
-    if given is None:
+    if given is None or given == () or given == []:
         return ()
     if isinstance(given, str | InputShape) or all(isinstance(size, int) for size in given):
         return (_as_input_shape(given),)

@@ -212,10 +212,11 @@ def _pooling_flops(
             sum(-(-(i + 1) * size // num) - i * size // num for i in range(num))
             for size, num in sizes
         ]
-        return prod(args[0].shape[:-num_axes]) * prod(windows)
+        return int(prod(args[0].shape[:-num_axes]) * prod(windows))
     kernel = args[1] if len(args) > 1 else kwargs["kernel_size"]
     sides = [kernel] * num_axes if isinstance(kernel, int) else list(kernel)
-    return out.numel() * prod(sides if len(sides) == num_axes else sides * num_axes)
+    area = prod(sides if len(sides) == num_axes else sides * num_axes)
+    return int(out.numel()) * area
 
 
 def first_tensor(out: Any) -> Tensor | None:

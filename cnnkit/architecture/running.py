@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
@@ -77,7 +77,7 @@ def run_network(
     with ExitStack() as contexts:
         contexts.enter_context(_hooked(network, running, watcher or ModuleWatcher()))
         contexts.enter_context(_without_fused_encoder())
-        contexts.enter_context(_FusedAttention())
+        contexts.enter_context(_fused_attention_on_meta())
         contexts.enter_context(mode or nullcontext())
         try:
             return network(*places, **names)
@@ -87,7 +87,7 @@ def run_network(
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:
-    """Yield the tensors in a value: in lists, tuples, dictionaries and dataclasses, however deep."""
+    """Yield the tensors in lists, tuples, dictionaries and dataclasses, however deep."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
@@ -138,35 +138,46 @@ def _without_fused_encoder() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-class _FusedAttention(TorchFunctionMode):
-    """Computes attention on meta by the operator that the CPU and GPUs use.
+@contextmanager
+def _fused_attention_on_meta() -> Iterator[None]:
+    """Compute attention on meta by the operator that the CPU uses, much as GPUs do.
 
-    Left alone, torch writes the matrices of attention out on meta, which no device does.
+    Left alone, torch writes the matrices of attention out on meta, which no device does. A function
+    mode of torch would not see the calls from within `multi_head_attention_forward`.
     """
+    attend = functional.scaled_dot_product_attention
 
-    def __torch_function__(
-        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if function is functional.scaled_dot_product_attention:
-            names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale")
-            named = dict(zip(names, args, strict=False)) | kwargs
-            query, key, value = named["query"], named["key"], named["value"]
-            if (
-                query.is_meta
-                and query.dim() == 4
-                and query.shape[-1] == value.shape[-1]
-                and query.shape[:2] == key.shape[:2] == value.shape[:2]
-                and named.get("attn_mask") is None
-                and not named.get("dropout_p")
-            ):
-                attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-                return attend(
-                    query,
-                    key,
-                    value,
-                    0.0,
-                    bool(named.get("is_causal", False)),
-                    scale=named.get("scale"),
-                )[0]
-        return function(*args, **kwargs)
+    def attend_fused(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        if (
+            query.is_meta
+            and query.dim() == 4
+            and query.shape[-1] == value.shape[-1]
+            and query.shape[:2] == key.shape[:2] == value.shape[:2]
+            and attn_mask is None
+            and not dropout_p
+        ):
+            fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+            out: Tensor = fused(query, key, value, 0.0, is_causal, scale=scale)[0]
+            return out
+        return attend(
+            query,
+            key,
+            value,
+            attn_mask=attn_mask,
+            dropout_p=dropout_p,
+            is_causal=is_causal,
+            scale=scale,
+            enable_gqa=enable_gqa,
+        )
+
+    with patch.object(functional, "scaled_dot_product_attention", attend_fused):
+        yield

@@ -99,11 +99,11 @@ class _Seen:
     field: Field | None
 
 
-class _Tracer(TorchDispatchMode, ModuleWatcher):
+class _Tracer(TorchDispatchMode, ModuleWatcher):  # type: ignore[no-untyped-call]  # of torch
     """Sees every operator, and knows which module it ran for."""
 
     def __init__(self, network: nn.Module, inputs: Sequence[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
         self._running: list[LayerTrace] = []
         # By storage: what is known of the tensors in it, by their place and shape. A view made by
@@ -221,7 +221,7 @@ class _Tracer(TorchDispatchMode, ModuleWatcher):
 
 
 def _storage_key(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _place_in_storage(tensor: Tensor) -> tuple[object, ...]:

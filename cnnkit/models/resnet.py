@@ -97,15 +97,17 @@ def resnet18_table(num_classes: int = 1000, in_channels: int = 3) -> nn.Sequenti
         conv1=nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=1),  # (N, 64, 112, 112)
         relu1=nn.ReLU(),
         pad1=_pad_end(),  # behind a ReLU, so that a zero never wins in the pooling
-        pool1=nn.MaxPool2d(kernel_size=3, stride=2),  # (N, 64, 56, 56)
+        maxpool=nn.MaxPool2d(kernel_size=3, stride=2),  # (N, 64, 56, 56)
     )
     maps = 64
     for stage in (2, 3, 4, 5):
         out_maps = 16 * 2**stage
-        layers[f"conv{stage}_1_2"] = _basic_block(maps, out_maps)
-        layers[f"conv{stage}_3_4"] = _basic_block(out_maps, out_maps)
+        layers[f"block{stage}_1"] = _basic_block(maps, out_maps, f"conv{stage}_1", f"conv{stage}_2")
+        layers[f"block{stage}_2"] = _basic_block(
+            out_maps, out_maps, f"conv{stage}_3", f"conv{stage}_4"
+        )
         maps = out_maps
-    layers["pool"] = nn.AdaptiveAvgPool2d(1)  # of (N, 512, 7, 7)
+    layers["avgpool"] = nn.AdaptiveAvgPool2d(1)  # of (N, 512, 7, 7)
     layers["flatten"] = nn.Flatten()
     layers["fc"] = nn.Linear(maps, num_classes)
     network = nn.Sequential(layers)
@@ -126,19 +128,19 @@ def _bottleneck(maps: int, inner: int, stride: int, projects: bool) -> ResidualB
     return ResidualBlock(branch, shortcut if projects else nn.Identity())
 
 
-def _basic_block(maps: int, out_maps: int) -> ResidualBlock:
+def _basic_block(maps: int, out_maps: int, first: str, second: str) -> ResidualBlock:
     """(N, maps, H, W) to (N, out_maps, H, W), or half the size where the maps grow."""
     grows = out_maps > maps
-    first = (
-        [_pad_end(), nn.Conv2d(maps, out_maps, kernel_size=3, stride=2)]
-        if grows
-        else [nn.Conv2d(maps, out_maps, kernel_size=3, padding=1)]
-    )
-    branch = nn.Sequential(
-        *first, nn.ReLU(), nn.Conv2d(out_maps, out_maps, kernel_size=3, padding=1)
-    )
+    branch = OrderedDict[str, nn.Module]()
+    if grows:
+        branch["pad"] = _pad_end()
+        branch[first] = nn.Conv2d(maps, out_maps, kernel_size=3, stride=2)
+    else:
+        branch[first] = nn.Conv2d(maps, out_maps, kernel_size=3, padding=1)
+    branch["relu"] = nn.ReLU()
+    branch[second] = nn.Conv2d(out_maps, out_maps, kernel_size=3, padding=1)
     shortcut = ParameterFreeShortcut(out_maps - maps, first=1) if grows else nn.Identity()
-    return ResidualBlock(branch, shortcut)
+    return ResidualBlock(nn.Sequential(branch), shortcut)
 
 
 def _pad_end() -> nn.ZeroPad2d:

@@ -24,7 +24,7 @@ class Format(StrEnum):
 def export(result: Result, form: Format) -> str:
     """Return a result as text that ends with a newline.
 
-    JSON holds all of it, exact. CSV holds its first table, exact. Markdown, LaTeX (booktabs) and
+    JSON holds all of it, exact. CSV holds one table, exact. Markdown, LaTeX (booktabs) and
     HTML hold every table as people read it.
 
     Raises:
@@ -36,7 +36,7 @@ def export(result: Result, form: Format) -> str:
                 json.dumps(result.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
             )
         case Format.CSV:
-            return _exact_frame(result.tables()[0]).to_csv(index=False, lineterminator="\n")
+            return _exact_frame(result.exact_table()).to_csv(index=False, lineterminator="\n")
         case Format.MARKDOWN:
             return "\n".join(_markdown(table) for table in result.tables())
         case Format.LATEX:

@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from cnnkit.results import Column, Result, Table
+from cnnkit.results import ABSENT, Column, Result, Table
 
 COLUMN_GAP = 2
+BAR_WIDTH = 8  # for a whole
 MIN_TEXT_WIDTH = 24  # prose that must be shown is wrapped, but not below this width
 
 
@@ -78,7 +79,7 @@ def _print_rows(console: Console, table: Table) -> None:
     Where there is no room, whole columns are left out, those of the highest rank first, and then
     prose is wrapped.
     """
-    cells = _without_repeats(table)
+    cells = _drawn(table)
     shown = _fitting_columns(table.columns, cells, console.width)
     rich_table = RichTable(
         box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 1, 0, 0)
@@ -91,22 +92,64 @@ def _print_rows(console: Console, table: Table) -> None:
             no_wrap=column.kind != "text",
             overflow="fold",
         )
-    for row in cells:
+    for number, row in enumerate(cells, start=1):
+        if table.has_total and number == len(cells):
+            rich_table.add_section()
         rich_table.add_row(*(Text(row[index]) for index in shown))
     if table.title:
         console.print(Text(table.title, style="bold"))
     console.print(rich_table)
 
 
-def _without_repeats(table: Table) -> list[list[str]]:
-    """Return the rows as people read them, a group only where it begins."""
+def _drawn(table: Table) -> list[list[str]]:
+    """Return the rows as people read them: groups once, paths as a tree, fractions as bars."""
     rows = table.formatted()
+    if any(column.kind == "path" for column in table.columns):  # most of a tree has no figures
+        rows = [["" if text == ABSENT else text for text in row] for row in rows]
     for index, column in enumerate(table.columns):
-        if column.kind == "group":
-            names = [row[index] for row in rows]
-            for row, name, previous in zip(rows[1:], names[1:], names, strict=False):
-                row[index] = "" if name == previous else name
+        texts = [row[index] for row in rows]
+        values = [row[index] for row in table.rows]
+        match column.kind:
+            case "group":
+                texts = _without_repeats(texts)
+            case "path":
+                texts = _as_tree(texts)
+            case "bar":
+                texts = [
+                    _bar(value, text) if isinstance(value, float) else text
+                    for value, text in zip(values, texts, strict=True)
+                ]
+        for row, text in zip(rows, texts, strict=True):
+            row[index] = text
     return rows
+
+
+def _without_repeats(names: list[str]) -> list[str]:
+    """Return names, each where it begins alone."""
+    pairs = zip(names, ["", *names], strict=False)
+    return [
+        "" if number and name == before else name for number, (name, before) in enumerate(pairs)
+    ]
+
+
+def _as_tree(paths: list[str]) -> list[str]:
+    """Return dotted paths, each without what the rows above it have said, and indented for it."""
+    drawn, above = [], list[str]()
+    for path in paths:
+        while above and not path.startswith(f"{above[-1]}."):
+            above.pop()
+        shown = path.removeprefix(f"{above[-1]}.") if above else path
+        drawn.append("  " * len(above) + shown)
+        above.append(path)
+    return drawn
+
+
+def _bar(share: float, text: str) -> str:
+    """Return a fraction as a bar with its percentage behind."""
+    eighths = round(share * BAR_WIDTH * 8)
+    full, rest = divmod(eighths, 8)
+    bar = "█" * full + ("▏▎▍▌▋▊▉"[rest - 1] if rest else "")
+    return f"{bar:<{BAR_WIDTH}}{text:>8}"
 
 
 def _fitting_columns(columns: tuple[Column, ...], cells: list[list[str]], width: int) -> list[int]:

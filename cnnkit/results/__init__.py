@@ -5,10 +5,19 @@ from cnnkit.results.catalogues import DatasetList, DatasetRow, ModelList, ModelR
 from cnnkit.results.convolution import ConvResult
 from cnnkit.results.doctor import DoctorReport, Finding
 from cnnkit.results.evaluation import ClassMetrics, EvalResult, Metrics
-from cnnkit.results.table import Column, Kind, Table, format_value
+from cnnkit.results.layer_tree import LayerRow
+from cnnkit.results.summary import (
+    SecondOpinion,
+    SummaryResult,
+    SummaryView,
+    Totals,
+    Uncounted,
+)
+from cnnkit.results.table import ABSENT, Column, Kind, Table, format_value
 from cnnkit.results.training import EpochMetrics, TrainResult
 
 __all__ = [
+    "ABSENT",
     "ClassMetrics",
     "Column",
     "ConvResult",
@@ -19,11 +28,17 @@ __all__ = [
     "EvalResult",
     "Finding",
     "Kind",
+    "LayerRow",
     "Metrics",
     "ModelList",
     "ModelRow",
     "Result",
+    "SecondOpinion",
+    "SummaryResult",
+    "SummaryView",
     "Table",
+    "Totals",
     "TrainResult",
+    "Uncounted",
     "format_value",
 ]

@@ -43,7 +43,11 @@ class Result(ABC):
 
     @abstractmethod
     def tables(self) -> tuple[Table, ...]:
-        """Return the result as tables; the first is the one that a CSV file holds."""
+        """Return the result as tables, the most important first."""
+
+    def exact_table(self) -> Table:
+        """Return what a CSV file holds: the first table, or one of exact values in its place."""
+        return self.tables()[0]
 
     def _repr_html_(self) -> str:
         return "\n".join(table.to_html() for table in self.tables())

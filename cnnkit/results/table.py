@@ -8,11 +8,15 @@ from typing import Literal
 Kind = Literal[
     "text",
     "name",
+    "path",
     "group",
+    "right",
     "integer",
     "count",
     "number",
+    "bytes",
     "fraction",
+    "bar",
     "loss",
     "rate",
     "learning_rate",
@@ -30,8 +34,8 @@ class Column:
     Attributes:
         key: its name in exports, that of the JSON field.
         title: its heading for people.
-        kind: what its values are; numbers are aligned to the right, and a terminal shows a group
-            that repeats once.
+        kind: what its values are; numbers are aligned to the right. A terminal shows a group
+            that repeats once, dotted paths as a tree, and a fraction as a bar.
         rank: columns of the highest rank go first where there is no room; 0 stays.
     """
 
@@ -43,7 +47,7 @@ class Column:
     @property
     def is_number(self) -> bool:
         """Whether the values are numbers."""
-        return self.kind not in ("text", "name", "group")
+        return self.kind not in ("text", "name", "path", "group", "bar")
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Table:
         columns: the columns.
         rows: a value a column; None where there is none.
         notes: lines below the table.
+        has_total: the last row is the sum of the others.
     """
 
     name: str
@@ -63,6 +68,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Value, ...], ...]
     notes: tuple[str, ...] = ()
+    has_total: bool = False
 
     def formatted(self) -> list[list[str]]:
         """Return every row as people read it."""
@@ -114,7 +120,9 @@ def format_value(kind: Kind, value: Value) -> str:
             return format_count(value)
         case "number":
             return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
-        case "fraction":
+        case "bytes":
+            return format_bytes(value)
+        case "fraction" | "bar":
             return f"{100 * value:.2f} %"
         case "loss":
             return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.2e}"
@@ -134,6 +142,14 @@ def format_count(value: float) -> str:
         if abs(value) >= size * 0.99995:
             return f"{value / size:#.4g}".rstrip(".") + f" {sign}"
     return f"{value:.4g}"
+
+
+def format_bytes(value: float) -> str:
+    """Return a number of bytes in units of 1,024: `527.8 MiB`, `842 B`."""
+    for size, sign in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if abs(value) >= size * 0.99995:
+            return f"{value / size:#.4g}".rstrip(".") + f" {sign}"
+    return f"{value:.4g} B"
 
 
 def format_seconds(value: float) -> str:

@@ -36,24 +36,24 @@ ALEXNET_TABLE = [
 ]
 RESNET18_TABLE = [
     ("conv1", (112, 112, 64), 9_472),
-    ("pool1", (56, 56, 64), 0),
-    ("conv2_1_2.branch.0", (56, 56, 64), 36_928),
-    ("conv2_1_2.branch.2", (56, 56, 64), 36_928),
-    ("conv2_3_4.branch.0", (56, 56, 64), 36_928),
-    ("conv2_3_4.branch.2", (56, 56, 64), 36_928),
-    ("conv3_1_2.branch.1", (28, 28, 128), 73_856),
-    ("conv3_1_2.branch.3", (28, 28, 128), 147_584),
-    ("conv3_3_4.branch.0", (28, 28, 128), 147_584),
-    ("conv3_3_4.branch.2", (28, 28, 128), 147_584),
-    ("conv4_1_2.branch.1", (14, 14, 256), 295_168),
-    ("conv4_1_2.branch.3", (14, 14, 256), 590_080),
-    ("conv4_3_4.branch.0", (14, 14, 256), 590_080),
-    ("conv4_3_4.branch.2", (14, 14, 256), 590_080),
-    ("conv5_1_2.branch.1", (7, 7, 512), 1_180_160),
-    ("conv5_1_2.branch.3", (7, 7, 512), 2_359_808),
-    ("conv5_3_4.branch.0", (7, 7, 512), 2_359_808),
-    ("conv5_3_4.branch.2", (7, 7, 512), 2_359_808),
-    ("pool", (1, 1, 512), 0),
+    ("maxpool", (56, 56, 64), 0),
+    ("block2_1.branch.conv2_1", (56, 56, 64), 36_928),
+    ("block2_1.branch.conv2_2", (56, 56, 64), 36_928),
+    ("block2_2.branch.conv2_3", (56, 56, 64), 36_928),
+    ("block2_2.branch.conv2_4", (56, 56, 64), 36_928),
+    ("block3_1.branch.conv3_1", (28, 28, 128), 73_856),
+    ("block3_1.branch.conv3_2", (28, 28, 128), 147_584),
+    ("block3_2.branch.conv3_3", (28, 28, 128), 147_584),
+    ("block3_2.branch.conv3_4", (28, 28, 128), 147_584),
+    ("block4_1.branch.conv4_1", (14, 14, 256), 295_168),
+    ("block4_1.branch.conv4_2", (14, 14, 256), 590_080),
+    ("block4_2.branch.conv4_3", (14, 14, 256), 590_080),
+    ("block4_2.branch.conv4_4", (14, 14, 256), 590_080),
+    ("block5_1.branch.conv5_1", (7, 7, 512), 1_180_160),
+    ("block5_1.branch.conv5_2", (7, 7, 512), 2_359_808),
+    ("block5_2.branch.conv5_3", (7, 7, 512), 2_359_808),
+    ("block5_2.branch.conv5_4", (7, 7, 512), 2_359_808),
+    ("avgpool", (1, 1, 512), 0),
     ("fc", (1000,), 513_000),
 ]
 
@@ -206,7 +206,7 @@ def test_shortcuts_without_parameters_keep_every_second_pixel() -> None:
 
 def test_one_sided_padding_matches_the_pixels_of_its_shortcut() -> None:
     """A kernel that is 1 in its middle alone is the shortcut, for even and odd sizes."""
-    block = resnet18_table().get_submodule("conv3_1_2")
+    block = resnet18_table().get_submodule("block3_1")
     pad, convolution = block.get_submodule("branch.0"), block.get_submodule("branch.1")
     assert isinstance(convolution, nn.Conv2d)
     nn.init.zeros_(convolution.weight)

@@ -1,0 +1,54 @@
+"""What a network keeps in memory: weights, what autograd saves, and an optimizer's state."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from cnnkit.architecture.running import run_network
+
+# Tensors that an optimizer keeps for every parameter, of its shape and dtype: Adam two averages of
+# the gradient, sgd its momentum, plain sgd nothing.
+NUM_STATES = {"adam": 2, "adamw": 2, "sgd": 1, "plain-sgd": 0}
+
+
+def bytes_by_dtype(network: nn.Module) -> dict[str, int]:
+    """Return the bytes of parameters and buffers by dtype, each memory once."""
+    found: dict[str, int] = {}
+    storages = set()
+    for tensor in [*network.parameters(), *network.buffers()]:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in storages:
+            storages.add(storage._cdata)
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            found[dtype] = found.get(dtype, 0) + storage.nbytes()
+    return found
+
+
+def saved_bytes(network: nn.Module, places: Sequence[Tensor], names: Mapping[str, Tensor]) -> int:
+    """Return the bytes that autograd keeps for the backward pass of one forward pass in training.
+
+    Every memory counts once, with all of its bytes; parameters and buffers, which are there
+    anyway, do not. The network is left in training mode: give a copy of one's own.
+
+    Args:
+        network: on the device of its inputs; meta is enough.
+        places: inputs by place.
+        names: inputs by name.
+
+    Raises:
+        ForwardError: the network failed.
+    """
+    own = {t.untyped_storage()._cdata for t in [*network.parameters(), *network.buffers()]}
+    kept: dict[int, torch.UntypedStorage] = {}  # held, so that no address is used twice
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = storage
+        return tensor
+
+    network.train()
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved):
+        run_network(network, places, names)
+    return sum(storage.nbytes() for storage in kept.values())

@@ -1,0 +1,66 @@
+"""The printed tables of lectures, and what a fresh count has to say to them."""
+
+import csv
+import tomllib
+from importlib.resources import files
+
+from cnnkit.results.structure import structure_table
+from cnnkit.results.summary import SummaryResult
+
+_FOLDER = files("cnnkit.architecture") / "published"
+
+
+def read_printed_table(model: str) -> list[dict[str, str]] | None:
+    """Return the rows of a printed structure table by column; None where there is none.
+
+    Sizes are width, height, channels; a cell that is empty in print is empty.
+    """
+    path = _FOLDER / f"{model}_structure.csv"
+    if not path.is_file():
+        return None
+    return list(csv.DictReader(path.read_text("utf-8").splitlines()))
+
+
+def read_errata(model: str) -> dict[tuple[int, str], str]:
+    """Return what is wrong in a printed table, by row from 0 and column."""
+    errata = tomllib.loads((_FOLDER / "errata.toml").read_text("utf-8"))
+    return {(one["row"], one["column"]): one["why"] for one in errata.get(model, [])}
+
+
+def compare_with_print(summary: SummaryResult) -> tuple[str, ...]:
+    """Return how a network's structure compares with its printed table; nothing without one.
+
+    Cells that are empty in print say nothing and are not compared.
+    """
+    printed = read_printed_table(summary.model)
+    if printed is None or summary.batch_size != 1:
+        return ()
+    errata = read_errata(summary.model)
+    table = structure_table("", summary.layers, split=True)
+    ours = [dict(zip((c.key for c in table.columns), row, strict=True)) for row in table.rows]
+    if len(ours) != len(printed):
+        return (f"not the network of the printed table, which has {len(printed) - 1} rows",)
+    compared = wrong = 0
+    told = []
+    for number, (row, print_row) in enumerate(zip(ours, printed, strict=True)):
+        for column, cell in print_row.items():
+            if not cell:
+                continue
+            compared += 1
+            value = row[column]
+            if str("" if value is None else value) == cell:
+                continue
+            wrong += 1
+            why = errata.get((number, column), "not known why")
+            told.append(
+                f"{print_row['layer']}, {column}: print {_readable(cell)}, here "
+                f"{_readable(value)}: {why}"
+            )
+    if not wrong:
+        return (f"equal to the printed table in all of its {compared} cells",)
+    return (f"equal to the printed table in {compared - wrong} of {compared} cells", *told)
+
+
+def _readable(value: object) -> str:
+    text = "nothing" if value is None else str(value)
+    return f"{int(text):,}" if text.isdecimal() else text

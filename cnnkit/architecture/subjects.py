@@ -1,0 +1,140 @@
+"""Which network is looked at, and what it is fed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from cnnkit.architecture.inputs import InputShape, as_input_shapes
+from cnnkit.architecture.skeleton import build_skeleton, copy_of, skeleton_of
+from cnnkit.errors import NotFoundError, UsageError
+from cnnkit.models import MODELS, build_model, find_model
+from cnnkit.models.entry import ModelDescription
+from cnnkit.runs import open_run
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network to look at.
+
+    Attributes:
+        name: what it is called.
+        inputs: what it is fed.
+        make: returns it without weights, on meta where that can be.
+        make_real: returns it with weights.
+        description: what is known of it beforehand; None for a module of one's own.
+    """
+
+    name: str
+    inputs: tuple[InputShape, ...]
+    make: Callable[[], nn.Module]
+    make_real: Callable[[], nn.Module]
+    description: ModelDescription | None = None
+
+
+def find_subject(
+    model: str | nn.Module,
+    given: Any,
+    num_classes: int | None,
+    arguments: Mapping[str, str],
+    runs_dir: Path,
+) -> Subject:
+    """Return a network by its name, that of a run, or a module of one's own.
+
+    Args:
+        model: a name of the zoo, `timm:NAME`, `FILE.py:FUNCTION`, a run folder, or a module.
+        given: its inputs, see `as_input_shapes`; None for its native input.
+        num_classes: number of logits; None for as published.
+        arguments: the network's own arguments, as texts by name.
+        runs_dir: where runs are looked for.
+
+    Raises:
+        NotFoundError: there is no such network, file, function or run.
+        UsageError: an input or an argument is wrong, or none is known.
+    """
+    inputs = as_input_shapes(given)
+    if isinstance(model, nn.Module):
+        return _own_module(model, inputs)
+    if model not in MODELS and ((runs_dir / model).is_dir() or Path(model).is_dir()):
+        return _network_of_run(model, inputs, runs_dir)
+    description = find_model(model)
+    inputs = _resolved(description.name, inputs, description.input)
+    return _built(model, description, inputs, num_classes, arguments)
+
+
+def _own_module(network: nn.Module, inputs: tuple[InputShape, ...]) -> Subject:
+    inner: nn.Module = getattr(network, "_orig_mod", network)  # what torch.compile wraps
+    if isinstance(inner, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        inner = inner.module
+    name = type(inner).__name__
+    inputs = _resolved(name, inputs, None)
+    return Subject(name, inputs, lambda: skeleton_of(inner), lambda: copy_of(inner))
+
+
+def _network_of_run(run: str, inputs: tuple[InputShape, ...], runs_dir: Path) -> Subject:
+    """Return the network of a run, built as it was trained.
+
+    Raises:
+        NotFoundError: there is no such run, or its description is incomplete.
+    """
+    try:
+        setup = open_run(run, runs_dir).read_description()["setup"]
+        description = find_model(setup["model"])
+        native = (setup["in_channels"], *setup["image_size"])
+        num_classes, arguments = len(setup["classes"]), setup["model_arguments"]
+    except (KeyError, TypeError) as error:
+        raise NotFoundError(f"the description of the run {run} is incomplete: {error}") from error
+    inputs = _resolved(description.name, inputs, native)
+    return _built(setup["model"], description, inputs, num_classes, arguments)
+
+
+def _resolved(
+    name: str, inputs: tuple[InputShape, ...], native: tuple[int, int, int] | None
+) -> tuple[InputShape, ...]:
+    """Return the inputs, the native one where none is given, with the channels of squares."""
+    if not inputs and native is None:
+        raise UsageError(
+            f"it is not known what {name} is fed", "say it with --input, such as 3x224x224"
+        )
+    if not inputs:
+        assert native is not None
+        return (InputShape(native),)
+    if any(one.is_square for one in inputs) and native is None:
+        side = next(one.shape[0] for one in inputs if one.is_square)
+        raise UsageError(
+            f"the channels of {name} are not known", f"write --input CxHxW, such as 3x{side}x{side}"
+        )
+    return tuple(
+        replace(one, shape=(native[0], *one.shape * 2), is_square=False)
+        if one.is_square and native is not None
+        else one
+        for one in inputs
+    )
+
+
+def _built(
+    spec: str,
+    description: ModelDescription,
+    inputs: tuple[InputShape, ...],
+    num_classes: int | None,
+    arguments: Mapping[str, str],
+) -> Subject:
+    image = next((one.shape for one in inputs if len(one.shape) == 3), None)
+
+    def build() -> nn.Module:
+        return build_model(
+            spec,
+            num_classes=num_classes,
+            in_channels=None if image is None else image[0],
+            # Other networks are given any size, so that the layer can be told that refuses it.
+            image_size=image[1:] if image is not None and description.takes_size else None,
+            arguments=arguments,
+        )
+
+    if ":" in spec and description.entry is None and not spec.startswith("timm:"):
+        name = f"{Path(spec.rpartition(':')[0]).name}:{description.name}"
+    else:
+        name = spec
+    return Subject(name, inputs, lambda: build_skeleton(build), build, description)

@@ -1,0 +1,220 @@
+"""The verb: every layer of a network, its shapes, costs and memory."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cnnkit.architecture.inputs import FLOAT_DTYPES, InputShape, make_tensors
+from cnnkit.architecture.layers import layer_rows
+from cnnkit.architecture.memory import NUM_STATES, bytes_by_dtype, saved_bytes
+from cnnkit.architecture.printed_tables import compare_with_print
+from cnnkit.architecture.refusals import check_number_of_inputs, refusal
+from cnnkit.architecture.running import ForwardError, run_network
+from cnnkit.architecture.subjects import Subject, find_subject
+from cnnkit.architecture.tracing import Trace, trace_forward
+from cnnkit.errors import UsageError
+from cnnkit.events import Note, OnEvent, ignore
+from cnnkit.registry import did_you_mean
+from cnnkit.results.summary import SummaryResult, Totals, Uncounted
+
+
+def summary(
+    model: str | nn.Module,
+    input: Any = None,  # noqa: A002  # the word for it
+    *,
+    batch_size: int = 1,
+    dtype: str = "float32",
+    optimizer: str = "adam",
+    cross_check: bool = False,
+    num_classes: int | None = None,
+    arguments: Mapping[str, str] | None = None,
+    runs_dir: Path = Path("runs"),
+    on_event: OnEvent = ignore,
+) -> SummaryResult:
+    """Return what a network looks like, layer by layer, and what it costs.
+
+    Nothing is allocated: the network is built, or copied, on torch's meta device. One that needs
+    real tensors is run on them, and the answer says so. A module of one's own is left as it is.
+
+    Args:
+        model: a name of the zoo, `timm:NAME`, `FILE.py:FUNCTION`, a run folder, or a module.
+        input: shape without the batch, as (3, 224, 224) or `"3x224x224"`, or several of them;
+            None for the native one.
+        batch_size: images a batch; shapes, counts and memory are for all of it.
+        dtype: of weights and images: `float32`, `float64`, `bfloat16` or `float16`.
+        optimizer: whose state the memory of training holds.
+        cross_check: also ask torchinfo, fvcore and torchvision.
+        num_classes: number of logits; None for as published.
+        arguments: the network's own arguments, as texts by name.
+        runs_dir: where runs are looked for.
+        on_event: told where real tensors are needed.
+
+    Raises:
+        NotFoundError: there is no such network, file, function or run.
+        UsageError: the network cannot take the input, or an argument is wrong.
+        UnavailableError: a package is missing.
+    """
+    if batch_size < 1:
+        raise UsageError(f"the batch size is {batch_size}", "it is 1 or more")
+    if dtype not in FLOAT_DTYPES:
+        raise UsageError(
+            f"--dtype {dtype!r} is no dtype of weights",
+            did_you_mean(dtype, FLOAT_DTYPES) or f"choose one of {', '.join(FLOAT_DTYPES)}",
+        )
+    if optimizer not in NUM_STATES:
+        raise UsageError(
+            f"--optimizer {optimizer!r} is unknown",
+            did_you_mean(optimizer, NUM_STATES) or f"choose one of {', '.join(NUM_STATES)}",
+        )
+    subject = find_subject(model, input, num_classes, arguments or {}, runs_dir)
+    look = _look_at(subject, batch_size, getattr(torch, dtype), on_event)
+    result = _result(subject, look, batch_size, dtype, optimizer)
+    if cross_check:
+        from cnnkit.architecture.cross_check import second_opinions
+
+        result = replace(result, second_opinions=second_opinions(subject, result))
+    return result
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What one look at a network has shown.
+
+    Attributes:
+        network: it ran; on meta where that was possible.
+        trace: what was seen in evaluation.
+        saved_bytes: what autograd keeps; None where it does not run in training.
+        remarks: what else has to be known.
+    """
+
+    network: nn.Module
+    trace: Trace
+    saved_bytes: int | None
+    remarks: tuple[str, ...]
+
+
+def _look_at(subject: Subject, batch_size: int, dtype: torch.dtype, on_event: OnEvent) -> _Look:
+    """Run a network on meta, or on real tensors where it needs them.
+
+    Raises:
+        UsageError: it cannot take its inputs.
+    """
+    remarks = []
+    network = subject.make().to(dtype)
+    check_number_of_inputs(subject.name, network, subject.inputs)
+    try:
+        trace = _trace(network, subject.inputs, batch_size, dtype)
+    except ForwardError as failure:
+        if not _needs_real_tensors(failure.error):
+            raise _refusal(subject, network, failure, dtype) from failure
+        reason = " ".join(str(failure.error).split()).partition(". ")[0]
+        remarks.append(f"computed with real tensors, for {subject.name} needs their values")
+        on_event(Note(f"{remarks[-1]} ({reason[:120]})"))
+        network = subject.make_real().to(dtype)
+        try:
+            trace = _trace(network, subject.inputs, batch_size, dtype)
+        except ForwardError as again:
+            raise _refusal(subject, network, again, dtype) from again
+    try:
+        saved = saved_bytes(network, *_tensors(network, subject.inputs, batch_size, dtype))
+    except ForwardError as failure:
+        saved = None
+        reason = " ".join(str(failure.error).split())
+        hint = "; give a --batch of 2 or more" if "more than 1 value per" in reason else ""
+        remarks.append(f"it does not run in training: {reason[:160]}{hint}")
+    return _Look(network, trace, saved, tuple(remarks))
+
+
+def _device(network: nn.Module) -> torch.device:
+    weights = [*network.parameters(), *network.buffers()]
+    return weights[0].device if weights else torch.device("meta")
+
+
+def _tensors(
+    network: nn.Module, inputs: tuple[InputShape, ...], batch_size: int, dtype: torch.dtype
+) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    return make_tensors(inputs, batch_size, dtype, _device(network))
+
+
+def _trace(
+    network: nn.Module, inputs: tuple[InputShape, ...], batch_size: int, dtype: torch.dtype
+) -> Trace:
+    return trace_forward(network, *_tensors(network, inputs, batch_size, dtype))
+
+
+def _needs_real_tensors(error: Exception) -> bool:
+    """Return whether an error says that a tensor without values was asked for them."""
+    return isinstance(error, NotImplementedError) or "meta" in str(error).lower()
+
+
+def _refusal(
+    subject: Subject, network: nn.Module, failure: ForwardError, dtype: torch.dtype
+) -> UsageError:
+    """Return why a network cannot take its inputs, and which size it could take."""
+    is_image = len(subject.inputs) == 1 and len(subject.inputs[0].shape) == 3
+
+    def works(side: int) -> bool:
+        square = replace(subject.inputs[0], shape=(subject.inputs[0].shape[0], side, side))
+        try:
+            with torch.no_grad():
+                run_network(network.eval(), *_tensors(network, (square,), 1, dtype))
+        except ForwardError:
+            return False
+        return True
+
+    native = subject.description.input if subject.description is not None else None
+    can_try = is_image and _device(network).type == "meta"
+    return refusal(subject.name, subject.inputs, failure, works if can_try else None, native)
+
+
+def _result(
+    subject: Subject, look: _Look, batch_size: int, dtype: str, optimizer: str
+) -> SummaryResult:
+    """Return rows, totals and memory of what was seen."""
+    network, trace = look.network, look.trace
+    rows = layer_rows(network, trace)
+    by_dtype = bytes_by_dtype(network)
+    weight_bytes = sum(by_dtype.values())
+    trained = [one for one in network.parameters() if one.requires_grad]
+    gradient_bytes = sum(one.numel() * one.element_size() for one in trained)
+    optimizer_bytes = NUM_STATES[optimizer] * gradient_bytes
+    training_bytes = None
+    if look.saved_bytes is not None:
+        training_bytes = weight_bytes + gradient_bytes + optimizer_bytes + look.saved_bytes
+    macs = sum(row.macs for row in rows)
+    result = SummaryResult(
+        model=subject.name,
+        input=" ".join(map(str, subject.inputs)),
+        batch_size=batch_size,
+        dtype=dtype,
+        optimizer=optimizer,
+        device=_device(network).type,
+        totals=Totals(
+            params=sum(row.params for row in rows),
+            trainable_params=sum(row.trainable_params for row in rows),
+            weight_bytes=weight_bytes,
+            macs=macs,
+            flops=2 * macs,
+            other_flops=sum(row.other_flops for row in rows),
+            activation_bytes=sum(row.activation_bytes for row in rows),
+            inference_bytes=weight_bytes + trace.peak_bytes,
+            training_bytes=training_bytes,
+            saved_bytes=look.saved_bytes,
+        ),
+        complete=not trace.uncounted,
+        uncounted=tuple(
+            Uncounted(name, count, name in trace.heavy)
+            for name, count in sorted(trace.uncounted.items())
+        ),
+        layers=rows,
+        weight_bytes_by_dtype=by_dtype,
+        gradient_bytes=gradient_bytes,
+        optimizer_bytes=optimizer_bytes,
+        num_weighted_layers=trace.num_weighted_layers,
+        remarks=look.remarks,
+    )
+    return replace(result, print_remarks=compare_with_print(result))

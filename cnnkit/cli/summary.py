@@ -1,0 +1,189 @@
+"""`cnnkit summary`: what a network looks like, and what it costs."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnkit.architecture.inputs import as_input_shapes
+from cnnkit.cli.options import RunsDir, complete_model, parse_arguments
+from cnnkit.cli.output import Output, with_default, with_output
+from cnnkit.errors import CheckFailedError
+
+VIEW_PANEL = "View"
+COST_PANEL = "Cost"
+
+
+class View(StrEnum):
+    """How the layers are shown."""
+
+    TREE = "tree"
+    STRUCTURE = "structure"
+
+
+class SortKey(StrEnum):
+    """By what the layers are sorted."""
+
+    PARAMS = "params"
+    MACS = "macs"
+    ACTIVATION = "activation"
+
+
+@with_output
+def summary(
+    output: Output,
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A network of the zoo, timm:NAME, FILE.py:FACTORY, or a run.",
+            autocompletion=complete_model,
+            show_default=False,
+        ),
+    ],
+    input: Annotated[  # noqa: A002  # the word for it
+        list[str] | None,
+        typer.Option(
+            help=with_default(
+                "Shape without the batch: CxHxW, one number for a square, or NAME=SHAPE:DTYPE; "
+                "once for each input.",
+                "the network's own",
+            ),
+            show_default=False,
+        ),
+    ] = None,
+    num_classes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help=with_default("Number of logits.", "as published"), show_default=False
+        ),
+    ] = None,
+    model_arg: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model-arg",
+            metavar="KEY=VALUE",
+            help="An argument of the network, such as groups=2; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    view: Annotated[
+        View,
+        typer.Option(
+            help="tree, or structure: the flat table of the lectures.", rich_help_panel=VIEW_PANEL
+        ),
+    ] = View.TREE,
+    depth: Annotated[
+        int, typer.Option(min=1, help="How deep the tree goes.", rich_help_panel=VIEW_PANEL)
+    ] = 3,
+    fold: Annotated[
+        bool,
+        typer.Option(
+            "--fold/--no-fold", help="Fold repeated equal blocks.", rich_help_panel=VIEW_PANEL
+        ),
+    ] = True,
+    sort: Annotated[
+        SortKey | None,
+        typer.Option(
+            help="List the layers flat, the largest first.",
+            show_default=False,
+            rich_help_panel=VIEW_PANEL,
+        ),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Only so many layers, the largest; by MACs where --sort does not say.",
+            show_default=False,
+            rich_help_panel=VIEW_PANEL,
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help=with_default(
+                "Which columns, such as params,macs,field.", "those that there is room for"
+            ),
+            show_default=False,
+            rich_help_panel=VIEW_PANEL,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            "-b",
+            "--batch-size",
+            "--batch",
+            min=1,
+            help="Images a batch; shapes, counts and memory are for all of it.",
+            rich_help_panel=COST_PANEL,
+        ),
+    ] = 1,
+    dtype: Annotated[
+        str,
+        typer.Option(
+            help="Of weights and images: float32, float64, bfloat16 or float16.",
+            rich_help_panel=COST_PANEL,
+        ),
+    ] = "float32",
+    optimizer: Annotated[
+        str,
+        typer.Option(
+            help="Whose state counts in training: adam, adamw, sgd (with momentum), plain-sgd.",
+            rich_help_panel=COST_PANEL,
+        ),
+    ] = "adam",
+    cross_check: Annotated[
+        bool,
+        typer.Option(
+            "--cross-check",
+            help="Set the counts of torchinfo, fvcore and torchvision beside ours.",
+            rich_help_panel=COST_PANEL,
+        ),
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Exit with 6 where a heavy operator was not counted.",
+            rich_help_panel=COST_PANEL,
+        ),
+    ] = False,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Show a network layer by layer: `cnnkit summary vgg16 --input 3x224x224`.
+
+    Shapes, parameters, MACs and FLOPs, memory and receptive field. Nothing is allocated.
+    """
+    from cnnkit.results.summary import SummaryView
+
+    shown = SummaryView(
+        kind=view.value,
+        depth=depth,
+        fold=fold,
+        sort=sort.value if sort else None,
+        top=top,
+        columns=tuple(part.strip() for part in columns.split(",")) if columns else None,
+    )
+    arguments = parse_arguments(model_arg or [])
+    inputs = as_input_shapes(input)
+
+    from cnnkit.architecture.summarising import summary as summarise
+
+    result = summarise(
+        model,
+        inputs,
+        batch_size=batch_size,
+        dtype=dtype,
+        optimizer=optimizer,
+        cross_check=cross_check,
+        num_classes=num_classes,
+        arguments=arguments,
+        runs_dir=runs_dir,
+        on_event=output.on_event,
+    )
+    output.emit(result.viewed(shown))
+    if strict and result.is_lower_bound:
+        names = ", ".join(one.operator for one in result.uncounted if one.heavy)
+        raise CheckFailedError(f"the counts of {result.model} leave out {names}")
