@@ -61,11 +61,12 @@ def _formatted_frame(table: Table) -> "pd.DataFrame":
 
 
 def _markdown(table: Table) -> str:
-    frame = _formatted_frame(table).map(lambda text: text.replace("|", "\\|"))
+    # A product such as 2*3 would else begin an emphasis.
+    frame = _formatted_frame(table).map(lambda text: text.replace("|", "\\|").replace("*", "\\*"))
     aligned = tuple("right" if column.is_number else "left" for column in table.columns)
     text = frame.to_markdown(index=False, colalign=aligned, disable_numparse=True)
     title = f"**{table.title}**\n\n" if table.title else ""
-    notes = "".join(f"\n{note}  " for note in table.notes)
+    notes = "".join(f"\n{note}  ".replace("*", "\\*") for note in table.notes)
     return f"{title}{text}\n{notes}".rstrip() + "\n"
 
 
