@@ -8,7 +8,7 @@ from cnnkit.errors import UsageError
 from cnnkit.results.convolution_axis import ConvAxis
 from cnnkit.results.sliding import Slide, WindowSum
 
-MAX_PRODUCTS = 200_000  # about a second
+MAX_PRODUCTS = 100_000  # about a second
 
 # A place of the kernel and the pixel of the input below it; no pixel where there is padding.
 _Tap = tuple[int, int | None]
