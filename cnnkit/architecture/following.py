@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from cnnkit.architecture.operators import is_pointwise
 from cnnkit.architecture.receptive_field import Field, UnknownFieldError, merged, merged_axis
 
 Fields = Mapping[int, Field]
@@ -40,8 +40,7 @@ def field_after(
         if 0 not in fields and name not in _ANY_PLACE:
             raise UnknownFieldError
         return follow(args, kwargs, out, fields)
-    tags = getattr(operator, "tags", ())
-    if torch.Tag.pointwise in tags or name in _SAME:
+    if is_pointwise(operator) or name in _SAME:
         field = merged(list(fields.values()))
         if len(field.dims) < out.dim():  # a constant of more dimensions
             missing = (frozenset[int](),) * (out.dim() - len(field.dims))

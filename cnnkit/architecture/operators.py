@@ -34,7 +34,7 @@ _PRODUCTS: dict[Any, Callable[..., int]] = {
 # Operators that move or make values and compute none.
 _MOVING = _names(
     """
-        alias arange argmax argmin as_strided_ bernoulli bernoulli_ bitwise_and
+        _local_scalar_dense alias arange argmax argmin as_strided_ bernoulli bernoulli_ bitwise_and
         bitwise_not bitwise_or cat channel_shuffle clone constant_pad_nd copy copy_
         detach detach_ diagonal_scatter embedding empty empty_like empty_permuted
         empty_strided eq expand_copy eye fill fill_ flip full full_like gather ge gt
@@ -72,7 +72,7 @@ _REDUCTIONS = {
         ),
         1,
     ),
-    **dict.fromkeys(("var", "std", "var_mean", "std_mean"), 3),
+    **dict.fromkeys(("var", "std", "var_mean", "std_mean", "_weight_norm_interface"), 3),
 }
 
 # FLOPs for every value that is written: multiplications and additions of the taps.
@@ -84,6 +84,9 @@ _INTERPOLATIONS = {
     "upsample_bicubic2d": 31,
     "_upsample_bicubic2d_aa": 31,
 }
+
+# Element-wise operators that lack torch's tag for it.
+_POINTWISE = _names("hardswish _prelu_kernel prelu log_sigmoid_forward glu rrelu_with_noise")
 
 _BATCH_NORMS = _names(
     """
@@ -191,8 +194,22 @@ def _other_flops(
         return _INTERPOLATIONS[name] * int(first.numel())
     if "pool" in name:
         return _pooling_flops(name, args, kwargs, first)
-    tags = getattr(operator, "tags", ())
-    return int(first.numel()) if torch.Tag.pointwise in tags else None
+    return int(first.numel()) if is_pointwise(operator) else None
+
+
+def is_pointwise(operator: Any) -> bool:
+    """Return whether every output of an operator is made of the inputs at its place alone."""
+    packet = getattr(operator, "overloadpacket", None)
+    if packet is None:
+        return False
+    if torch.Tag.pointwise in operator.tags:
+        return True
+    # Some that write in place lack the tag that the same operator has otherwise.
+    name = str(packet.__name__)
+    if not name.endswith("_"):
+        return name in _POINTWISE
+    same = getattr(getattr(_aten, name[:-1], None), operator._overloadname, None)
+    return same is not None and is_pointwise(same)
 
 
 def _is_affine(parameters: Sequence[Any]) -> bool:

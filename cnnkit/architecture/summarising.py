@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from cnnkit.architecture.inputs import FLOAT_DTYPES, InputShape, make_tensors
 from cnnkit.architecture.layers import layer_rows
@@ -110,7 +111,7 @@ def _look_at(subject: Subject, batch_size: int, dtype: torch.dtype, on_event: On
         trace = _trace(network, subject.inputs, batch_size, dtype)
     except ForwardError as failure:
         if not _needs_real_tensors(failure.error):
-            raise _refusal(subject, network, failure, dtype) from failure
+            raise _refusal(subject, network, failure, batch_size, dtype) from failure
         reason = " ".join(str(failure.error).split()).partition(". ")[0]
         remarks.append(f"computed with real tensors, for {subject.name} needs their values")
         on_event(Note(f"{remarks[-1]} ({reason[:120]})"))
@@ -118,7 +119,7 @@ def _look_at(subject: Subject, batch_size: int, dtype: torch.dtype, on_event: On
         try:
             trace = _trace(network, subject.inputs, batch_size, dtype)
         except ForwardError as again:
-            raise _refusal(subject, network, again, dtype) from again
+            raise _refusal(subject, network, again, batch_size, dtype) from again
     try:
         saved = saved_bytes(network, *_tensors(network, subject.inputs, batch_size, dtype))
     except ForwardError as failure:
@@ -143,7 +144,15 @@ def _tensors(
 def _trace(
     network: nn.Module, inputs: tuple[InputShape, ...], batch_size: int, dtype: torch.dtype
 ) -> Trace:
-    return trace_forward(network, *_tensors(network, inputs, batch_size, dtype))
+    tensors = _tensors(network, inputs, batch_size, dtype)
+    if any(is_lazy(parameter) for parameter in network.parameters()):
+        _run_plainly(network, *tensors)  # which gives them their shapes
+    return trace_forward(network, *tensors)
+
+
+def _run_plainly(network: nn.Module, places: tuple[Tensor, ...], names: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        run_network(network.eval(), places, names)
 
 
 def _needs_real_tensors(error: Exception) -> bool:
@@ -152,23 +161,31 @@ def _needs_real_tensors(error: Exception) -> bool:
 
 
 def _refusal(
-    subject: Subject, network: nn.Module, failure: ForwardError, dtype: torch.dtype
-) -> UsageError:
+    subject: Subject,
+    network: nn.Module,
+    failure: ForwardError,
+    batch_size: int,
+    dtype: torch.dtype,
+) -> Exception:
     """Return why a network cannot take its inputs, and which size it could take."""
-    is_image = len(subject.inputs) == 1 and len(subject.inputs[0].shape) == 3
 
-    def works(side: int) -> bool:
-        square = replace(subject.inputs[0], shape=(subject.inputs[0].shape[0], side, side))
+    def works(*inputs: InputShape) -> bool:
         try:
-            with torch.no_grad():
-                run_network(network.eval(), *_tensors(network, (square,), 1, dtype))
+            _run_plainly(network, *_tensors(network, inputs, batch_size, dtype))
         except ForwardError:
             return False
         return True
 
+    def works_at(side: int) -> bool:
+        given = subject.inputs[0]
+        return works(replace(given, shape=(given.shape[0], side, side)))
+
+    if works(*subject.inputs):  # then it is not the network that failed, but the counting
+        return failure.error
     native = subject.description.input if subject.description is not None else None
+    is_image = len(subject.inputs) == 1 and len(subject.inputs[0].shape) == 3
     can_try = is_image and _device(network).type == "meta"
-    return refusal(subject.name, subject.inputs, failure, works if can_try else None, native)
+    return refusal(subject.name, subject.inputs, failure, works_at if can_try else None, native)
 
 
 def _result(

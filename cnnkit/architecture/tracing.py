@@ -163,7 +163,9 @@ class _Tracer(TorchDispatchMode, ModuleWatcher):  # type: ignore[no-untyped-call
         has_weights = cost.macs > 0 and len(seen) < len(given)
         depth = max(one.depth for one in seen.values()) + has_weights
         for tensor in outputs:
-            field = self._field_after(name, operator, args, kwargs, tensor, seen)
+            field = None
+            if tensor.dim() == outputs[0].dim():  # others hold statistics and the like
+                field = self._field_after(name, operator, args, kwargs, tensor, seen)
             self._remember(tensor, _Seen(depth, field))
             self._spoil(operator, tensor, depth)
         return out

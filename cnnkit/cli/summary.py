@@ -44,6 +44,7 @@ def summary(
     input: Annotated[  # noqa: A002  # the word for it
         list[str] | None,
         typer.Option(
+            metavar="SHAPE",
             help=with_default(
                 "Shape without the batch: CxHxW, one number for a square, or NAME=SHAPE:DTYPE; "
                 "once for each input.",

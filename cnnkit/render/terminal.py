@@ -149,7 +149,7 @@ def _bar(share: float, text: str) -> str:
     eighths = round(share * BAR_WIDTH * 8)
     full, rest = divmod(eighths, 8)
     bar = "█" * full + ("▏▎▍▌▋▊▉"[rest - 1] if rest else "")
-    return f"{bar:<{BAR_WIDTH}}{text:>8}"
+    return f"{bar:<{BAR_WIDTH}}{text:>9}"
 
 
 def _fitting_columns(columns: tuple[Column, ...], cells: list[list[str]], width: int) -> list[int]:

@@ -259,7 +259,9 @@ class SummaryResult(Result):
             (Column("name", "layer", "path"), *columns),
             tuple(
                 (name, *cells)
-                for name, cells in zip([*(row.name for row in rows), "total"], values, strict=True)
+                for name, cells in zip(
+                    [*(row.name or "(forward)" for row in rows), "total"], values, strict=True
+                )
             ),
             (*notes, "field: pixels along a side that a value sees, its receptive field"),
             has_total=True,
@@ -338,7 +340,8 @@ class SummaryResult(Result):
         notes = list(self.remarks)
         for one in self.uncounted:
             what = "not counted: " if one.heavy else "not counted, light: "
-            notes.append(f"{what}{one.operator}, {one.count} times")
+            times = "once" if one.count == 1 else f"{one.count} times"
+            notes.append(f"{what}{one.operator}, {times}")
         shared = [row.name for row in self.layers if row.shared]
         if shared:
             names = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
