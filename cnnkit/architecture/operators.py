@@ -86,7 +86,12 @@ _INTERPOLATIONS = {
 }
 
 # Element-wise operators that lack torch's tag for it.
-_POINTWISE = _names("hardswish _prelu_kernel prelu log_sigmoid_forward glu rrelu_with_noise")
+_POINTWISE = _names(
+    """
+        hardswish _prelu_kernel prelu log_sigmoid_forward glu rrelu_with_noise rsub
+        threshold complex polar
+        """
+)
 
 _BATCH_NORMS = _names(
     """

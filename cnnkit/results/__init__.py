@@ -2,6 +2,13 @@
 
 from cnnkit.results.base import Result
 from cnnkit.results.catalogues import DatasetList, DatasetRow, ModelList, ModelRow
+from cnnkit.results.comparison import (
+    COMPARE_SORT_KEYS,
+    ComparedModel,
+    ComparisonResult,
+    Difference,
+    PrintedFigure,
+)
 from cnnkit.results.convolution import ConvResult
 from cnnkit.results.doctor import DoctorReport, Finding
 from cnnkit.results.evaluation import ClassMetrics, EvalResult, Metrics
@@ -18,11 +25,15 @@ from cnnkit.results.training import EpochMetrics, TrainResult
 
 __all__ = [
     "ABSENT",
+    "COMPARE_SORT_KEYS",
     "ClassMetrics",
     "Column",
+    "ComparedModel",
+    "ComparisonResult",
     "ConvResult",
     "DatasetList",
     "DatasetRow",
+    "Difference",
     "DoctorReport",
     "EpochMetrics",
     "EvalResult",
@@ -32,6 +43,7 @@ __all__ = [
     "Metrics",
     "ModelList",
     "ModelRow",
+    "PrintedFigure",
     "Result",
     "SecondOpinion",
     "SummaryResult",

@@ -15,10 +15,10 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 import cnnkit
-from cnnkit.architecture.conv_options import MAX_NUMBER
+from cnnkit.architecture.convolution.options import MAX_NUMBER
 from cnnkit.errors import UsageError
 from cnnkit.results import ConvResult
-from cnnkit.results.convolution_axis import ConvAxis
+from cnnkit.results.convolution.axis import ConvAxis
 
 SHARED = Path(__file__).parents[3] / "shared" / "published" / "experiments.toml"
 

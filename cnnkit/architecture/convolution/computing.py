@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from cnnkit.architecture.conv_options import (
+from cnnkit.architecture.convolution.matrices import ExactMatrix, MatrixLike, read_matrix
+from cnnkit.architecture.convolution.options import (
     Pair,
     agreed_size,
     check_channels,
@@ -11,8 +12,7 @@ from cnnkit.architecture.conv_options import (
     check_together,
     to_pair,
 )
-from cnnkit.architecture.matrices import ExactMatrix, MatrixLike, read_matrix
-from cnnkit.architecture.sizes import (
+from cnnkit.architecture.convolution.sizes import (
     pooling_axis,
     same_padding,
     transposed_axis,
@@ -20,11 +20,11 @@ from cnnkit.architecture.sizes import (
     window_axis,
     window_formulas,
 )
-from cnnkit.architecture.sliding import slide_kernel, slide_pooling
-from cnnkit.architecture.stacking import read_stack, stack_layers
-from cnnkit.results.convolution import ConvResult, Size
-from cnnkit.results.convolution_axis import ConvAxis
-from cnnkit.results.sliding import Slide
+from cnnkit.architecture.convolution.sliding import slide_kernel, slide_pooling
+from cnnkit.architecture.convolution.stacking import read_stack, stack_layers
+from cnnkit.results.convolution.axis import ConvAxis
+from cnnkit.results.convolution.result import ConvResult, Size
+from cnnkit.results.convolution.sliding import Slide
 
 BYTES_A_PARAMETER = 4  # float32
 

@@ -3,10 +3,15 @@
 from collections.abc import Callable
 from fractions import Fraction
 
-from cnnkit.architecture.matrices import ExactMatrix, exact_text, plain_number, result_text
+from cnnkit.architecture.convolution.matrices import (
+    ExactMatrix,
+    exact_text,
+    plain_number,
+    result_text,
+)
 from cnnkit.errors import UsageError
-from cnnkit.results.convolution_axis import ConvAxis
-from cnnkit.results.sliding import Slide, WindowSum
+from cnnkit.results.convolution.axis import ConvAxis
+from cnnkit.results.convolution.sliding import Slide, WindowSum
 
 MAX_PRODUCTS = 100_000  # about a second
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cnnkit.results.base import Result
-from cnnkit.results.convolution_axis import ConvAxis, Formula, axes_remarks
-from cnnkit.results.sliding import Slide
-from cnnkit.results.stacking import Stack
+from cnnkit.results.convolution.axis import ConvAxis, Formula, axes_remarks
+from cnnkit.results.convolution.sliding import Slide
+from cnnkit.results.convolution.stacking import Stack
 from cnnkit.results.table import Column, Table, format_count
 
 Size = int | tuple[int, int]

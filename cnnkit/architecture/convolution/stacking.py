@@ -3,10 +3,10 @@
 import re
 from collections.abc import Sequence
 
-from cnnkit.architecture.conv_options import MAX_NUMBER
-from cnnkit.architecture.sizes import window_axis
+from cnnkit.architecture.convolution.options import MAX_NUMBER
+from cnnkit.architecture.convolution.sizes import window_axis
 from cnnkit.errors import UsageError
-from cnnkit.results.stacking import Stack, StackLayer
+from cnnkit.results.convolution.stacking import Stack, StackLayer
 
 MAX_LAYERS = 1_000
 

@@ -3,9 +3,9 @@
 from math import gcd
 from typing import Any
 
-from cnnkit.architecture.matrices import ExactMatrix
+from cnnkit.architecture.convolution.matrices import ExactMatrix
 from cnnkit.errors import UsageError
-from cnnkit.results.convolution import Size
+from cnnkit.results.convolution.result import Size
 
 Pair = tuple[int, int]
 
