@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cnnkit.architecture.comparing import compare
     from cnnkit.architecture.convolution import conv
     from cnnkit.architecture.summarising import summary
     from cnnkit.data import open_dataset
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Recipe": "cnnkit.training.recipe",
     "build_model": "cnnkit.models",
+    "compare": "cnnkit.architecture.comparing",
     "conv": "cnnkit.architecture.convolution",
     "evaluate": "cnnkit.evaluation",
     "open_dataset": "cnnkit.data",
@@ -35,6 +37,7 @@ __all__ = [
     "Recipe",
     "__version__",
     "build_model",
+    "compare",
     "conv",
     "evaluate",
     "open_dataset",

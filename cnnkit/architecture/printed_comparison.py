@@ -1,0 +1,66 @@
+"""The printed comparison of networks, and what its column of operations really holds."""
+
+import csv
+import tomllib
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from importlib.resources import files
+
+from cnnkit.results import PrintedFigure, Totals
+
+_FOLDER = files("cnnkit.architecture") / "published"
+_UNITS = {"M": 10**6, "B": 10**9}
+
+
+def printed_figures(
+    totals: Mapping[str, Totals], count: Callable[[str, Mapping[str, str]], Totals]
+) -> tuple[PrintedFigure, ...]:
+    """Return what the printed operations of some networks really are, in the order of the print.
+
+    Args:
+        totals: costs of one image at the native input, by name of the network; those that are not
+            printed are left out.
+        count: returns the same of a network with arguments.
+    """
+    rows = {row["network"]: row for row in _read_rows()}
+    figures = []
+    for origin in tomllib.loads((_FOLDER / "comparison.toml").read_text("utf-8"))["figure"]:
+        model, counted, arguments = origin["model"], origin["counted"], origin.get("arguments", {})
+        if model not in totals:
+            continue
+        row, own = rows[origin["network"]], totals[model]
+        known = counted in totals and not arguments
+        macs = (totals[counted] if known else count(counted, arguments)).macs
+        figures.append(
+            PrintedFigure(
+                network=origin["network"],
+                model=model,
+                printed_flop=row["flop"],
+                printed=int(_number(row["flop"])),
+                counted=counted,
+                arguments=arguments,
+                unit=origin["unit"],
+                macs=macs,
+                value=2 * macs if origin["unit"] == "FLOPs" else macs,
+                model_macs=own.macs,
+                printed_params=row["params"],
+                model_params=own.params,
+                params_agree=_agrees(row["params"], own.params),
+            )
+        )
+    return tuple(figures)
+
+
+def _read_rows() -> list[dict[str, str]]:
+    return list(csv.DictReader((_FOLDER / "comparison.csv").read_text("utf-8").splitlines()))
+
+
+def _number(text: str) -> Decimal:
+    """Return `1.5B` or `62M` as a number."""
+    return Decimal(text[:-1]) * _UNITS[text[-1]]
+
+
+def _agrees(text: str, number: int) -> bool:
+    """Return whether a number, rounded to the digits that are printed, is what is printed."""
+    printed = Decimal(text[:-1])
+    return (Decimal(number) / _UNITS[text[-1]]).quantize(printed) == printed

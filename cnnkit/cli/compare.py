@@ -1,0 +1,134 @@
+"""`cnnkit compare`: several networks side by side."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnkit.cli.options import RunsDir, complete_model
+from cnnkit.cli.output import Output, check_writable, with_default, with_output
+from cnnkit.cli.summary import COST_PANEL, VIEW_PANEL
+from cnnkit.errors import UsageError
+from cnnkit.events import Note
+from cnnkit.results import COMPARE_SORT_KEYS
+
+CompareSortKey = StrEnum("CompareSortKey", [(key.upper(), key) for key in COMPARE_SORT_KEYS])
+
+
+@with_output
+def compare(
+    output: Output,
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL...",
+            help="Networks of the zoo, patterns such as 'resnet*', timm:NAME, FILE.py:FACTORY, or "
+            "runs.",
+            autocompletion=complete_model,
+            show_default=False,
+        ),
+    ],
+    input: Annotated[  # noqa: A002  # the word for it
+        list[str] | None,
+        typer.Option(
+            help=with_default(
+                "Shape for all of them, without the batch: CxHxW, or one number for a square; "
+                "once for each input.",
+                "each network's own",
+            ),
+            show_default=False,
+        ),
+    ] = None,
+    sort: Annotated[
+        CompareSortKey | None,
+        typer.Option(
+            help=with_default("What to sort by, the largest first.", "as given"),
+            show_default=False,
+            rich_help_panel=VIEW_PANEL,
+        ),
+    ] = None,
+    baseline: Annotated[
+        bool,
+        typer.Option(
+            "--baseline",
+            help="Hold every network against the first that is given.",
+            rich_help_panel=VIEW_PANEL,
+        ),
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw accuracy against MACs into this file: .png, .svg or .pdf.",
+            show_default=False,
+            rich_help_panel=VIEW_PANEL,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            "-b",
+            "--batch-size",
+            "--batch",
+            min=1,
+            help="Images a batch; costs are for all of it.",
+            rich_help_panel=COST_PANEL,
+        ),
+    ] = 1,
+    dtype: Annotated[
+        str,
+        typer.Option(
+            help="Of weights and images: float32, float64, bfloat16 or float16.",
+            rich_help_panel=COST_PANEL,
+        ),
+    ] = "float32",
+    optimizer: Annotated[
+        str,
+        typer.Option(
+            help="Whose state counts in training: adam, adamw, sgd (with momentum), plain-sgd.",
+            rich_help_panel=COST_PANEL,
+        ),
+    ] = "adam",
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Set networks side by side: `cnnkit compare alexnet_2012 vgg16 googlenet resnet152`.
+
+    Parameters, MACs, memory, depth, receptive field, and published accuracy. Nothing is allocated.
+    """
+    if plot is not None:
+        from cnnkit.render.charts import PICTURE_SUFFIXES
+
+        if plot.suffix.lower() not in PICTURE_SUFFIXES:
+            raise UsageError(
+                f"--plot {plot}: {plot.suffix or 'no suffix'} is no kind of picture",
+                f"end it with {', '.join(PICTURE_SUFFIXES)}",
+            )
+        check_writable(plot, "--plot")
+
+    from cnnkit.architecture.comparing import compare as compare_networks
+
+    result = compare_networks(
+        models,
+        input,
+        batch_size=batch_size,
+        dtype=dtype,
+        optimizer=optimizer,
+        sort=sort.value if sort else None,
+        baseline=baseline,
+        runs_dir=runs_dir,
+        on_event=output.on_event,
+    )
+    if plot is not None:
+        from cnnkit.files import write_bytes
+        from cnnkit.render.charts import draw_comparison
+
+        if not result.has_accuracy:
+            raise UsageError(
+                "there is nothing to plot: no published accuracy of these networks is known",
+                "leave --plot out, or the --input that nothing was published at"
+                if input
+                else "leave --plot out, or add a network that has one",
+            )
+        write_bytes(plot, draw_comparison(result, plot.suffix.lower()))
+        output.on_event(Note(f"wrote {plot}"))
+    output.emit(result)
