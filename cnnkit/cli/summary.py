@@ -157,7 +157,7 @@ def summary(
 
     Shapes, parameters, MACs and FLOPs, memory and receptive field. Nothing is allocated.
     """
-    from cnnkit.results.summary import SummaryView
+    from cnnkit.results import SummaryView
 
     shown = SummaryView(
         kind=view.value,
