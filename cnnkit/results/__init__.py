@@ -16,10 +16,10 @@ from cnnkit.results.layer_tree import LayerRow
 from cnnkit.results.summary import (
     SecondOpinion,
     SummaryResult,
-    SummaryView,
     Totals,
     Uncounted,
 )
+from cnnkit.results.summary_tables import SummaryView
 from cnnkit.results.table import ABSENT, Column, Kind, Table, format_value
 from cnnkit.results.training import EpochMetrics, TrainResult
 

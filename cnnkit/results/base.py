@@ -49,5 +49,9 @@ class Result(ABC):
         """Return what a CSV file holds: the first table, or one of exact values in its place."""
         return self.tables()[0]
 
+    def __str__(self) -> str:
+        """Return the tables as plain text, which is what `print` shows."""
+        return "\n\n".join(table.to_text() for table in self.tables())
+
     def _repr_html_(self) -> str:
         return "\n".join(table.to_html() for table in self.tables())

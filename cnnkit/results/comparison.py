@@ -235,7 +235,7 @@ class ComparisonResult(Result):
         return f"{_counted(len(self.models))}, {at}{batch}{dtype}"
 
     def _accuracy_table(self) -> Table:
-        columns = (
+        columns: tuple[Column, ...] = (
             Column("name", "network", "name"),
             Column("params", "params", "count"),
             Column("macs", "MACs", "count"),
@@ -246,6 +246,11 @@ class ComparisonResult(Result):
             Column("pareto", "Pareto", "name"),
         )
         notes = []
+        datasets = {one.dataset for one in self.models if one.dataset is not None}
+        if len(datasets) > 1:  # accuracies of different sets must not be taken for one another
+            columns = (*columns[:-1], Column("dataset", "on", "name"), columns[-1])
+        elif self.has_accuracy:
+            notes.append(f"top-1, top-5: on {datasets.pop()}, as published")
         if self.has_accuracy:
             notes += [_PER_GMAC_NOTE, _PARETO_NOTE]
         bounds = [one.name for one in self.models if one.is_lower_bound]

@@ -218,6 +218,11 @@ def total_table(summary: "SummaryResult") -> Table:
         what = "not counted: " if one.heavy else "not counted, light: "
         times = "once" if one.count == 1 else f"{one.count} times"
         notes.append(f"{what}{one.operator}, {times}")
+    again = [row for row in summary.layers if row.params and row.count > 1]
+    for row in again[:3]:
+        notes.append(
+            f"{row.name or summary.model} runs {row.count} times, its parameters count once"
+        )
     shared = [row.name for row in summary.layers if row.shared]
     if shared:
         names = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")

@@ -80,6 +80,23 @@ class Table:
             for row in self.rows
         ]
 
+    def to_text(self) -> str:
+        """Return the table as plain text, as wide as it needs to be."""
+        titles = [column.title for column in self.columns]
+        rows = self.formatted()
+        widths = [max(map(len, texts)) for texts in zip(titles, *rows, strict=True)]
+
+        def line(texts: list[str]) -> str:
+            cells = (
+                text.rjust(width) if column.is_number else text.ljust(width)
+                for column, text, width in zip(self.columns, texts, widths, strict=True)
+            )
+            return "  ".join(cells).rstrip()
+
+        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+        heading = [self.title] if self.title else []
+        return "\n".join([*heading, line(titles), rule, *map(line, rows), *self.notes])
+
     def to_html(self) -> str:
         """Return an HTML table, every value escaped."""
 
