@@ -11,9 +11,26 @@ from cnnkit.cli.output import Output, check_writable, with_default, with_output
 from cnnkit.cli.summary import COST_PANEL, VIEW_PANEL
 from cnnkit.errors import UsageError
 from cnnkit.events import Note
-from cnnkit.results import COMPARE_SORT_KEYS
 
-CompareSortKey = StrEnum("CompareSortKey", [(key.upper(), key) for key in COMPARE_SORT_KEYS])
+
+class SortKey(StrEnum):
+    """By what networks are sorted."""
+
+    NAME = "name"
+    YEAR = "year"
+    PARAMS = "params"
+    WEIGHTS = "weights"
+    MACS = "macs"
+    FLOPS = "flops"
+    ACTIVATIONS = "activations"
+    INFERENCE = "inference"
+    TRAINING = "training"
+    DEPTH = "depth"
+    FIELD = "field"
+    TOP1 = "top1"
+    TOP5 = "top5"
+    PER_GMAC = "per-gmac"
+    PARETO = "pareto"
 
 
 @with_output
@@ -41,7 +58,7 @@ def compare(
         ),
     ] = None,
     sort: Annotated[
-        CompareSortKey | None,
+        SortKey | None,
         typer.Option(
             help=with_default("What to sort by, the largest first.", "as given"),
             show_default=False,

@@ -3,14 +3,18 @@
 import io
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
-from cnnkit.results import ComparedModel, ComparisonResult
+from cnnkit.results import ComparisonResult
 from cnnkit.results.table import format_count
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.transforms import Bbox
 
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
@@ -18,13 +22,42 @@ PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 _WIDTH = 8.0  # inches, of a panel
 _HEIGHT = 5.5
 _DPI = 150
-_LARGEST_DOT = 1200.0  # area in square points
+_LARGEST_AREA = 900.0  # square points, of the dot of the network with the most parameters
 _NAME_SIZE = 8.0  # points
-_GREY = "#57606a"
-_BLUE = "#0969da"
-_ORANGE = "#bc4c00"
-# Settings that make a picture readable as text and the same each time.
-_STYLE = {"svg.fonttype": "none", "svg.hashsalt": "cnnkit", "pdf.fonttype": 42}
+_MANY = 30  # more networks than this in a panel get smaller names, and a larger picture
+_MANY_SCALE = 1.5
+_GREY, _BLUE, _ORANGE = "#57606a", "#0969da", "#bc4c00"
+# Letters stay letters, so that a picture can be searched; it is the same each time; and a dollar in
+# the name of a file begins no formula.
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "cnnkit",
+    "pdf.fonttype": 42,
+    "text.parse_math": False,
+}
+_UNDATED: dict[str, dict[str, Any]] = {
+    ".png": {},
+    ".svg": {"Date": None},
+    ".pdf": {"CreationDate": None},
+}
+# Where a name is tried around its dot: beside it, above and below, then between.
+_ANGLES = (0, 180, 90, 270, 135, 315, 45, 225, 158, 338, 22, 202, 112, 292, 68, 248)
+
+
+@dataclass(frozen=True)
+class _Dot:
+    """A network in the picture: its MACs an image, top-1 in percent, and area in square points."""
+
+    name: str
+    macs: float
+    percent: float
+    area: float
+    is_on_front: bool
+
+    @property
+    def radius(self) -> float:
+        """In points."""
+        return math.sqrt(self.area / math.pi)
 
 
 def draw_comparison(result: ComparisonResult, suffix: str) -> bytes:
@@ -36,186 +69,192 @@ def draw_comparison(result: ComparisonResult, suffix: str) -> bytes:
         result: at least one of its networks has a top-1.
         suffix: the kind of picture, one of `PICTURE_SUFFIXES`.
     """
-    # Without pyplot, which would choose a window system: a figure that is only ever written.
+    # Without pyplot, which would choose a window system: the figure is only ever written.
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     shown = [one for one in result.models if one.top1 is not None and one.totals.macs]
-    datasets = list(dict.fromkeys(one.dataset for one in shown))
+    most = max(one.totals.params for one in shown)
+    by_dataset: dict[str | None, list[_Dot]] = {}
+    for one in shown:
+        assert one.top1 is not None
+        area = _LARGEST_AREA * one.totals.params / most
+        macs = one.totals.macs / result.batch_size
+        dot = _Dot(one.name, macs, 100 * one.top1, area, bool(one.pareto))
+        by_dataset.setdefault(one.dataset, []).append(dot)
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, _HEIGHT * len(datasets)), dpi=_DPI, layout="constrained")
+        scale = _MANY_SCALE if max(map(len, by_dataset.values())) > _MANY else 1
+        size = (scale * _WIDTH, scale * _HEIGHT * len(by_dataset))
+        figure = Figure(size, dpi=_DPI, layout="constrained")
         FigureCanvasAgg(figure)
-        panels = figure.subplots(len(datasets), squeeze=False)[:, 0]
-        largest = max(one.totals.params for one in shown)
-        for panel, dataset in zip(panels, datasets, strict=True):
-            models = [one for one in shown if one.dataset == dataset]
-            _draw_dots(panel, models, largest, result.batch_size)
+        panels = list(figure.subplots(len(by_dataset), squeeze=False)[:, 0])
+        for panel, (dataset, dots) in zip(panels, by_dataset.items(), strict=True):
+            _draw_dots(panel, dots)
             panel.set_ylabel(f"top-1 on {dataset}, %")
         panels[-1].set_xlabel("MACs an image")
+        _draw_legend(figure, most)
         rest = [one.name for one in result.models if one not in shown]
         if rest:
             text = f"without a published top-1 here: {', '.join(rest)}"
-            figure.supxlabel(
-                textwrap.fill(text, 120, break_on_hyphens=False), fontsize=_NAME_SIZE, color=_GREY
-            )
+            text = textwrap.fill(text, 120, break_on_hyphens=False)
+            figure.supxlabel(text, fontsize=_NAME_SIZE, color=_GREY)
         figure.draw_without_rendering()  # from here on it is known where everything lies
         figure.set_layout_engine("none")
-        for panel, dataset in zip(panels, datasets, strict=True):
-            _write_names(
-                panel, [one for one in shown if one.dataset == dataset], largest, result.batch_size
-            )
+        for panel, dots in zip(panels, by_dataset.values(), strict=True):
+            _write_names(panel, dots)
         buffer = io.BytesIO()
-        # Pictures say when they were made, unless told not to.
-        undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
-        figure.savefig(buffer, format=suffix.removeprefix("."), metadata=undated[suffix])
+        figure.savefig(buffer, format=suffix.removeprefix("."), metadata=_UNDATED[suffix])
     return buffer.getvalue()
 
 
-def _macs(model: ComparedModel, batch_size: int) -> float:
-    return model.totals.macs / batch_size
-
-
-def _percent(model: ComparedModel) -> float:
-    assert model.top1 is not None
-    return 100 * model.top1
-
-
-def _area(params: float, largest: int) -> float:
-    return _LARGEST_DOT * params / largest
-
-
-def _draw_dots(
-    panel: "Axes", models: Sequence[ComparedModel], largest: int, batch_size: int
-) -> None:
-    """Draw a dot a network, the Pareto front, and what an area means."""
+def _draw_dots(panel: "Axes", dots: Sequence[_Dot]) -> None:
+    """Draw the dots, the Pareto front, and the axes."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    front = sorted((one for one in models if one.pareto), key=lambda one: one.totals.macs)
-    panel.step(
-        [_macs(one, batch_size) for one in front],
-        [_percent(one) for one in front],
-        where="post",
-        color=_ORANGE,
-        linewidth=1,
-        zorder=1,
-        label="Pareto front",
-    )
+    front = _front(dots)
+    xs, ys = [one.macs for one in front], [one.percent for one in front]
+    panel.step(xs, ys, where="post", color=_ORANGE, linewidth=1, zorder=1)
     # Large dots lie behind, so that none is hidden.
-    for one in sorted(models, key=lambda one: -one.totals.params):
-        color = _ORANGE if one.pareto else _BLUE
-        place = (_macs(one, batch_size), _percent(one))
-        area = _area(one.totals.params, largest)
-        panel.scatter(*place, s=area, color=color, alpha=0.3, linewidths=0, zorder=2)
-        panel.scatter(*place, s=5, color=color, linewidths=0, zorder=3)
-    for params in _round_sizes(largest):
-        panel.scatter(
-            [], [], s=_area(params, largest), color=_GREY, alpha=0.3, linewidths=0,
-            label=f"{format_count(params)} parameters",
-        )  # fmt: skip
+    for one in sorted(dots, key=lambda one: -one.area):
+        color = _ORANGE if one.is_on_front else _BLUE
+        at = (one.macs, one.percent)
+        panel.scatter(*at, s=one.area, color=color, alpha=0.3, linewidths=0, zorder=2)
+        panel.scatter(*at, s=5, color=color, linewidths=0, zorder=3)
     panel.set_xscale("log")
-    panel.margins(x=0.12, y=0.14)
-    costs = [_macs(one, batch_size) for one in models]
-    if max(costs) / min(costs) < 1.5:  # a single network, or nearly
+    panel.margins(x=0.12, y=0.12)
+    costs, percents = [one.macs for one in dots], [one.percent for one in dots]
+    if max(costs) < 1.5 * min(costs):  # one network, or networks that cost the same
         panel.set_xlim(min(costs) / 3, max(costs) * 3)
+    if max(percents) - min(percents) < 1:
+        panel.set_ylim(min(percents) - 5, max(percents) + 5)
+    panel.set_ylim(top=min(100, panel.get_ylim()[1]))
     decades = math.log10(panel.get_xlim()[1] / panel.get_xlim()[0])
-    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 4 else (1,)))
-    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_count(value)))
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 3.5 else (1,)))
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _round_count(value)))
     panel.xaxis.set_minor_formatter(NullFormatter())
     panel.grid(color="#d0d7de", linewidth=0.5)
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
-    panel.legend(loc="lower right", fontsize=_NAME_SIZE, frameon=True, labelspacing=1.2)
 
 
-def _round_sizes(largest: int) -> list[float]:
-    """Return two or three round numbers of parameters, the largest near that of the networks."""
-    top = 10.0 ** math.floor(math.log10(largest))
-    return [top / 10, top] if largest < 3 * top else [top / 10, top, 3 * top]
+def _front(dots: Sequence[_Dot]) -> list[_Dot]:
+    return sorted((one for one in dots if one.is_on_front), key=lambda one: one.macs)
 
 
-def _write_names(
-    panel: "Axes", models: Sequence[ComparedModel], largest: int, batch_size: int
-) -> None:
-    """Write every name beside its dot, where it covers neither another name nor a dot.
+def _draw_legend(figure: "Figure", most: int) -> None:
+    """Tell above all panels what the line and the areas mean."""
+    from matplotlib.lines import Line2D
+
+    power = 10.0 ** math.floor(math.log10(most))
+    sizes = [power / 100, power / 10, power]
+    handles = [Line2D([], [], color=_ORANGE, linewidth=1, label="Pareto front")]
+    handles += [
+        Line2D(
+            [], [], marker="o", linestyle="", color=_GREY, alpha=0.3, markeredgewidth=0,
+            markersize=2 * math.sqrt(_LARGEST_AREA * size / most / math.pi),
+            label=f"{_round_count(size)} parameters",
+        )
+        for size in sizes
+        if size >= 1
+    ]  # fmt: skip
+    figure.legend(
+        handles=handles,
+        loc="outside upper center",
+        ncols=len(handles),
+        frameon=False,
+        fontsize=_NAME_SIZE,
+        handlelength=2 * math.sqrt(_LARGEST_AREA / math.pi) / _NAME_SIZE,
+        borderpad=1.5,
+    )
+
+
+def _round_count(value: float) -> str:
+    """Return a round count as an axis has it: `200 M`, not `200.0 M`."""
+    number, sign, unit = format_count(value).partition(" ")
+    return f"{float(number):g}{sign}{unit}"
+
+
+def _write_names(panel: "Axes", dots: Sequence[_Dot]) -> None:
+    """Write every name beside its dot, where it covers no other name, no dot and no line.
 
     One that finds no place near its dot stands further off, with a line to it.
     """
     from matplotlib.transforms import Bbox
 
-    points = panel.figure.dpi / 72  # pixels a point
-    legend = panel.get_legend()
-    taken: list[Bbox] = [] if legend is None else [legend.get_window_extent()]
-    dots = []
-    for one in models:
-        x, y = panel.transData.transform((_macs(one, batch_size), _percent(one)))
-        radius = math.sqrt(_area(one.totals.params, largest) / math.pi) * points
-        dots.append((x, y, radius))
-        heart = max(2 * points, min(radius, 4 * points))  # large dots may be written upon
-        taken.append(Bbox.from_extents(x - heart, y - heart, x + heart, y + heart))
-    size = _NAME_SIZE if len(models) <= 30 else 0.75 * _NAME_SIZE
-    for one, (x, y, radius) in sorted(
-        zip(models, dots, strict=True), key=lambda pair: (not pair[0].pareto, -pair[1][1])
-    ):
-        text: Any = panel.annotate(
-            one.name,
-            (_macs(one, batch_size), _percent(one)),
-            xytext=(0, 0),
-            textcoords="offset pixels",
-            fontsize=size,
-            ha="center",
-            va="center",
-            zorder=4,
+    point = panel.figure.dpi / 72  # pixels
+    places = {one.name: panel.transData.transform((one.macs, one.percent)) for one in dots}
+
+    def square(one: _Dot, half: float) -> Bbox:
+        x, y = places[one.name]
+        return Bbox.from_extents(x - half, y - half, x + half, y + half)
+
+    taken = [square(one, point * max(2, min(one.radius, 4))) for one in dots]  # their middles
+    for (x0, y0), (x1, y1) in pairwise(places[one.name] for one in _front(dots)):
+        taken.append(Bbox.from_extents(x0, y0 - point, x1, y0 + point))
+        taken.append(Bbox.from_extents(x1 - point, y0, x1 + point, y1))
+    size = _NAME_SIZE if len(dots) <= _MANY else 0.75 * _NAME_SIZE
+    for one in sorted(dots, key=lambda one: (not one.is_on_front, -one.percent)):
+        name: Any = panel.annotate(
+            one.name, (one.macs, one.percent), (0, 0), textcoords="offset pixels", fontsize=size,
+            ha="center", va="center", zorder=4,
+        )  # fmt: skip
+        box = name.get_window_extent()
+        gap = point * (one.radius + 1)
+        # Where there is no other way, the rim of another dot is written upon.
+        rims = [square(other, 0.8 * point * other.radius) for other in dots if other is not one]
+        place, is_far = _free_place(
+            places[one.name], gap, box.size, ([*taken, *rims], taken), panel.bbox, point
         )
-        box = text.get_window_extent()
-        dx, dy, distance = _free_place(x, y, radius, box, taken, panel.bbox, points)
-        text.set_position((dx, dy))
-        taken.append(
-            Bbox.from_bounds(x + dx - box.width / 2, y + dy - box.height / 2, box.width, box.height)
-        )
-        if distance > 1:
-            text.arrow_patch = None
+        taken.append(place.padded(point))
+        # All that follows is told from the dot on.
+        near = place.translated(*(-places[one.name]))
+        name.set_position(((near.x0 + near.x1) / 2, (near.y0 + near.y1) / 2))
+        if is_far:
             panel.annotate(
-                "",
-                (_macs(one, batch_size), _percent(one)),
-                xytext=(
-                    dx - math.copysign(box.width / 2, dx) if abs(dx) > box.width / 2 else dx,
-                    dy,
-                ),
+                "", (one.macs, one.percent),
+                (min(max(0, near.x0), near.x1), min(max(0, near.y0), near.y1)),
                 textcoords="offset pixels",
-                arrowprops={"arrowstyle": "-", "color": _GREY, "linewidth": 0.4, "shrinkB": 0},
+                arrowprops={
+                    "arrowstyle": "-", "color": _GREY, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0
+                },
                 zorder=3,
-            )
+            )  # fmt: skip
 
 
 def _free_place(
-    x: float,
-    y: float,
-    radius: float,
-    box: "Bbox",
-    taken: Iterable["Bbox"],
-    inside: "Bbox",
-    points: float,
-) -> tuple[float, float, int]:
-    """Return where the middle of a name goes, from its dot, and how many rings off it lies."""
+    dot: "np.ndarray[Any, Any]",
+    gap: float,
+    size: "np.ndarray[Any, Any]",
+    avoided: tuple[Sequence["Bbox"], Sequence["Bbox"]],
+    panel: "Bbox",
+    point: float,
+) -> tuple["Bbox", bool]:
+    """Return where a name goes, and whether it is so far from its dot that it needs a line.
+
+    Args:
+        dot: middle of the dot; this and all else in pixels.
+        gap: from there to the name.
+        size: of the name.
+        avoided: what it must not cover near its dot, and further off.
+        panel: what it must lie in.
+        point: pixels a point.
+    """
     from matplotlib.transforms import Bbox
 
-    taken = list(taken)
-    best = (0.0, 0.0, 0)
-    for ring in range(40):
-        gap = min(radius, 12 * points) + 2 * points + ring * 4 * points
-        for angle in (0, 180, 90, 270, 45, 315, 135, 225, 22, 338, 158, 202, 68, 292, 112, 248):
+    width, height = size
+    first = None
+    for boxes, rings in zip(avoided, (8, 100), strict=True):
+        for ring, angle in product(range(rings), _ANGLES):
+            distance = gap + 3 * point * ring
             cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-            dx = cos * gap + cos * box.width / 2
-            dy = sin * gap + sin * box.height / 2
-            place = Bbox.from_bounds(
-                x + dx - box.width / 2, y + dy - box.height / 2, box.width, box.height
-            )
-            fits = inside.x0 <= place.x0 and place.x1 <= inside.x1
-            fits = fits and inside.y0 <= place.y0 and place.y1 <= inside.y1
-            if not fits:
+            x = dot[0] + cos * (distance + width / 2) - width / 2
+            y = dot[1] + sin * (distance + height / 2) - height / 2
+            place = Bbox.from_bounds(x, y, width, height)
+            if x < panel.x0 or place.x1 > panel.x1 or y < panel.y0 or place.y1 > panel.y1:
                 continue
-            if not any(place.overlaps(other) for other in taken):
-                return dx, dy, ring
-            best = best if best != (0.0, 0.0, 0) else (dx, dy, ring)
-    return best
+            if not any(place.overlaps(other) for other in boxes):
+                return place, ring > 1
+            first = place if first is None else first
+    assert first is not None, "a panel has room for a name"
+    return first, False
