@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cnnkit.errors import UsageError
@@ -74,18 +74,19 @@ def parse_input_shape(text: str) -> InputShape:
 
 
 def as_input_shapes(
-    given: str | InputShape | Sequence[object] | None,
+    given: str | int | InputShape | Sequence[object] | None,
 ) -> tuple[InputShape, ...]:
     """Return one or several inputs, each given as a text or as a sequence of sizes.
 
-    `(3, 224, 224)` is one input, `[(3, 224, 224), "ids=16:int64"]` are two; None is none.
+    `(3, 224, 224)` is one input, `[(3, 224, 224), "ids=16:int64"]` are two; None is none. A number
+    is the side of a square.
 
     Raises:
         UsageError: one of them is no shape, or two have the same name.
     """
     if given is None or given == () or given == []:
         return ()
-    if isinstance(given, str | InputShape) or all(isinstance(size, int) for size in given):
+    if isinstance(given, str | int | InputShape) or all(isinstance(size, int) for size in given):
         return (_as_input_shape(given),)
     inputs = tuple(_as_input_shape(one) for one in given)
     names = [one.name for one in inputs if one.name]
@@ -98,12 +99,13 @@ def as_input_shapes(
 def _as_input_shape(given: object) -> InputShape:
     if isinstance(given, InputShape):
         return given
-    if isinstance(given, str):
-        return parse_input_shape(given)
+    if isinstance(given, str | int):
+        return parse_input_shape(str(given))
     if isinstance(given, Iterable):
         sizes = list(given)
         if sizes and all(isinstance(size, int) for size in sizes):
-            return parse_input_shape("x".join(map(str, sizes)))
+            # a sequence of one size is a vector: the side of a square would be the number alone
+            return replace(parse_input_shape("x".join(map(str, sizes))), is_square=False)
     raise UsageError(f"input {given!r} is no shape", "give one such as (3, 224, 224)")
 
 
