@@ -21,7 +21,7 @@ def test_json_reads_back_to_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_csv_reads_back_to_the_same_numbers(name: str) -> None:
-    table = ALL[name].tables()[0]
+    table = ALL[name].exact_table()
     lines = list(csv.reader(io.StringIO(export(ALL[name], Format.CSV))))
     assert lines[0] == [column.key for column in table.columns]
     assert len(lines) == len(table.rows) + 1
@@ -29,6 +29,8 @@ def test_csv_reads_back_to_the_same_numbers(name: str) -> None:
         for text, value in zip(line, row, strict=True):
             if value is None:
                 assert text == ""
+            elif isinstance(value, bool):
+                assert text == str(value)
             else:
                 assert type(value)(text) == value
 

@@ -3,8 +3,11 @@
 from cnnkit.architecture.convolution import conv
 from cnnkit.results import (
     ClassMetrics,
+    ComparedModel,
+    ComparisonResult,
     DatasetList,
     DatasetRow,
+    Difference,
     DoctorReport,
     EpochMetrics,
     EvalResult,
@@ -12,6 +15,8 @@ from cnnkit.results import (
     Metrics,
     ModelList,
     ModelRow,
+    PrintedFigure,
+    Totals,
     TrainResult,
 )
 
@@ -120,10 +125,100 @@ DOCTOR = DoctorReport(
     )
 )
 
+
+def compared_model(
+    name: str,
+    *,
+    macs: int,
+    top1: float | None = None,
+    top5: float | None = None,
+    dataset: str = "ImageNet-1K",
+    year: int | None = 2015,
+    pareto: bool | None = None,
+    remarks: tuple[str, ...] = (),
+) -> ComparedModel:
+    """Return a network that costs so much; one without a year is not of the zoo."""
+    is_known = top1 is not None or top5 is not None
+    return ComparedModel(
+        name=name,
+        year=year,
+        salient="shortcut connections" if year else None,
+        input="3x224x224",
+        totals=Totals(
+            25_557_032, 25_557_032, 102_441_448, macs, 2 * macs, 10**8, 89_727_008, 113_482_728,
+            495_302_048 if year else None, 188_612_352 if year else None,
+        ),
+        num_weighted_layers=50,
+        receptive_field=427 if year else None,
+        top1=top1,
+        top5=top5,
+        dataset=dataset if is_known else None,
+        weights="IMAGENET1K_V2" if is_known and dataset == "ImageNet-1K" else None,
+        crop=224 if is_known else None,
+        source="torchvision" if is_known else None,
+        top1_per_gmac=None if top1 is None else top1 / macs * 1e9,
+        pareto=pareto,
+        complete=year is not None,
+        is_lower_bound=year is None,
+        remarks=remarks,
+    )  # fmt: skip
+
+
+COMPARED = ComparisonResult(
+    input=None,
+    batch_size=1,
+    dtype="float32",
+    optimizer="adam",
+    models=(
+        compared_model("resnet50", macs=4_089_184_256, top1=0.80858, top5=0.95434, pareto=True),
+        compared_model("wide_resnet101_2", macs=22_753_526_784, top1=0.70, pareto=False),
+        compared_model("googlenet_plain", macs=1_582_671_872, top5=0.8993, remarks=("no heads",)),
+    ),
+    baseline="resnet50",
+    differences=(
+        Difference("resnet50", *[1.0] * 8, 0.0, 0.0),
+        Difference("wide_resnet101_2", 4.97, 4.96, 5.56, 123.4, 2.0, 0.0123, 2.02, 2.3, -0.1, None),
+        Difference("googlenet_plain", *[None] * 10),
+    ),
+    printed=(
+        PrintedFigure(
+            "AlexNet", "alexnet_2012", "1.5B", 15 * 10**8, "alexnet_2012", {"groups": "2"}, "FLOPs",
+            724_406_816, 1_448_813_632, 1_135_256_096, "62M", 62_378_344, True,
+        ),
+        PrintedFigure(
+            "Inception", "googlenet", "2B", 2 * 10**9, "googlenet", {}, "MACs",
+            1_498_376_192, 1_498_376_192, 1_498_376_192, "6.4M", 6_624_904, False,
+        ),
+    ),
+)  # fmt: skip
+
+COMPARED_OWN = ComparisonResult(
+    input="3x96x96",
+    batch_size=8,
+    dtype="bfloat16",
+    optimizer="sgd",
+    models=(compared_model("net.py:make_net", macs=10**6, year=None, remarks=("100 % of it",)),),
+)
+
+COMPARED_SETS = ComparisonResult(
+    input=None,
+    batch_size=1,
+    dtype="float32",
+    optimizer="adam",
+    models=(
+        compared_model("resnet50", macs=4_089_184_256, top1=0.80858, top5=0.95434, pareto=True),
+        compared_model("resnet20", macs=40_551_040, top1=0.9125, dataset="CIFAR-10", pareto=True),
+        compared_model("resnet18_table", macs=1_794_928_576),
+    ),
+)
+
 ALL = {
     "train": TRAINED,
     "monitored": MONITORED,
     "eval": EVALUATED,
+    "compare": COMPARED,
+    "compare_own": COMPARED_OWN,
+    "compare_sets": COMPARED_SETS,
     "conv": CONV,
     "conv_uneven": CONV_UNEVEN,
     "conv_same": CONV_SAME,
