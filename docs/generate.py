@@ -120,7 +120,7 @@ def _row(option: Any, annotation: object) -> tuple[str, str, str, str, str]:
 def _value(annotation: object) -> str:
     """Return what an option takes, in the words of the command line; nothing for a flag."""
     origin, parts = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
+    if origin in (Annotated, list):  # an option that may be given several times is one of each
         return _value(parts[0])
     if origin in (Union, UnionType):
         return " | ".join(_value(part) for part in parts if part is not NoneType)

@@ -225,7 +225,7 @@ def test_examples_marked_so_are_run(
                 assert answer.stderr.splitlines() == shown
                 continue
             assert answer.code == ExitCode.DONE, answer.stderr
-            if words[0] in ("models", "datasets", "conv"):
+            if words[0] in ("models", "datasets", "conv", "compare"):
                 assert set(shown) - {"…"} <= set(answer.stdout.splitlines()), line
             elif words[0] == "train":  # its figures hang on the machine
                 printed = without_figures(answer.stdout + answer.stderr)
@@ -296,7 +296,7 @@ def test_the_readme_counts_right() -> None:
         assert f"lists {len(catalogue)} {noun}" in readme
 
 
-@pytest.mark.parametrize("name", ["train", "eval", "conv", "models", "datasets", "doctor"])
+@pytest.mark.parametrize("name", ["train", "eval", "compare", "conv", "models", "datasets", "doctor"])
 def test_json_fields_are_told(name: str) -> None:
     """The examples together have every field, those that only some results have included."""
     kind = type(examples.ALL[name])
