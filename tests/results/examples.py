@@ -19,6 +19,7 @@ from cnnkit.results import (
     Totals,
     TrainResult,
 )
+from tests.results import summary_examples
 
 CONV = conv(227, kernel=11, stride=4, in_channels=3, out_channels=96)
 CONV_UNEVEN = conv(
@@ -230,4 +231,5 @@ ALL = {
     "models": MODELS,
     "datasets": DATASETS,
     "doctor": DOCTOR,
+    **summary_examples.EXAMPLES,
 }

@@ -1,0 +1,105 @@
+"""Printed summaries, added up again from their text."""
+
+import re
+from decimal import Decimal
+
+import pytest
+
+from cnnkit.results.summary import SummaryResult
+from cnnkit.results.summary_tables import SummaryView
+from tests.architecture.looking import look
+from tests.render.test_terminal import rendered
+from tests.results.summary_examples import COMPLETE, SUMMARY
+
+UNITS = {"": 1, "B": 1, "k": 10**3, "M": 10**6, "G": 10**9, "KiB": 2**10, "MiB": 2**20}
+FIGURES = {
+    "params": "params",
+    "trained": "trainable_params",
+    "MACs": "macs",
+    "FLOPs": "flops",
+    "other FLOPs": "other_flops",
+    "activation": "activation_bytes",
+}
+CELL = r"[\d.,]+(?: (?:k|M|G|B|KiB|MiB))?$"
+ALL_FIGURES = SummaryView(columns=("params", "macs", "flops", "activation"))
+
+
+def printed_columns(text: str) -> dict[str, list[str]]:
+    """Return the cells of the layer table below each title of a figure; titles end as cells do."""
+    lines = text.splitlines()
+    heading = lines[1]
+    end = next(number for number, line in enumerate(lines) if line.startswith("total "))
+    body = [line for line in lines[3 : end + 1] if line]
+    found = {}
+    for title in re.finditer(r"\S+(?: \S+)*", heading):
+        if title[0] in FIGURES:
+            cells = [re.search(CELL, line[: title.end()].ljust(title.end())) for line in body]
+            found[title[0]] = [cell[0] if cell else "" for cell in cells]
+    return found
+
+
+def read(cell: str) -> tuple[Decimal, Decimal]:
+    """Return a printed figure, and by how much it may have been rounded."""
+    number, _, unit = cell.partition(" ")
+    digits = Decimal(number or "0")
+    places = digits.as_tuple().exponent
+    assert isinstance(places, int)
+    half = Decimal(5).scaleb(places - 1) if unit not in ("", "B") else Decimal(0)
+    return digits * UNITS[unit], half * UNITS[unit]
+
+
+def add_up(text: str, result: SummaryResult) -> set[str]:
+    """Check every column of figures against its total, and that against the exact one."""
+    columns = printed_columns(text)
+    for title, cells in columns.items():
+        *rows, (total, slack) = map(read, cells)
+        room = sum(half for _, half in rows) + slack
+        assert abs(sum(value for value, _ in rows) - total) <= room, title
+        assert abs(total - getattr(result.totals, FIGURES[title])) <= slack, title
+        assert any(value for value, _ in rows), title
+    return set(columns)
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+@pytest.mark.parametrize("result", [SUMMARY, COMPLETE], ids=["summary", "complete"])
+def test_printed_columns_add_up_to_their_totals(result: SummaryResult, width: int) -> None:
+    found = add_up(rendered(result, width), result)
+    assert found >= {"params", "MACs"} | ({"activation"} if width > 80 else set())
+    found = add_up(rendered(result.viewed(ALL_FIGURES), width), result)
+    assert found == {"params", "MACs", "FLOPs", "activation"}
+    rest = SummaryView(columns=("trainable", "other", "params"))
+    assert add_up(rendered(result.viewed(rest), width), result) == {
+        "trained", "other FLOPs", "params"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["resnet50", "vit_b_32", "alexnet_2012"])
+def test_tables_of_networks_add_up_however_they_are_shown(name: str) -> None:
+    result = look(name)
+    for fold in (True, False):
+        for depth in (1, 2, None):
+            view = SummaryView(fold=fold, depth=depth, columns=ALL_FIGURES.columns)
+            text = rendered(result.viewed(view), 120)
+            assert add_up(text, result) == {"params", "MACs", "FLOPs", "activation"}
+        for width in (80, 120):
+            assert "params" in add_up(
+                rendered(result.viewed(SummaryView(fold=fold)), width), result
+            )
+
+
+def test_wider_terminals_show_more_columns() -> None:
+    headings = [rendered(SUMMARY, width).splitlines()[1] for width in (60, 80, 120, 200)]
+    titles = [set(re.split(r"\s{2,}", heading)) for heading in headings]
+    assert all(narrow <= wide for narrow, wide in zip(titles, titles[1:], strict=False))
+    assert {"layer", "type", "output", "params", "MACs"} <= titles[0]
+    assert titles[3] >= {
+        "runs", "input", "kernel", "trained", "activation", "field", "jump", "share of MACs"
+    }  # fmt: skip
+
+
+def test_shares_add_up_to_all() -> None:
+    view = SummaryView(columns=("share",))
+    text = rendered(look("resnet18").viewed(view), 80)
+    shares = [Decimal(one) for one in re.findall(r"([\d.]+) %", text)]
+    assert shares[-1] == 100
+    assert abs(sum(shares[:-1]) - 100) <= Decimal("0.005") * len(shares)
