@@ -296,14 +296,21 @@ def test_the_readme_counts_right() -> None:
         assert f"lists {len(catalogue)} {noun}" in readme
 
 
-@pytest.mark.parametrize("name", ["train", "eval", "compare", "conv", "models", "datasets", "doctor"])
+@pytest.mark.parametrize(
+    "name", ["train", "eval", "compare", "conv", "models", "datasets", "doctor"]
+)
 def test_json_fields_are_told(name: str) -> None:
     """The examples together have every field, those that only some results have included."""
     kind = type(examples.ALL[name])
     many: list[Any] = [one for one in examples.ALL.values() if isinstance(one, kind)]
     if name == "eval":
         many.append(replace(many[0], metrics=examples.METRICS))  # more than five classes
-    found = set().union(*(fields(one.to_dict(), opaque=("datasets[].splits",)) for one in many))
+    found = set().union(
+        *(
+            fields(one.to_dict(), opaque=("datasets[].splits", "printed[].arguments"))
+            for one in many
+        )
+    )
     if name == "train":
         assert "test" in found  # null without a test set
     assert found == documented_fields("output.md", f"### {kind.schema}")
