@@ -7,12 +7,12 @@ from cnnkit.results.comparison import (
     ComparedModel,
     ComparisonResult,
     Difference,
-    PrintedFigure,
 )
 from cnnkit.results.convolution import ConvResult
 from cnnkit.results.doctor import DoctorReport, Finding
 from cnnkit.results.evaluation import ClassMetrics, EvalResult, Metrics
 from cnnkit.results.layer_tree import LayerRow
+from cnnkit.results.printed_figure import PrintedFigure
 from cnnkit.results.summary import (
     SecondOpinion,
     SummaryResult,
