@@ -72,7 +72,8 @@ def summary(
             did_you_mean(optimizer, NUM_STATES) or f"choose one of {', '.join(NUM_STATES)}",
         )
     subject = find_subject(model, input, num_classes, arguments or {}, runs_dir)
-    look = _look_at(subject, batch_size, getattr(torch, dtype), on_event)
+    with torch.random.fork_rng(devices=[]):  # dropout on real tensors would draw from the caller's
+        look = _look_at(subject, batch_size, getattr(torch, dtype), on_event)
     result = _result(subject, look, batch_size, dtype, optimizer)
     if cross_check:
         from cnnkit.architecture.cross_check import second_opinions
