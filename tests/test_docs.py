@@ -27,6 +27,8 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 COMMANDS: Any = typer.main.get_command(app)
 HELP = {"-h", "--help"}
+# Objects whose keys are not ours.
+OPAQUE = ("datasets[].splits", "printed[].arguments", "weight_bytes_by_dtype")
 
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -225,7 +227,7 @@ def test_examples_marked_so_are_run(
                 assert answer.stderr.splitlines() == shown
                 continue
             assert answer.code == ExitCode.DONE, answer.stderr
-            if words[0] in ("models", "datasets", "conv", "compare"):
+            if words[0] in ("models", "datasets", "conv", "compare", "summary"):
                 assert set(shown) - {"…"} <= set(answer.stdout.splitlines()), line
             elif words[0] == "train":  # its figures hang on the machine
                 printed = without_figures(answer.stdout + answer.stderr)
@@ -297,7 +299,7 @@ def test_the_readme_counts_right() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["train", "eval", "compare", "conv", "models", "datasets", "doctor"]
+    "name", ["train", "eval", "summary", "compare", "conv", "models", "datasets", "doctor"]
 )
 def test_json_fields_are_told(name: str) -> None:
     """The examples together have every field, those that only some results have included."""
@@ -305,12 +307,7 @@ def test_json_fields_are_told(name: str) -> None:
     many: list[Any] = [one for one in examples.ALL.values() if isinstance(one, kind)]
     if name == "eval":
         many.append(replace(many[0], metrics=examples.METRICS))  # more than five classes
-    found = set().union(
-        *(
-            fields(one.to_dict(), opaque=("datasets[].splits", "printed[].arguments"))
-            for one in many
-        )
-    )
+    found = set().union(*(fields(one.to_dict(), opaque=OPAQUE) for one in many))
     if name == "train":
         assert "test" in found  # null without a test set
     assert found == documented_fields("output.md", f"### {kind.schema}")

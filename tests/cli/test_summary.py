@@ -443,8 +443,8 @@ BAD = [
     ("lenet5 --input =3", 2, "'' is no name of an argument", "NAME=SHAPE"),
     ("lenet5 --input 3a=3", 2, "'3a' is no name of an argument", "NAME=SHAPE"),
     ("lenet5 --input a=3 --input a=4", 2, "--input a is given twice", "leave one out"),
-    ("net.py:norm", 2, "it is not known what norm is fed", "--input"),
-    ("net.py:norm --input 8", 2, "the channels of norm are not known", "3x8x8"),
+    ("net.py:norm", 2, "it is not known what net.py:norm is fed", "--input"),
+    ("net.py:norm --input 8", 2, "the channels of net.py:norm are not known", "3x8x8"),
     # Networks that are none
     ("net.py:nothing --input 3x8x8", 2, "net.py:nothing returned a NoneType", "torch.nn.Module"),
     ("net.py:number --input 3x8x8", 2, "returned an int", "torch.nn.Module"),
