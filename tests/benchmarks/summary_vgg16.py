@@ -23,8 +23,6 @@ from torchinfo import summary
 summary(torchvision.models.vgg16(), input_size=(1, 3, 224, 224))
 """
 IMPORTS = "import torch, torchvision"
-    "import sys; from cnnkit.__main__ import main; sys.argv = ['cnnkit', *sys.argv[1:]]; main()"
-)
 SIDES = {
     "imports": [sys.executable, "-c", IMPORTS],
     "cnnkit summary": [sys.executable, "-m", "cnnkit", "summary", "vgg16", "--input", "3x224x224"],
