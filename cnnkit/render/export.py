@@ -1,6 +1,7 @@
 """Results as text for other programs: json, csv, markdown, latex, html."""
 
 import json
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -77,4 +78,6 @@ def _latex(table: Table) -> str:
         column_format="".join("r" if column.is_number else "l" for column in table.columns),
         hrules=True,
     )
+    # At the start of a row a bracket would be taken for an argument of the row before it.
+    text = re.sub(r"^\[", "{[}", text, flags=re.MULTILINE)
     return text + "".join(f"% {note}\n" for note in table.notes)
