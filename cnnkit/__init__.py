@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cnnkit.data import open_dataset
     from cnnkit.evaluation import evaluate
     from cnnkit.models import build_model
+    from cnnkit.stats import measure_dataset
     from cnnkit.training.experiment import train
     from cnnkit.training.recipe import Recipe
 
@@ -23,11 +24,20 @@ _HOMES = {
     "Recipe": "cnnkit.training.recipe",
     "build_model": "cnnkit.models",
     "evaluate": "cnnkit.evaluation",
+    "measure_dataset": "cnnkit.stats",
     "open_dataset": "cnnkit.data",
     "train": "cnnkit.training.experiment",
 }
 
-__all__ = ["Recipe", "__version__", "build_model", "evaluate", "open_dataset", "train"]
+__all__ = [
+    "Recipe",
+    "__version__",
+    "build_model",
+    "evaluate",
+    "measure_dataset",
+    "open_dataset",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,14 +4,29 @@ from cnnkit.results.base import Result
 from cnnkit.results.catalogues import DatasetList, DatasetRow, ModelList, ModelRow
 from cnnkit.results.doctor import DoctorReport, Finding
 from cnnkit.results.evaluation import ClassMetrics, EvalResult, Metrics
+from cnnkit.results.statistics import (
+    BadFile,
+    ChannelFigures,
+    ClassFigures,
+    Comparison,
+    DatasetStatistics,
+    PublishedFigures,
+    Quartiles,
+    SizeFigures,
+)
 from cnnkit.results.table import Column, Kind, Table, format_value
 from cnnkit.results.training import EpochMetrics, TrainResult
 
 __all__ = [
+    "BadFile",
+    "ChannelFigures",
+    "ClassFigures",
     "ClassMetrics",
     "Column",
+    "Comparison",
     "DatasetList",
     "DatasetRow",
+    "DatasetStatistics",
     "DoctorReport",
     "EpochMetrics",
     "EvalResult",
@@ -20,7 +35,10 @@ __all__ = [
     "Metrics",
     "ModelList",
     "ModelRow",
+    "PublishedFigures",
+    "Quartiles",
     "Result",
+    "SizeFigures",
     "Table",
     "TrainResult",
     "format_value",
