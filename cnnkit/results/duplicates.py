@@ -36,7 +36,7 @@ class DuplicateGroup:
     """Images that are one and the same, or nearly so.
 
     Attributes:
-        images: two or more, in the order of the set.
+        images: two or more; training images first, each split by name.
         distance: bits of the difference hash in which near ones differ, at most; 0 for copies.
         difference: root mean square difference of near ones over their contrast, at most; 0 for
             copies.

@@ -16,6 +16,7 @@ from PIL import Image
 
 from cnnkit.results.duplicates import DuplicateGroup, DuplicateImage, Duplicates, Match
 from cnnkit.stats.fingerprints import FILTER, Fingerprint, shrink
+from cnnkit.stats.grey import natural_order
 from cnnkit.stats.hamming import close_pairs
 
 RADIUS = 8
@@ -209,11 +210,11 @@ def _root_mean_square(values: Floats) -> Floats:
     return means
 
 
-def _order(one: Fingerprint) -> tuple[int, str, int, str]:
-    """Return what images are sorted by: training images first, each split in its own order."""
+def _order(one: Fingerprint) -> tuple[int, str, list[str | int]]:
+    """Return what images are sorted by: training images first, each split by name."""
     known = ("train", "val", "test")
     rank = known.index(one.split) if one.split in known else len(known)
-    return rank, one.split, one.position, one.name
+    return rank, one.split, natural_order(one.name)
 
 
 def _root(links: dict[int, int], index: int) -> int:

@@ -25,7 +25,6 @@ class Fingerprint:
         name: its path, or what else a user calls it.
         label: the name of its class; None where it has none.
         split: the split that it is in.
-        position: its place in the split, by which groups are ordered.
         file_digest: SHA-256 of the file; None for images that come from no file of their own.
         pixel_digest: SHA-256 of size and pixels; grey counts as the same colour in all channels.
         difference_hash: 64 bits; see `difference_hash`.
@@ -38,7 +37,6 @@ class Fingerprint:
     name: str
     label: str | None
     split: str
-    position: int
     file_digest: bytes | None
     pixel_digest: bytes
     difference_hash: int
@@ -77,7 +75,6 @@ class FingerprintCollector:
         *,
         label: str | None,
         split: str,
-        position: int,
         content: bytes | None,
     ) -> None:
         """Take the fingerprint of an image.
@@ -87,12 +84,9 @@ class FingerprintCollector:
             pixels: the decoded image.
             label: the name of its class; None where it has none.
             split: the split that it is in.
-            position: its place in the split.
             content: the bytes of its file; None where it comes from no file of its own.
         """
-        taken = take_fingerprint(
-            name, pixels, label=label, split=split, position=position, content=content
-        )
+        taken = take_fingerprint(name, pixels, label=label, split=split, content=content)
         self.fingerprints.append(taken)  # which is atomic
 
     def extend(self, fingerprints: Iterable[Fingerprint]) -> None:
@@ -106,7 +100,6 @@ def take_fingerprint(
     *,
     label: str | None,
     split: str,
-    position: int,
     content: bytes | None,
 ) -> Fingerprint:
     """Return the fingerprint of an image; see `FingerprintCollector.add`."""
@@ -117,7 +110,6 @@ def take_fingerprint(
         name=name,
         label=label,
         split=split,
-        position=position,
         file_digest=None if content is None else hashlib.sha256(content).digest(),
         pixel_digest=_pixel_digest(pixels),
         difference_hash=difference_hash(grey),

@@ -1,4 +1,6 @@
-"""Decoded pixels as 8 bits, in colour or grey, for what looks at pictures as a person does."""
+"""Decoded pixels as 8 bits, in colour or grey, and names in the order that a person expects."""
+
+import re
 
 import numpy as np
 import numpy.typing as npt
@@ -21,3 +23,9 @@ def to_8_bits(pixels: Pixels) -> Image.Image:
 def to_grey(image: Image.Image) -> Image.Image:
     """Return an 8-bit image as `L`, colour by ITU-R 601 luma."""
     return image if image.mode == "L" else image.convert("L")
+
+
+def natural_order(name: str) -> list[str | int]:
+    """Return what names are sorted by so that `9` comes before `10`."""
+    parts = re.split(r"([0-9]+)", name)
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)]
