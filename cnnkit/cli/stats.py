@@ -79,6 +79,22 @@ def stats(
             "--by-class", help="Show mean and deviation of each class.", rich_help_panel=DATA_PANEL
         ),
     ] = False,
+    duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--duplicates",
+            help="Look for images that are there twice, within a split and across.",
+            rich_help_panel=DATA_PANEL,
+        ),
+    ] = False,
+    issues: Annotated[
+        bool,
+        typer.Option(
+            "--issues",
+            help="Look for blank, very dark, very bright and blurred images.",
+            rich_help_panel=DATA_PANEL,
+        ),
+    ] = False,
     allow_large: Annotated[
         bool,
         typer.Option(
@@ -152,6 +168,8 @@ def stats(
                 "--transform": transform,
                 "--labels-only": labels_only,
                 "--allow-large": allow_large,
+                "--duplicates": duplicates,
+                "--issues": issues,
                 "--shard": shard,
                 "--cache": cache,
             }
@@ -182,6 +200,8 @@ def stats(
             limit=limit,
             seed=seed,
             allow_large=allow_large,
+            duplicates=duplicates,
+            issues=issues,
             shard=_parse_shard(shard),
             save_to=save,
             against=against,

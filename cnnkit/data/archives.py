@@ -111,6 +111,10 @@ class ArchiveStream(ImageStream):
                 named[folder] = names[depth] if len(names) > depth else ""
         return named
 
+    def seen_splits(self) -> list[str]:
+        """Return the splits that were met so far, whether wanted or not."""
+        return list(self._seen_splits)
+
     def fingerprint(self) -> str:
         """Return a SHA-256 over the size of the archive and its last bytes."""
         return digest(iter([file_identity(self._path)]))

@@ -17,7 +17,8 @@ from torch import Tensor
 
 Counts = npt.NDArray[np.int64]
 
-CHUNK_IMAGES = 256  # images counted at once; bounds the memory for wider copies
+CHUNK_IMAGES = 256  # images gathered at once; bounds the memory for copies
+CHUNK_VALUES = 32_000  # values counted at once: so few that torch wakes no threads for them
 EXACT_IN_INT64 = 2**63 - 1
 
 
@@ -30,13 +31,15 @@ def count_values(images: Tensor) -> Counts:
     Returns:
         int64 of shape (C, 256).
     """
-    counts = np.zeros((images.shape[1], 256), dtype=np.int64)
+    counts = torch.zeros((images.shape[1], 256), dtype=torch.int64)
     for start in range(0, len(images), CHUNK_IMAGES):
-        chunk = images[start : start + CHUNK_IMAGES]
+        chunk = images[start : start + CHUNK_IMAGES].numpy()
         for channel in range(images.shape[1]):
-            values = chunk[:, channel].reshape(-1)
-            counts[channel] += torch.bincount(values, minlength=256).numpy()
-    return counts
+            values = torch.from_numpy(np.ascontiguousarray(chunk[:, channel]).reshape(-1))
+            for first in range(0, len(values), CHUNK_VALUES):
+                part = values[first : first + CHUNK_VALUES]
+                counts[channel] += torch.bincount(part, minlength=256)
+    return counts.numpy()
 
 
 def widen(counts: Counts) -> Counts:

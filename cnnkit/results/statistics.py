@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from cnnkit.results.base import Result, to_plain
 from cnnkit.results.duplicates import Duplicates
+from cnnkit.results.quality import ImageIssues
 from cnnkit.results.table import Column, Table, Value, format_count, format_value
 
 Verdict = Literal["equal", "equal to the per-image kind", "different"]
@@ -198,6 +199,7 @@ class DatasetStatistics(Result):
         num_bytes: length of all image files together; None for sets in memory.
         bad_files: those that could not be decoded.
         duplicates: images that are there twice; None where they were not looked for.
+        issues: images with something odd; None where they were not looked for.
         published: published figures and the verdict; None where there are none to compare.
         against: what differs from another dataset; None where there is none.
         shard: which part this is, such as `3/8`; None for the whole.
@@ -235,6 +237,7 @@ class DatasetStatistics(Result):
     num_bytes: int | None
     bad_files: tuple[BadFile, ...]
     duplicates: Duplicates | None
+    issues: ImageIssues | None
     published: PublishedFigures | None
     against: Comparison | None
     shard: str | None
@@ -277,15 +280,19 @@ class DatasetStatistics(Result):
 
     def tables(self) -> tuple[Table, ...]:
         """Return the channels, and what else there is to tell."""
-        found = [self._channel_table()]
+        if not self.channels:  # nothing was decoded: labels alone, or a part without images
+            return (self._class_table(self._title(), self._count_notes()),)
+        found = [self._channel_table(), self._value_table()]
         if self.sizes is not None and self.sizes.num_sizes > 1:
             found.append(self._size_table())
         if self.classes:
-            found.append(self._class_table())
+            found.append(self._class_table("", []))
         if self.bad_files:
             found.append(self._bad_table())
         if self.duplicates is not None:
             found.append(self.duplicates.table())
+        if self.issues is not None:
+            found.append(self.issues.table())
         if self.against is not None:
             found.append(self._against_table())
         return tuple(found)
@@ -303,13 +310,6 @@ class DatasetStatistics(Result):
             Column("mean_255", "mean 255", "decimal", rank=2),
             Column("std_255", "std 255", "decimal", rank=2),
             Column("mean_of_image_stds", "image std", "decimal", rank=1),
-            Column("min", "min", "integer", rank=4),
-            Column("median", "median", "integer", rank=4),
-            Column("max", "max", "integer", rank=4),
-            Column("black", "black", "fraction", rank=5),
-            Column("white", "white", "fraction", rank=5),
-            Column("entropy", "bits", "decimal", rank=6),
-            Column("histogram", "histogram, black to white", "name", rank=3),
         )
         rows = []
         for index, channel in enumerate(self.channels):
@@ -324,16 +324,37 @@ class DatasetStatistics(Result):
                     255 * self.mean[index],
                     255 * self.std[index],
                     self.mean_of_image_stds[index],
-                    channel.min,
-                    channel.median,
-                    channel.max,
-                    channel.black,
-                    channel.white,
-                    channel.entropy,
-                    _bars(channel.histogram),
                 )
             )
         return Table("channels", self._title(), columns, tuple(rows), self._notes())
+
+    def _value_table(self) -> Table:
+        """Return the channels' values, on the scale of the bit depth."""
+        columns = (
+            Column("channel", "channel", "name"),
+            Column("min", "min", "integer"),
+            Column("median", "median", "integer"),
+            Column("max", "max", "integer"),
+            Column("black", "black", "fraction"),
+            Column("white", "white", "fraction"),
+            Column("entropy", "bits", "decimal", rank=2),
+            Column("histogram", "from black to white", "name", rank=1),
+        )
+        rows = tuple(
+            (
+                one.name,
+                one.min,
+                _whole(one.median),
+                one.max,
+                one.black,
+                one.white,
+                one.entropy,
+                bars,
+            )
+            for one in self.channels
+            for bars in (_bars(one.histogram),)
+        )
+        return Table("values", "", columns, rows)
 
     def _notes(self) -> tuple[str, ...]:
         notes = []
@@ -341,11 +362,7 @@ class DatasetStatistics(Result):
             notes.append(self.normalize)
         notes += self._count_notes()
         notes += self._error_notes()
-        if self.mean_of_image_stds is not None:
-            notes.append(
-                f"mean of the deviations of single images, which is not the deviation: "
-                f"{_tuple(self.mean_of_image_stds)}"
-            )
+        notes.append("image std: mean of the deviations of single images; not the deviation")
         if self.weighting == "image":
             notes.append("every image counts the same, whatever its size")
         if self.transform:
@@ -365,7 +382,7 @@ class DatasetStatistics(Result):
         if self.classes:
             images += f", {len(self.classes):,} class{'' if len(self.classes) == 1 else 'es'}"
         if self.imbalance == 1:
-            images += ", all of one size"
+            images += ", balanced"
         elif self.imbalance is not None:
             images += f", the largest {self.imbalance:.3g} times the smallest"
         notes = [images]
@@ -425,11 +442,11 @@ class DatasetStatistics(Result):
         note = f"{self.sizes.num_sizes:,} sizes from {smallest} to {largest} (width x height)"
         return Table("sizes", "sizes in pixels", columns, tuple(rows), (note,))
 
-    def _class_table(self) -> Table:
+    def _class_table(self, title: str, notes: list[str]) -> Table:
         columns = [Column("name", "class", "name"), Column("num_images", "images", "integer")]
         with_figures = self.by_class and self.mean is not None
         shown = self.classes
-        notes = []
+        notes = list(notes)
         if not with_figures and len(shown) > MAX_SHOWN_CLASSES:
             by_size = sorted(shown, key=lambda one: -one.num_images)
             half = MAX_SHOWN_CLASSES // 2
@@ -440,16 +457,16 @@ class DatasetStatistics(Result):
             names = CHANNEL_NAMES[len(self.mean or ())]
             for kind in ("mean", "std"):
                 for index, name in enumerate(names):
-                    title = kind if len(names) == 1 else f"{kind} {name[0].upper()}"
+                    heading = kind if len(names) == 1 else f"{kind} {name[0].upper()}"
                     columns.append(
-                        Column(f"{kind}_{name}", title, "decimal", rank=int(kind == "std"))
+                        Column(f"{kind}_{name}", heading, "decimal", rank=int(kind == "std"))
                     )
                     rows = [
                         (*row, None if figures is None else figures[index])
                         for row, one in zip(rows, shown, strict=True)
                         for figures in (getattr(one, kind),)
                     ]
-        return Table("classes", "", tuple(columns), tuple(rows), tuple(notes))
+        return Table("classes", title, tuple(columns), tuple(rows), tuple(notes))
 
     def _bad_table(self) -> Table:
         columns = (Column("path", "bad file", "name"), Column("reason", "reason"))
@@ -490,6 +507,11 @@ def _tuple(values: tuple[float, ...]) -> str:
     """Return figures with four digits, as Python writes a tuple of one or several."""
     inside = ", ".join(f"{value:.4f}" for value in values)
     return f"({inside},)" if len(values) == 1 else f"({inside})"
+
+
+def _whole(value: float) -> float:
+    """Return a number as an integer, where it is one."""
+    return int(value) if value == int(value) else value
 
 
 def _bars(histogram: tuple[int, ...]) -> str:

@@ -120,7 +120,7 @@ def _read_ahead(
         for batch in batched(images, BATCH_IMAGES):
             known: list[ImageRecord] = []
             unknown = batch
-            if cache is not None:
+            if cache is not None and not treatment.examinations:  # those need the pixels
                 known, unknown = cache.look_up(batch)
             if num_workers == 0:
                 part, news = count(unknown, known)

@@ -57,6 +57,22 @@ def open_source(
     return _open_named(spec, split, data_dir, download, on_event)
 
 
+def split_names(source: Source) -> list[str]:
+    """Return the splits that a dataset has as its publishers made them; of an archive, once read.
+
+    Nothing for sets that are one whole.
+    """
+    if isinstance(source, ArchiveStream):
+        return source.seen_splits()
+    if isinstance(source, FileStream) and source.dataset not in DATASETS:
+        return [name for name in list_folder(source.dataset).files if name]
+    if isinstance(source, ShardStream):
+        return []
+    entry = find_dataset(source.dataset)
+    usual = ("train", "val", "test")
+    return [name for name, split in entry.splits.items() if name in usual and not split.derived]
+
+
 def _open_folder(spec: str, split: str | None, on_event: OnEvent) -> FileStream:
     """Open a folder, whatever it lacks to be trained on."""
     listed = list_folder(spec)
