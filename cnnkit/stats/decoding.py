@@ -2,14 +2,16 @@
 
 import io
 import struct
+import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image, UnidentifiedImageError
 
 ORIENTATION_TAG = 274  # of EXIF
+SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
 MAX_PIXELS = 89_478_485
 """More pixels in one image are refused unless allowed: Pillow's own limit, a quarter of 1 GiB."""
 
@@ -64,8 +66,7 @@ def decode(content: bytes, allow_large: bool = False) -> DecodedImage:
     """Decode an image file, whole.
 
     A palette is expanded, alpha dropped, CMYK and its like converted, each by Pillow; 16 bits stay
-    16 bits, except in colour TIFF files, which Pillow reads with 8. The EXIF orientation is
-    ignored.
+    16 bits, except in colour PPM files. The EXIF orientation is ignored.
 
     Args:
         content: the bytes of the file.
@@ -83,10 +84,14 @@ def decode(content: bytes, allow_large: bool = False) -> DecodedImage:
             if width * height > MAX_PIXELS and not allow_large:
                 raise BrokenImageError(_too_large(f"{width:,} x {height:,} pixels"))
             mode = _own_mode(opened)
+            # Pillow turns TIFF files as they ask for, and forgets it; of PNG files the end tells.
+            orientation = _orientation(opened) if form == "TIFF" else None
+            if orientation in SIDEWAYS:
+                width, height = height, width
             opened.load()
             if form == "PNG" and content.rfind(PNG_END) < 0:
                 raise BrokenImageError("cut short: its end is missing")
-            is_oriented = _orientation(opened) not in (None, 1)
+            is_oriented = (orientation or _orientation(opened)) not in (None, 1)
             image, planes, changes = _pixels(opened, mode, form, content)
     except Image.DecompressionBombError as error:
         raise BrokenImageError(_too_large("too many pixels")) from error
@@ -103,12 +108,13 @@ def decode(content: bytes, allow_large: bool = False) -> DecodedImage:
 
 def _own_mode(image: Image.Image) -> str:
     """Return the mode of the file, which Pillow's own hides where it has 16 bits a channel."""
-    tiles = getattr(image, "tile", None)  # of files alone, before they are loaded
-    arguments = tiles[0].args if tiles else ""
-    raw = arguments if isinstance(arguments, str) else str((arguments or ("",))[0])
-    if ";16" in raw and not image.mode.startswith("I"):
-        return raw.rstrip("BLNS")
-    return image.mode
+    if not _tiles(image):
+        return image.mode
+    tile = _tiles(image)[0]
+    if tile.codec_name == "ppm":  # by mode and largest value
+        return f"{image.mode};16" if tile.args[1] > 255 else image.mode
+    raw = _raw_mode(image)
+    return raw.rstrip("BLNS") if ";16" in raw and not image.mode.startswith("I") else image.mode
 
 
 def _pixels(
@@ -116,8 +122,10 @@ def _pixels(
 ) -> tuple[Image.Image | None, npt.NDArray[np.uint16] | None, tuple[str, ...]]:
     """Return 8-bit pixels or 16-bit planes, and what was changed."""
     if mode.endswith(";16") and not mode.startswith("I"):
-        if form == "PNG":
-            return None, *_planes_of_png(content)
+        if form in ("PNG", "TIFF"):
+            planes = _planes_of_16_bits(image, mode, content)
+            alpha = mode in ("LA;16", "RGBA;16")
+            return None, planes[:-1] if alpha else planes, (ALPHA,) if alpha else ()
         image, changes = _to_8_bits(image)
         return image, None, (*changes, REDUCED)
     if mode.startswith("I"):
@@ -129,6 +137,55 @@ def _pixels(
         raise BrokenImageError("floating-point pixels, which have no histogram")
     image, changes = _to_8_bits(image)
     return image, None, changes
+
+
+def _planes_of_16_bits(image: Image.Image, mode: str, content: bytes) -> npt.NDArray[np.uint16]:
+    """Return the channels of a file of 16 bits a channel, which Pillow reads with 8.
+
+    Pillow takes the upper byte of each value. Told that the other byte comes first, it takes the
+    lower; a grey value and its alpha are told to be the four bytes of an RGBA image.
+
+    Args:
+        image: the loaded image.
+        mode: its own mode.
+        content: the bytes of the file.
+    """
+    with Image.open(io.BytesIO(content)) as again:
+        if mode == "LA;16":
+            again._mode = "RGBA"
+            _set_raw_mode(again, "RGBA")
+            again.load()
+            parts = np.asarray(again).astype(np.uint16)
+            values = parts[..., ::2] << 8 | parts[..., 1::2]
+        else:
+            order = _raw_mode(again)[-1]
+            if order == "N":
+                order = "L" if sys.byteorder == "little" else "B"
+            _set_raw_mode(again, f"{mode}{'L' if order == 'B' else 'B'}")
+            again.load()
+            values = np.asarray(image).astype(np.uint16) << 8 | np.asarray(again)
+    return np.ascontiguousarray(values.transpose(2, 0, 1))
+
+
+def _tiles(image: Image.Image) -> list[Any]:
+    """Return the parts that Pillow will decode; there are none once they are decoded."""
+    return getattr(image, "tile", None) or []
+
+
+def _raw_mode(image: Image.Image) -> str:
+    arguments = _tiles(image)[0].args
+    if isinstance(arguments, tuple | list):
+        return str(arguments[0]) if arguments else ""
+    return str(arguments)
+
+
+def _set_raw_mode(image: Image.Image, raw_mode: str) -> None:
+    """Tell Pillow how the bytes of a file are to be taken."""
+    changed = [
+        tile._replace(args=raw_mode if isinstance(tile.args, str) else (raw_mode, *tile.args[1:]))
+        for tile in _tiles(image)
+    ]
+    image.tile = changed  # type: ignore[attr-defined]  # that of image files
 
 
 def _to_8_bits(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
@@ -148,16 +205,6 @@ def _to_8_bits(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
             return image.convert("RGB"), (PALETTE,)
         case _:
             return image.convert("RGB"), (CONVERTED,)
-
-
-def _planes_of_png(content: bytes) -> tuple[npt.NDArray[np.uint16], tuple[str, ...]]:
-    """Decode a PNG file of 16 bits a channel with torchvision; Pillow gives 8 bits of it."""
-    from torchvision.io import decode_png
-
-    planes = decode_png(torch.frombuffer(bytearray(content), dtype=torch.uint8)).numpy()
-    if len(planes) in (2, 4):
-        return planes[:-1], (ALPHA,)
-    return planes, ()
 
 
 def _orientation(image: Image.Image) -> int | None:

@@ -29,7 +29,7 @@ def encode(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
 
 
 def png_of_16_bits(pixels: npt.NDArray[np.uint16]) -> bytes:
-    """Return a PNG of uint16 of shape (height, width, channels); Pillow cannot write colour ones."""
+    """Return a PNG of uint16 of shape (height, width, channels); Pillow writes no colour ones."""
     height, width, channels = pixels.shape
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
@@ -47,6 +47,31 @@ def png_of_16_bits(pixels: npt.NDArray[np.uint16]) -> bytes:
             chunk(b"IEND", b""),
         )
     )
+
+
+def tiff_of_16_bits(pixels: npt.NDArray[np.uint16], order: str, compressed: bool) -> bytes:
+    """Return a colour TIFF of uint16 of shape (height, width, 3); `order` is `<` or `>`."""
+    height, width, _ = pixels.shape
+    content = pixels.astype(f"{order}u2").tobytes()
+    if compressed:
+        content = zlib.compress(content)
+    start = 8 + 2 + 10 * 12 + 4
+    bits = struct.pack(f"{order}3H", 16, 16, 16)
+    short, long = 3, 4
+    tags = (
+        (256, short, 1, width), (257, short, 1, height), (258, short, 3, start),
+        (259, short, 1, 8 if compressed else 1), (262, short, 1, 2),
+        (273, long, 1, start + len(bits)), (277, short, 1, 3), (278, short, 1, height),
+        (279, long, 1, len(content)), (284, short, 1, 1),
+    )  # fmt: skip
+    entries = b""
+    for tag, kind, number, value in tags:
+        packed = "HH" if kind == short and number == 1 else "I"
+        values = (value, 0) if packed == "HH" else (value,)
+        entries += struct.pack(f"{order}HHI{packed}", tag, kind, number, *values)
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8)
+    head += struct.pack(f"{order}H", len(tags)) + entries + struct.pack(f"{order}I", 0)
+    return head + bits + content
 
 
 def write_files(root: Path, files: Mapping[str, bytes]) -> None:
