@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cnnkit.evaluation import evaluate
     from cnnkit.models import build_model
     from cnnkit.stats import measure_dataset
+    from cnnkit.stats.samples import show_dataset
     from cnnkit.training.experiment import train
     from cnnkit.training.recipe import Recipe
 
@@ -26,6 +27,7 @@ _HOMES = {
     "evaluate": "cnnkit.evaluation",
     "measure_dataset": "cnnkit.stats",
     "open_dataset": "cnnkit.data",
+    "show_dataset": "cnnkit.stats.samples",
     "train": "cnnkit.training.experiment",
 }
 
@@ -36,6 +38,7 @@ __all__ = [
     "evaluate",
     "measure_dataset",
     "open_dataset",
+    "show_dataset",
     "train",
 ]
 

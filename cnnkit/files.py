@@ -58,7 +58,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file (UTF-8), whole or not at all.
+    """Write a text file (UTF-8), whole or not at all; see `write_bytes`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all.
 
     A link is followed; what is no regular file, such as a pipe or a device, is written to.
 
@@ -69,12 +74,12 @@ def write_text(path: Path, text: str) -> None:
     path = path.resolve()
     if path.exists() and not path.is_file():
         try:
-            path.write_text(text, encoding="utf-8", newline="")
+            path.write_bytes(content)
         except OSError as error:
             raise explain_os_error(error, f"write {path}") from error
         return
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.write_bytes(content)
 
 
 def remove_tree(path: Path) -> None:

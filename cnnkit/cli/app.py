@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from cnnkit import __version__
-from cnnkit.cli import datasets, doctor, evaluate, models, stats, train
+from cnnkit.cli import datasets, doctor, evaluate, models, show, stats, train
 from cnnkit.cli.output import PipeClosedError, wanted_color, write_answer
 from cnnkit.errors import CnnkitError, ExitCode
 from cnnkit.registry import did_you_mean
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("stats")(stats.stats)
+app.command("show")(show.show)
 app.command("models")(models.models)
 app.command("datasets")(datasets.datasets)
 app.command("doctor")(doctor.doctor)

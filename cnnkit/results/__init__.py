@@ -4,6 +4,7 @@ from cnnkit.results.base import Result
 from cnnkit.results.catalogues import DatasetList, DatasetRow, ModelList, ModelRow
 from cnnkit.results.doctor import DoctorReport, Finding
 from cnnkit.results.evaluation import ClassMetrics, EvalResult, Metrics
+from cnnkit.results.samples import Sample, SampleList
 from cnnkit.results.statistics import (
     BadFile,
     ChannelFigures,
@@ -38,6 +39,8 @@ __all__ = [
     "PublishedFigures",
     "Quartiles",
     "Result",
+    "Sample",
+    "SampleList",
     "SizeFigures",
     "Table",
     "TrainResult",
