@@ -54,7 +54,7 @@ class Output:
         self._color = wanted_color(color)
         self._quiet = quiet
         if path is not None:
-            _check_writable(path)
+            check_writable(path)
         self._progress = ProgressRenderer(terminal_console(sys.stderr, self._color), quiet)
         self.on_event: OnEvent = self._progress
 
@@ -155,16 +155,28 @@ def wanted_color(option: bool | None) -> bool | None:
     return True if os.environ.get("FORCE_COLOR") else None
 
 
-def _check_writable(path: Path) -> None:
-    """Refuse a file that could not be written before the work is done, not after."""
+def check_writable(path: Path, option: str = "-o") -> None:
+    """Refuse a file that could not be written before the work is done, not after.
+
+    Args:
+        path: the file.
+        option: the option that named it.
+
+    Raises:
+        UsageError: it is a folder.
+        NotFoundError: its folder does not exist.
+        UnavailableError: it may not be written.
+    """
     if path.is_dir():
-        raise UsageError(f"-o {path} is a folder", "name a file")
+        raise UsageError(f"{option} {path} is a folder", "name a file")
     target = path.resolve()
     if target.exists() and not target.is_file() and os.access(target, os.W_OK):
         return  # a pipe or a device, which is written to as it is
     path = target
     if not path.parent.is_dir():
-        raise NotFoundError(f"the folder {path.parent} of -o {path} does not exist", "create it")
+        raise NotFoundError(
+            f"the folder {path.parent} of {option} {path} does not exist", "create it"
+        )
     if not os.access(path.parent, os.W_OK):
         raise UnavailableError(
             f"cannot write {path}: permission denied", "choose a folder that you may write to"

@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from cnnkit.cli.options import DATA_PANEL, DataDir, Workers, complete_dataset
-from cnnkit.cli.output import Output, with_default, with_output
+from cnnkit.cli.output import Output, check_writable, with_default, with_output
 from cnnkit.errors import ExitCode, UsageError
-from cnnkit.events import Warned, ignore
+from cnnkit.events import Note, Warned, ignore
+from cnnkit.files import write_bytes
+from cnnkit.results import DatasetStatistics
 
 MERGE = "merge"
 FILES_PANEL = "Files"
@@ -128,6 +130,15 @@ def stats(
             rich_help_panel=FILES_PANEL,
         ),
     ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png",
+            help="Draw histograms, classes and sizes as one picture.",
+            show_default=False,
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = None,
     shard: Annotated[
         str | None,
         typer.Option(
@@ -157,6 +168,7 @@ def stats(
             f"there is one dataset too many: {str(parts[0])!r}",
             "`cnnkit stats merge FILES` merges parts",
         )
+    _check_files(save, plot)
     # Under torchrun every rank has the answer, and the first one gives it.
     speaks = os.environ.get("RANK", "0") == "0"
     on_event = output.on_event if speaks else ignore
@@ -212,9 +224,39 @@ def stats(
         )
     if speaks:
         output.emit(result)
+        if plot is not None:
+            _draw(result, plot)
+            on_event(Note(f"wrote {plot}"))
     if strict and result.bad_files:
         on_event(Warned(f"--strict: {len(result.bad_files):,} bad files"))
         raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def _check_files(save: Path | None, plot: Path | None) -> None:
+    """Refuse files that could not be written, before the work is done."""
+    if save is not None:
+        check_writable(save, "--save")
+    if plot is not None:
+        if plot.suffix.lower() != ".png":
+            raise UsageError(f"--plot {plot} is no .png file", "name one that ends with .png")
+        check_writable(plot, "--plot")
+
+
+def _draw(result: DatasetStatistics, plot: Path) -> None:
+    """Write the picture of a result.
+
+    Raises:
+        UnavailableError: it cannot be written.
+    """
+    from cnnkit.render.pictures import statistics_picture
+
+    picture = statistics_picture(
+        result.title(),
+        [(channel.name, channel.histogram) for channel in result.channels],
+        [(one.name, one.num_images) for one in result.classes],
+        result.sizes.counts if result.sizes is not None else {},
+    )
+    write_bytes(plot, picture)
 
 
 def _parse_shard(text: str | None) -> tuple[int, int] | None:

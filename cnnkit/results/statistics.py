@@ -1,6 +1,7 @@
 """What a dataset looks like: exact figures of its pixels, classes, sizes, and bad files."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -51,8 +52,7 @@ class ChannelFigures:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but the histogram, which `--save` keeps."""
-        fields = {name: to_plain(getattr(self, name)) for name in self.__dataclass_fields__}
-        return {name: value for name, value in fields.items() if name != "histogram"}
+        return _without(self, "histogram")
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ class SizeFigures:
         width: in pixels.
         height: in pixels.
         aspect: width over height.
+        counts: images by (width, height); not in the JSON.
     """
 
     num_sizes: int
@@ -102,6 +103,11 @@ class SizeFigures:
     width: Quartiles
     height: Quartiles
     aspect: Quartiles
+    counts: Mapping[tuple[int, int], int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all but the counts, which `--save` keeps."""
+        return _without(self, "counts")
 
 
 @dataclass(frozen=True)
@@ -281,7 +287,7 @@ class DatasetStatistics(Result):
     def tables(self) -> tuple[Table, ...]:
         """Return the channels, and what else there is to tell."""
         if not self.channels:  # nothing was decoded: labels alone, or a part without images
-            return (self._class_table(self._title(), self._count_notes()),)
+            return (self._class_table(self.title(), self._count_notes()),)
         found = [self._channel_table(), self._value_table()]
         if self.sizes is not None and self.sizes.num_sizes > 1:
             found.append(self._size_table())
@@ -297,7 +303,8 @@ class DatasetStatistics(Result):
             found.append(self._against_table())
         return tuple(found)
 
-    def _title(self) -> str:
+    def title(self) -> str:
+        """Return what was measured, as a heading."""
         part = "all images" if self.split == "all" else f"the {self.split} images"
         shard = f", part {self.shard}" if self.shard else ""
         return f"{part} of {self.dataset}{shard}"
@@ -326,7 +333,7 @@ class DatasetStatistics(Result):
                     self.mean_of_image_stds[index],
                 )
             )
-        return Table("channels", self._title(), columns, tuple(rows), self._notes())
+        return Table("channels", self.title(), columns, tuple(rows), self._notes())
 
     def _value_table(self) -> Table:
         """Return the channels' values, on the scale of the bit depth."""
@@ -501,6 +508,11 @@ class DatasetStatistics(Result):
                 if names:
                     notes.append(f"{what}: {_some(names)}")
         return Table("against", f"against {other.name}", columns, rows, tuple(notes))
+
+
+def _without(value: ChannelFigures | SizeFigures, left_out: str) -> dict[str, Any]:
+    names = (name for name in value.__dataclass_fields__ if name != left_out)
+    return {name: to_plain(getattr(value, name)) for name in names}
 
 
 def _tuple(values: tuple[float, ...]) -> str:

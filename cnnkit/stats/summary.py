@@ -153,6 +153,7 @@ def size_figures(tally: Tally) -> SizeFigures | None:
         width=_quartiles(widths),
         height=_quartiles(heights),
         aspect=_quartiles(aspects),
+        counts=dict(tally.sizes),
     )
 
 
