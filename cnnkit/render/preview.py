@@ -27,8 +27,8 @@ def print_preview(console: Console, result: SampleList) -> None:
     number = len(result.samples) * parts
     most = MAX_SINGLE_SIDE if number == 1 else MAX_FEW_SIDE if number <= FEW else MAX_SIDE
     pictures = [one for sample in result.samples for one in sample.pictures or ()]
-    widest = max((picture.width for picture in pictures), default=1)
-    side = max(1, min(most, widest, (console.width + GAP) // parts - GAP))
+    largest = max((max(picture.width, picture.height) for picture in pictures), default=1)
+    side = max(1, min(most, largest, (console.width + GAP) // parts - GAP))
     width = max(parts * (side + GAP) - GAP, MIN_LABEL)
     per_row = max(1, (console.width + GAP) // (width + GAP))
     if parts > 1:

@@ -11,8 +11,11 @@ from cnnkit.results import (
     Metrics,
     ModelList,
     ModelRow,
+    Sample,
+    SampleList,
     TrainResult,
 )
+from cnnkit.results.samples import Normalization, Picture
 
 METRICS = Metrics(0.05123, 0.9875, 0.98512, 0.98951, 10_000, 0.9999)
 
@@ -100,6 +103,25 @@ DOCTOR = DoctorReport(
     )
 )
 
+GREY = Picture(2, 3, 1, bytes([0, 50, 100, 150, 200, 255]))
+COLOR = Picture(1, 1, 3, bytes([255, 0, 10]))
+
+SHOWN = SampleList(
+    dataset="photos",
+    split="train",
+    num_images=12_000,
+    num_candidates=700,
+    seed=3,
+    input="3x8x8",
+    normalization=Normalization((0.5,), (0.25,), "published", -2.0, 2.0, 0.75, 0.125),
+    titles=("as stored", "brought to 3x8x8", "normalised, clipped", "normalised, stretched"),
+    samples=(
+        Sample(11_999, "[bold]cat|dog", 2, 3, "L", "photos/a.png", None, (GREY,) * 4),
+        Sample(0, "100 % äpfel & <b>", 1, 1, "RGB", "photos/b.jpg", None, (COLOR,) * 4),
+        Sample(7, None, None, None, None, "photos/c.jpg", "cut short", None),
+    ),
+)
+
 ALL = {
     "train": TRAINED,
     "monitored": MONITORED,
@@ -107,4 +129,5 @@ ALL = {
     "models": MODELS,
     "datasets": DATASETS,
     "doctor": DOCTOR,
+    "show": SHOWN,
 }
