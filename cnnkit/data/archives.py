@@ -52,7 +52,12 @@ class ArchiveStream(ImageStream):
                     found = member.read()
                     name = f"{self._path}/{found.name}"
                     yield EncodedImage(
-                        name, folder, content=found.content, reason=found.reason, archive=stamp
+                        name,
+                        folder,
+                        content=found.content,
+                        reason=found.reason,
+                        archive=stamp,
+                        split=_split_of(folder.split("/")),
                     )
                 number += 1
         except BrokenArchiveError as error:
@@ -134,8 +139,7 @@ class ArchiveStream(ImageStream):
             self._others += 1
             return None
         names = [part for part in path.parent.parts if part not in ("/", "..")]
-        depth = _split_depth(names)
-        split = SPLIT_OF_FOLDER[names[depth].lower()] if depth is not None else ""
+        split = _split_of(names)
         if split:
             self._seen_splits[split] = None
         if self._wanted_split not in ("all", split) and not (
@@ -151,6 +155,12 @@ def _split_depth(names: Sequence[str]) -> int | None:
         if name.lower() in SPLIT_OF_FOLDER:
             return depth
     return None
+
+
+def _split_of(names: Sequence[str]) -> str:
+    """Return the split of an image in these folders; empty where it is in none."""
+    depth = _split_depth(names)
+    return "" if depth is None else SPLIT_OF_FOLDER[names[depth].lower()]
 
 
 def file_identity(path: Path) -> str:

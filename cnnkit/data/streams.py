@@ -35,6 +35,7 @@ class EncodedImage:
         content: its bytes, where they are at hand.
         reason: why it cannot be had at all; empty if it can.
         archive: the stamp of the archive that it was read from.
+        split: the split that it is in, where a stream of several knows; else empty.
     """
 
     name: str
@@ -43,6 +44,7 @@ class EncodedImage:
     content: bytes | None = None
     reason: str = ""
     archive: Stamp | None = None
+    split: str = ""
 
     def stamp(self) -> Stamp | None:
         """Return what tells whether it has changed since; None where that is not known."""

@@ -45,7 +45,7 @@ class Examinations:
                     image.name,
                     pixels,
                     label=image.class_name or None,
-                    split=split,
+                    split=image.split or split,
                     content=content,
                 )
             if quality is not None:

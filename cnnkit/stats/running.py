@@ -95,7 +95,8 @@ def _measure_here(
         if request.limit < number:
             chosen, population = draw(number, request.limit, request.seed), number
             tally.sample = []
-    # Images of several splits together are looked at apart, so that each is known by its split.
+    # Images of several splits together are looked at apart, so that each is known by its split;
+    # those of an archive know it themselves.
     splits = split_names(source) if request.duplicates else []
     apart = source.split == ALL and len(splits) > 1
     if isinstance(source, TensorSet):
@@ -114,7 +115,7 @@ def _measure_here(
         examinations.rename_classes(names)
         classes = _ordered_classes(source, tally, set(names.values()))
     for split in split_names(source) if request.duplicates else []:
-        if apart or split != source.split:
+        if apart or source.split not in (ALL, split):
             _examine_split(replace(request, split=split), examinations, apart, ranks)
     return Measurement(
         dataset=source.dataset,
