@@ -296,7 +296,7 @@ def test_the_readme_counts_right() -> None:
         assert f"lists {len(catalogue)} {noun}" in readme
 
 
-@pytest.mark.parametrize("name", ["train", "eval", "models", "datasets", "doctor"])
+@pytest.mark.parametrize("name", ["train", "eval", "show", "models", "datasets", "doctor"])
 def test_json_fields_are_told(name: str) -> None:
     """The examples together have every field, those that only some results have included."""
     kind = type(examples.ALL[name])

@@ -189,8 +189,8 @@ class _Grid:
 
 def _per_row(number: int, parts: int) -> int:
     """Return how many samples stand in a row: about a square, with few places empty."""
-    least = max(1, round(math.sqrt(number / parts)))
-    return min(range(least, max(least, round(1.5 * least)) + 1), key=lambda one: -number % one)
+    least = math.ceil(0.9 * math.sqrt(number / parts))
+    return min(range(least, round(1.5 * least) + 1), key=lambda one: -number % one)
 
 
 def _cell_side(result: SampleList) -> int:

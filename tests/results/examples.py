@@ -122,6 +122,18 @@ SHOWN = SampleList(
     ),
 )
 
+NAMED = SampleList(
+    dataset="digits",
+    split="all",
+    num_images=1797,
+    num_candidates=1797,
+    seed=None,
+    input=None,
+    normalization=None,
+    titles=("as stored",),
+    samples=(Sample(99, "2", 2, 3, "L", None, None, (GREY,)),),
+)
+
 ALL = {
     "train": TRAINED,
     "monitored": MONITORED,
@@ -130,4 +142,5 @@ ALL = {
     "datasets": DATASETS,
     "doctor": DOCTOR,
     "show": SHOWN,
+    "named": NAMED,
 }
