@@ -476,11 +476,13 @@ class DatasetStatistics(Result):
         return Table("classes", title, tuple(columns), tuple(rows), tuple(notes))
 
     def _bad_table(self) -> Table:
-        columns = (Column("path", "bad file", "name"), Column("reason", "reason"))
+        columns = (Column("path", "bad file"), Column("reason", "reason"))
         shown = self.bad_files[:MAX_SHOWN_FILES]
         more = len(self.bad_files) - len(shown)
         notes = (f"and {more:,} more, which are in the JSON",) if more else ()
-        return Table("bad_files", "", columns, tuple((f.path, f.reason) for f in shown), notes)
+        below = f"{self.dataset}/"  # which every path would repeat
+        rows = tuple((file.path.removeprefix(below), file.reason) for file in shown)
+        return Table("bad_files", "", columns, rows, notes)
 
     def _against_table(self) -> Table:
         assert self.against is not None
