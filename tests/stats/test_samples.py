@@ -1,8 +1,12 @@
 """The right images are shown, and they are what a network gets."""
 
+import gzip
+import io
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +16,11 @@ from torchvision.transforms import v2
 import cnnkit
 from cnnkit.data import DATASETS, open_dataset
 from cnnkit.data.image_set import TensorSet
-from cnnkit.errors import CnnkitError, NotFoundError, UsageError
+from cnnkit.errors import CnnkitError, NotFoundError, RunFailedError, UsageError
+from cnnkit.events import Event, Warned
 from cnnkit.results.samples import Picture, SampleList
-from cnnkit.stats.samples import MAX_PICTURE_PIXELS, show_dataset
+from cnnkit.stats.sample_pictures import MAX_PICTURE_PIXELS
+from cnnkit.stats.samples import show_dataset
 
 
 def pixels_of(picture: Picture) -> np.ndarray:
@@ -27,6 +33,26 @@ def first_pixels(result: SampleList, part: int = 0, number: int = 0) -> np.ndarr
     pictures = result.samples[number].pictures
     assert pictures is not None
     return pixels_of(pictures[part])
+
+
+def as_shard(folder: Path) -> str:
+    path = folder.parent / "shard-0.tar"
+    with tarfile.open(path, "w") as archive:
+        for item in sorted(folder.rglob("*.png")):
+            archive.add(item, item.name)
+            label = item.parent.name.encode()
+            info = tarfile.TarInfo(item.with_suffix(".cls").name)
+            info.size = len(label)
+            archive.addfile(info, io.BytesIO(label))
+    return str(path)
+
+
+def as_zip(folder: Path) -> str:
+    path = folder.parent / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for item in sorted(folder.rglob("*.png")):
+            archive.write(item, Path("train", item.relative_to(folder)))
+    return str(path)
 
 
 @pytest.fixture
@@ -63,19 +89,40 @@ def test_images_in_memory_are_shown_to_the_pixel() -> None:
         assert (sample.path, sample.reason) == (None, None)
 
 
-@pytest.mark.parametrize("source", [str, as_tar])
+@pytest.mark.parametrize("source", [str, as_tar, as_zip, as_shard])
+@pytest.mark.parametrize("options", [{"num": 20}, {"classes": ["dog", "cat"], "num": 20}])
 def test_images_of_files_are_shown_to_the_pixel(
-    photos: Path, source: Callable[[Path], str]
+    photos: Path, source: Callable[[Path], str], options: dict[str, Any]
 ) -> None:
-    result = show_dataset(source(photos), num=20)
+    result = show_dataset(source(photos), **options)
+    assert result.split == ("train" if source is as_zip else "all")
     assert sorted(sample.index for sample in result.samples) == list(range(20))
     for number, sample in enumerate(result.samples):
-        assert sample.path is not None
-        path = photos / Path(sample.path).relative_to(photos) if source is str else None
-        name = path or photos / sample.path.rpartition("photos.tar.gz")[2].lstrip("/:! ")
-        with Image.open(name) as image:
+        path = photos / ("cat" if sample.index < 10 else "dog") / f"{sample.index:02}.png"
+        with Image.open(path) as image:
             assert np.array_equal(first_pixels(result, 0, number), np.asarray(image))
-        assert sample.label == name.parent.name
+        assert sample.label == path.parent.name
+        assert sample.path is not None
+        assert sample.path.endswith(path.name)
+    dogs = show_dataset(source(photos), classes=["dog"], num=3)
+    assert {sample.label for sample in dogs.samples} == {"dog"}
+    (last,) = show_dataset(source(photos), indices=[19]).samples
+    assert (last.label, last.index) == ("dog", 19)
+    with pytest.raises(NotFoundError, match="did you mean dog"):
+        show_dataset(source(photos), classes=["dgo"])
+
+
+def test_archives_that_are_cut_short_show_what_there_is(photos: Path) -> None:
+    path = photos.parent / "photos.tar"
+    path.write_bytes(gzip.decompress(Path(as_tar(photos)).read_bytes()))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    told: list[Event] = []
+    result = show_dataset(str(path), num=3, on_event=told.append)
+    assert 0 < result.num_images < 20
+    assert any(isinstance(event, Warned) and "cut short" in event.text for event in told)
+    path.write_bytes(b"no archive")
+    with pytest.raises(RunFailedError, match="has no images"):
+        show_dataset(str(path))
 
 
 def test_the_seed_chooses(photos: Path) -> None:
