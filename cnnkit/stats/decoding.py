@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from cnnkit.stats.jpeg import decode_plain_jpeg
+
 ORIENTATION_TAG = 274  # of EXIF
 SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
 MAX_PIXELS = 89_478_485
@@ -78,6 +80,9 @@ def decode(content: bytes, allow_large: bool = False) -> DecodedImage:
     """
     if not content:
         raise BrokenImageError("empty: 0 bytes")
+    plain = decode_plain_jpeg(content, MAX_PIXELS)
+    if plain is not None:
+        return DecodedImage(plain, None, plain.mode, "JPEG", *plain.size, is_oriented=False)
     try:
         with Image.open(io.BytesIO(content)) as opened:
             width, height, form = opened.width, opened.height, opened.format or "unknown"

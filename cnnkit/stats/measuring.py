@@ -19,7 +19,7 @@ from cnnkit.stats.decoding import BrokenImageError, DecodedImage, decode
 from cnnkit.stats.tally import ImageRecord, Tally
 from cnnkit.stats.transform import Transform
 
-BATCH_IMAGES = 16  # decoded by one thread at a time
+BATCH_IMAGES = 32  # decoded by one thread at a time
 PREFETCHED_BATCHES = 2  # read ahead beside those that the threads have in hand
 TASK = "measure images"
 

@@ -288,20 +288,20 @@ def fixed_point_sums(above: Integers, below: Integers, further: int = 1) -> list
         further: multiplies every divisor.
     """
     sums = [0] * above.shape[1]
-    small = above.size and int(below.max()) * further < 2**31
-    if not small:
+    largest = int(below.max()) * further if above.size else 1
+    if largest >= 2**47:
         for top, bottom in zip(above.tolist(), below.tolist(), strict=True):
             for channel, (one, other) in enumerate(zip(top, bottom, strict=True)):
                 sums[channel] += (one << FRACTION_BITS) // (other * further)
         return sums
-    # The same in whole arrays: 32 bits of the quotient at a time, each remainder below 2^31.
-    divisor = below * further
-    remainder = above
-    for shift in (FRACTION_BITS, FRACTION_BITS - 32, 0):
+    # The same in whole arrays: some bits of the quotient at a time, as a remainder allows.
+    divisor, remainder = below * further, above
+    bits = 32 if largest < 2**31 else 16
+    for shift in range(FRACTION_BITS, -1, -bits):
         quotient, remainder = np.divmod(remainder, divisor)
         for channel, part in enumerate(quotient.sum(0).tolist()):
             sums[channel] += part << shift
-        remainder = remainder << 32
+        remainder = remainder << bits
     return sums
 
 
