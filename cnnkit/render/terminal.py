@@ -85,9 +85,13 @@ def print_prose(console: Console, text: str, style: str = "") -> None:
 def _print_rows(console: Console, table: Table) -> None:
     """Print a table as wide as it needs to be and the console allows.
 
-    Where there is no room, whole columns are left out, those of the highest rank first, and then
-    prose is wrapped.
+    A table without rows is its title alone. Where there is no room, whole columns are left out,
+    those of the highest rank first, and then prose is wrapped.
     """
+    if table.title:
+        console.print(Text(table.title, style="bold"))
+    if not table.rows:
+        return
     cells = _without_repeats(table)
     shown = _fitting_columns(table.columns, cells, console.width)
     rich_table = RichTable(
@@ -103,8 +107,6 @@ def _print_rows(console: Console, table: Table) -> None:
         )
     for row in cells:
         rich_table.add_row(*(Text(row[index]) for index in shown))
-    if table.title:
-        console.print(Text(table.title, style="bold"))
     console.print(rich_table)
 
 

@@ -80,15 +80,15 @@ class Duplicates:
 
     Attributes:
         num_images: images that were compared.
-        num_flat: of these, images without enough contrast to be called like another; they were
-            compared for equality alone.
+        num_plain: of these, images with too little contrast or too few pixels to be called like
+            another; they were compared for equality alone.
         radius: bits of the difference hash in which near ones may differ.
         groups: an image is in one group at most; those across splits first, then those with
             several labels.
     """
 
     num_images: int
-    num_flat: int
+    num_plain: int
     radius: int
     groups: tuple[DuplicateGroup, ...]
 
@@ -110,7 +110,7 @@ class Duplicates:
         """Return the counts, and every group."""
         return {
             "num_images": self.num_images,
-            "num_flat": self.num_flat,
+            "num_plain": self.num_plain,
             "radius": self.radius,
             "num_byte_copies": self.count("bytes"),
             "num_pixel_copies": self.count("pixels"),
@@ -133,7 +133,7 @@ class Duplicates:
             Column("match", "match", "name"),
             Column("split", "split", "name"),
             Column("label", "class", "name"),
-            Column("path", "image", "name"),
+            Column("path", "image"),
         )
         return Table("duplicates", "duplicates", columns, rows, self._notes())
 
@@ -147,8 +147,8 @@ class Duplicates:
             notes.append(f"groups across splits: {len(self.across_splits):,}; these images leak")
         if self.across_labels:
             notes.append(f"groups under several labels: {len(self.across_labels):,}")
-        if self.num_flat:
-            notes.append(f"too flat to be called like another: {self.num_flat:,}")
+        if self.num_plain:
+            notes.append(f"too flat or too small to be called like another: {self.num_plain:,}")
         if len(self.groups) > NUM_SHOWN_GROUPS:
             notes.append(f"all {len(self.groups):,} groups are in the JSON")
         return tuple(notes)

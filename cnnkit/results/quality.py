@@ -81,7 +81,7 @@ class ImageIssues:
             Column("brightness", "brightness", "fraction"),
             Column("contrast", "contrast", "fraction"),
             Column("sharpness", "sharpness", "loss"),
-            Column("path", "image", "name"),
+            Column("path", "image"),
         )
         rows = tuple(
             (

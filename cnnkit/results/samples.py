@@ -131,7 +131,7 @@ class SampleList(Result):
             Column("mode", "mode", "name"),
         ]
         if any(sample.path is not None for sample in self.samples):
-            columns.append(Column("path", "file", "name", rank=1))
+            columns.append(Column("path", "file"))
         if any(sample.reason is not None for sample in self.samples):
             columns.append(Column("reason", "broken"))
         values = [

@@ -4,8 +4,8 @@ Near copies are found in three steps. A complete search finds all pairs whose 64
 hashes differ in few bits. That alone would invent copies, for hashes of simple pictures collide:
 those of handwritten digits by the thousand. So the thumbnails of a pair are compared as well, and
 where two images differ in size, one is first brought to the size of the other in the usual ways, so
-that a resized copy comes out the same as the thumbnail that is kept. Images without contrast have
-nothing to be compared by, and are compared for equality alone.
+that a resized copy comes out the same as the thumbnail that is kept. Images with little contrast or
+few pixels have nothing to be told by, and are compared for equality alone.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,7 +41,11 @@ MAX_COLOR_DIFFERENCE = 8
 """Near copies differ by at most this many of 255 levels in the mean of each color channel."""
 
 MIN_CONTRAST = 4.0
-"""Thumbnails whose values deviate by less than this many of 255 levels are flat."""
+"""Images whose thumbnails deviate by less than this many of 255 levels are compared for equality
+alone: they look alike, but that says nothing."""
+
+MIN_SIDE = 12
+"""So are images with fewer pixels on a side: of 8 x 8 pixels, many a digit is like another."""
 
 RESAMPLINGS = (
     Image.Resampling.NEAREST,
@@ -77,7 +81,7 @@ def find_duplicates(fingerprints: Iterable[Fingerprint], radius: int = RADIUS) -
         _join(links, a, b)
         old_bits, old_difference = worst.get(b, (0, 0.0))
         worst[b] = max(old_bits, bits), max(old_difference, difference)
-    flat = {distinct[i] for i in np.flatnonzero(comparison.is_flat).tolist()}
+    plain = {distinct[i] for i in np.flatnonzero(~comparison.is_telling).tolist()}
     members: dict[int, list[int]] = {}
     for index in range(len(images)):
         members.setdefault(_root(links, index), []).append(index)
@@ -85,7 +89,7 @@ def find_duplicates(fingerprints: Iterable[Fingerprint], radius: int = RADIUS) -
     groups.sort(key=lambda group: (len(group.splits) < 2, len(group.labels) < 2))
     return Duplicates(
         num_images=len(images),
-        num_flat=sum(first in flat for first in same_pixels),
+        num_plain=sum(first in plain for first in same_pixels),
         radius=radius,
         groups=tuple(groups),
     )
@@ -95,7 +99,7 @@ class _Comparison:
     """Images with pixels of their own, and what they are compared by.
 
     Attributes:
-        is_flat: bool of shape (N,): without enough contrast to be compared.
+        is_telling: bool of shape (N,): with enough contrast and pixels to be called like another.
     """
 
     def __init__(self, images: Sequence[Fingerprint]) -> None:
@@ -128,11 +132,12 @@ class _Comparison:
             rows = b"".join(images[index].thumbnail for index in indices)
             self._pixels.append(np.frombuffer(rows, dtype=np.uint8).reshape(len(indices), -1))
         self._is_whole = np.array([one.size == one.thumbnail_size for one in images], dtype=bool)
-        self.is_flat: npt.NDArray[np.bool_] = self._contrast < MIN_CONTRAST
+        is_large = (self._sizes >= MIN_SIDE).all(axis=1)
+        self.is_telling: npt.NDArray[np.bool_] = is_large & (self._contrast >= MIN_CONTRAST)
 
     def near_pairs(self, radius: int) -> Iterator[tuple[int, int, int, float]]:
         """Yield pairs (i, j) of near copies, i before j, their bits and their difference."""
-        chosen = np.flatnonzero(~self.is_flat)
+        chosen = np.flatnonzero(self.is_telling)
         for i, j, bits in close_pairs(self._hashes[chosen], radius):
             first, second = chosen[np.minimum(i, j)], chosen[np.maximum(i, j)]
             for start in range(0, len(first), PAIRS_AT_ONCE):

@@ -30,7 +30,7 @@ class Fingerprint:
         difference_hash: 64 bits; see `difference_hash`.
         width: in pixels.
         height: in pixels.
-        color: mean of red, green and blue, rounded.
+        color: mean of red, green and blue, rounded down.
         thumbnail: grey values, row by row; see `shrink`.
     """
 
@@ -105,7 +105,6 @@ def take_fingerprint(
     """Return the fingerprint of an image; see `FingerprintCollector.add`."""
     image = to_8_bits(pixels)
     grey = to_grey(image)
-    mean = image.resize((1, 1), Image.Resampling.BOX).convert("RGB").tobytes()
     return Fingerprint(
         name=name,
         label=label,
@@ -115,7 +114,7 @@ def take_fingerprint(
         difference_hash=difference_hash(grey),
         width=image.width,
         height=image.height,
-        color=(mean[0], mean[1], mean[2]),
+        color=_mean_color(image),
         thumbnail=shrink(grey).tobytes(),
     )
 
@@ -146,10 +145,17 @@ def shrunken_size(size: tuple[int, int]) -> tuple[int, int]:
     return min(size[0], THUMBNAIL_SIDE), min(size[1], THUMBNAIL_SIDE)
 
 
+def _mean_color(image: Image.Image) -> tuple[int, int, int]:
+    counts = np.array(image.histogram(), dtype=np.int64).reshape(-1, 256)  # counted in C
+    red, *others = (counts @ np.arange(256) // (image.width * image.height)).tolist()
+    green, blue = others or (red, red)
+    return red, green, blue
+
+
 def _pixel_digest(pixels: Pixels) -> bytes:
     if isinstance(pixels, Image.Image):
         digest = hashlib.sha256(f"8 bits {pixels.width}x{pixels.height}".encode())
-        digest.update(pixels.convert("RGB").tobytes())
+        digest.update((pixels if pixels.mode == "RGB" else pixels.convert("RGB")).tobytes())
         return digest.digest()
     channels, height, width = pixels.shape
     digest = hashlib.sha256(f"16 bits {width}x{height}".encode())

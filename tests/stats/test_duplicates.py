@@ -216,7 +216,7 @@ def test_images_without_contrast_are_compared_for_equality_alone() -> None:
         planting.add(str(number), encoded(Image.fromarray(pixels.astype(np.uint8))))
     planting.add("again", encoded(Image.fromarray(pixels.astype(np.uint8))))
     found = planting.find()
-    assert found.num_flat == 201
+    assert found.num_plain == 201
     assert [names(group) for group in found.groups] == [["199", "again"]]
 
 
@@ -284,6 +284,20 @@ def test_the_order_of_adding_and_the_number_of_threads_do_not_matter() -> None:
     assert [names(group) for group in find_duplicates(one.fingerprints).groups] == [
         [str(number), str(number + 30), str(number + 60)] for number in range(30)
     ]
+
+
+def test_images_of_few_pixels_are_compared_for_equality_alone() -> None:
+    planting = Planting()
+    for side in (8, 12):
+        image = scene(side, (side, side))
+        planting.add(f"{side}", encoded(image))
+        planting.add(f"{side} again", encoded(image))
+        planting.add(f"{side} like it", encoded(image.point(lambda value: value * 99 // 100)))
+    found = planting.find()
+    assert found.num_plain == 3
+    assert [names(group) for group in found.groups] == [
+        ["8", "8 again"], ["12", "12 again", "12 like it"]
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (200, 1), (3, 2)])
