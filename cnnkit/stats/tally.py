@@ -196,10 +196,8 @@ class Tally:
         """Count images of one class and kind; `counts` is int64 of shape (N, C, bins)."""
         class_name, channels, bins = kind
         self.add_histogram(class_name, counts.sum(0))
-        values = np.arange(bins, dtype=np.int64)
         numbers = counts[:, 0].sum(-1)
-        # A sum of squares of 16 bits fits in 63 bits up to 2^31 pixels an image.
-        totals, squares = counts @ values, counts @ values**2
+        totals, squares = _sums_of_values(counts)
         self.num_pixels += int(numbers.sum())
         self.add_sums(class_name, channels, sums_over_images(numbers, totals, squares, bins - 1))
         if self.sample is not None:
@@ -255,6 +253,21 @@ class Tally:
             if class_name is None or name == class_name:
                 whole.add(sums if own == channels else sums.spread())
         return whole
+
+
+def _sums_of_values(counts: Integers) -> tuple[Integers, Integers]:
+    """Return sums of values and of squares, of shape (N, C); `counts` of shape (N, C, bins)."""
+    values = np.arange(counts.shape[-1], dtype=np.int64)
+    if counts.shape[-1] > 256:
+        # A sum of squares of 16 bits fits in 63 bits up to 2^31 pixels an image.
+        return counts @ values, counts @ values**2
+    # Of 8 bits it is below 2^53 for any image there is, and a product of floats is much faster.
+    powers = np.stack([values, values**2], axis=1).astype(np.float64)
+    sums = (counts.astype(np.float64).reshape(-1, 256) @ powers).astype(np.int64)
+    return (
+        sums[:, 0].reshape(counts.shape[:2]),
+        sums[:, 1].reshape(counts.shape[:2]),
+    )
 
 
 def sums_over_images(

@@ -68,7 +68,6 @@ def peak_megabytes(folder: Path, limit: int) -> float:
     code = (
         "import sys, resource\n"
         "from cnnkit.data.streams import FileStream\n"
-        "from cnnkit.stats import sources, running\n"
         "from cnnkit import measure_dataset\n"
         "all_images = FileStream.images\n"
         "limit = int(sys.argv[2])\n"
@@ -76,7 +75,7 @@ def peak_megabytes(folder: Path, limit: int) -> float:
         "    for number, image in enumerate(all_images(self, *rest)):\n"
         "        if number < limit: yield image\n"
         "FileStream.images = images\n"
-        "measure_dataset(sys.argv[1], num_workers=2)\n"
+        "measure_dataset(sys.argv[1], split='all', num_workers=2)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )
     words = [sys.executable, "-c", code, str(folder), str(limit)]
