@@ -138,7 +138,9 @@ class _Comparison:
     def near_pairs(self, radius: int) -> Iterator[tuple[int, int, int, float]]:
         """Yield pairs (i, j) of near copies, i before j, their bits and their difference."""
         chosen = np.flatnonzero(self.is_telling)
-        for i, j, bits in close_pairs(self._hashes[chosen], radius):
+        # Pairs of different colour could not be confirmed, so they need not be found.
+        keys = self._colors[-1][chosen].astype(np.int64)
+        for i, j, bits in close_pairs(self._hashes[chosen], radius, keys, MAX_COLOR_DIFFERENCE):
             first, second = chosen[np.minimum(i, j)], chosen[np.maximum(i, j)]
             for start in range(0, len(first), PAIRS_AT_ONCE):
                 part = slice(start, start + PAIRS_AT_ONCE)
@@ -148,7 +150,7 @@ class _Comparison:
         self, i: Indices, j: Indices, bits: Indices
     ) -> Iterator[tuple[int, int, int, float]]:
         """Yield those of some pairs that hold on the thumbnails as well."""
-        for channel in self._colors:
+        for channel in self._colors[:-1]:
             color = np.abs(channel[i] - channel[j])
             i, j, bits = _where(color <= MAX_COLOR_DIFFERENCE, i, j, bits)
         for values in (self._blocks, self._coarse):  # means differ by no more than what they are of

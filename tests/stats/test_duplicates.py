@@ -105,6 +105,34 @@ def test_the_search_is_that_of_brute_force(
     assert found == expected
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 2**10 - 1), st.integers(-5, 40)), max_size=200),
+    st.integers(0, 10),
+    st.integers(0, 9),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_search_keeps_to_keys(
+    images: list[tuple[int, int]], radius: int, max_key_difference: int
+) -> None:
+    expected = {
+        (i, j)
+        for i, (first, first_key) in enumerate(images)
+        for j, (second, second_key) in enumerate(images)
+        if i < j
+        and (first ^ second).bit_count() <= radius
+        and abs(first_key - second_key) <= max_key_difference
+    }
+    hashes = np.array([one for one, _ in images], dtype=np.uint64)
+    keys = np.array([key for _, key in images], dtype=np.int64)
+    found = [
+        (min(pair), max(pair))
+        for i, j, _ in close_pairs(hashes, radius, keys, max_key_difference)
+        for pair in zip(i.tolist(), j.tolist(), strict=True)
+    ]
+    assert len(found) == len(set(found))
+    assert set(found) == expected
+
+
 def test_the_search_is_that_of_brute_force_over_many_blocks() -> None:
     random = np.random.default_rng(0)
     hashes = random.integers(0, 2**63, 6000, dtype=np.uint64)
