@@ -420,9 +420,9 @@ class DatasetStatistics(Result):
             notes.append(f"grey images, counted in every channel: {self.num_grey:,}")
         if self.bit_depth == 16:
             notes.append("16 bits: values of 8-bit files count as 257 times themselves")
-        notes += [f"{what}: {number:,} images" for what, number in self.changes.items()]
+        notes += [f"{what}: {number:,}" for what, number in self.changes.items()]
         if self.num_oriented:
-            notes.append(f"EXIF orientation, which is ignored: {self.num_oriented:,} images")
+            notes.append(f"with an EXIF orientation, which is ignored: {self.num_oriented:,}")
         if self.num_bytes:
             notes.append(f"{format_count(self.num_bytes)} bytes of files")
         return notes
@@ -441,8 +441,17 @@ class DatasetStatistics(Result):
         for name in ("width", "height", "aspect"):
             figures: Quartiles = getattr(self.sizes, name)
             values = (figures.min, figures.q1, figures.median, figures.q3, figures.max)
-            whole = name != "aspect" and all(value == int(value) for value in values)
-            rows.append((name, *(f"{int(v):,}" if whole else f"{v:,.2f}" for v in values)))
+            rows.append(
+                (
+                    name,
+                    *(
+                        f"{value:,.0f}"
+                        if name != "aspect" and value == int(value)
+                        else f"{value:,.2f}"
+                        for value in values
+                    ),
+                )
+            )
         smallest, largest = (
             f"{width:,} x {height:,}" for width, height in (self.sizes.smallest, self.sizes.largest)
         )
