@@ -1,4 +1,4 @@
-"""Statistics of a CIFAR-sized set in memory: `measure_dataset` against the lectures' stacked tensors.
+"""Statistics of a CIFAR-sized set in memory: cnnkit against the lectures' stacked tensors.
 
 Both sides in one process, interleaved. The lectures turn every image into a float tensor with
 ToTensor, stack all of them along a fourth axis, and take mean and deviation of the flat channels
