@@ -32,7 +32,7 @@ def print_preview(console: Console, result: SampleList) -> None:
     width = max(parts * (side + GAP) - GAP, MIN_LABEL)
     per_row = max(1, (console.width + GAP) // (width + GAP))
     if parts > 1:
-        console.print(Text(", ".join(result.titles), style="dim"))
+        console.print(Text(" | ".join(result.titles), style="dim"))
     for start in range(0, len(result.samples), per_row):
         row = result.samples[start : start + per_row]
         blocks = [_sample_lines(sample, side, width, parts) for sample in row]
