@@ -225,7 +225,7 @@ def test_examples_marked_so_are_run(
                 assert answer.stderr.splitlines() == shown
                 continue
             assert answer.code == ExitCode.DONE, answer.stderr
-            if words[0] in ("models", "datasets"):
+            if words[0] in ("models", "datasets", "stats"):
                 assert set(shown) - {"…"} <= set(answer.stdout.splitlines()), line
             elif words[0] == "train":  # its figures hang on the machine
                 printed = without_figures(answer.stdout + answer.stderr)
@@ -239,7 +239,8 @@ def test_lines_of_examples_have_the_form_of_today(
     trained = cnnkit("train", "mlp", "digits", "--epochs", 1)
     evaluated = cnnkit("eval", trained.stdout.split()[-1])
     few_classes = cnnkit("train", "linear", "fake:1x8x8:2:40", "--epochs", 1)
-    answers = (trained, evaluated, few_classes)
+    measured = cnnkit("stats", "digits")
+    answers = (trained, evaluated, few_classes, measured)
     printed = "\n".join(text for one in answers for text in (one.stderr, one.stdout))
     heading = next(line for line in trained.stderr.splitlines() if "train loss" in line)
     line = re.compile(
@@ -296,14 +297,21 @@ def test_the_readme_counts_right() -> None:
         assert f"lists {len(catalogue)} {noun}" in readme
 
 
-@pytest.mark.parametrize("name", ["train", "eval", "show", "models", "datasets", "doctor"])
+OPAQUE = (
+    "datasets[].splits", "channels[].percentiles", "modes", "formats", "changes", "sizes.width",
+    "sizes.height", "sizes.aspect",
+)  # fmt: skip
+"""Objects whose keys are data, or are told in one line."""
+
+
+@pytest.mark.parametrize("name", ["train", "eval", "stats", "show", "models", "datasets", "doctor"])
 def test_json_fields_are_told(name: str) -> None:
     """The examples together have every field, those that only some results have included."""
     kind = type(examples.ALL[name])
     many: list[Any] = [one for one in examples.ALL.values() if isinstance(one, kind)]
     if name == "eval":
         many.append(replace(many[0], metrics=examples.METRICS))  # more than five classes
-    found = set().union(*(fields(one.to_dict(), opaque=("datasets[].splits",)) for one in many))
+    found = set().union(*(fields(one.to_dict(), opaque=OPAQUE) for one in many))
     if name == "train":
         assert "test" in found  # null without a test set
     assert found == documented_fields("output.md", f"### {kind.schema}")
