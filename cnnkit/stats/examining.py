@@ -7,6 +7,7 @@ from cnnkit.data.histogram import Counts
 from cnnkit.data.image_set import TensorSet
 from cnnkit.data.streams import EncodedImage
 from cnnkit.distributed import Ranks
+from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
 from cnnkit.results.duplicates import Duplicates
 from cnnkit.results.quality import ImageIssues
 from cnnkit.stats.decoding import DecodedImage
@@ -15,6 +16,9 @@ from cnnkit.stats.fingerprints import FingerprintCollector
 from cnnkit.stats.measuring import Examination
 from cnnkit.stats.memory import to_pillow
 from cnnkit.stats.quality import QualityCollector
+
+TASK = "look at images"
+EVENT_IMAGES = 256
 
 
 class Examinations:
@@ -53,12 +57,17 @@ class Examinations:
 
         return () if fingerprints is None and quality is None else (take,)
 
-    def of_tensors(self, images: TensorSet, split: str, with_quality: bool = True) -> None:
+    def of_tensors(
+        self, images: TensorSet, split: str, on_event: OnEvent, with_quality: bool = True
+    ) -> None:
         """Look at every image of a set in memory."""
         quality = self.quality if with_quality else None
         if self.fingerprints is None and quality is None:
             return
+        on_event(TaskStarted(TASK, len(images), "images"))
         for number, label in enumerate(images.labels.tolist()):
+            if number % EVENT_IMAGES == 0:
+                on_event(TaskAdvanced(TASK, number))
             name = f"{images.dataset} {split} {number}"
             pixels = to_pillow(images.images[number])
             if self.fingerprints is not None:
@@ -67,6 +76,7 @@ class Examinations:
                 )
             if quality is not None:
                 quality.add(name, pixels)
+        on_event(TaskEnded(TASK))
 
     def rename_classes(self, names: Mapping[str, str]) -> None:
         """Call classes otherwise, as those of an archive once all of it was read."""

@@ -95,7 +95,8 @@ def _own_published(
     entry = DATASETS.get(measured.dataset)
     if entry is None or entry.published is None or figures is None or over_images is None:
         return None
-    whole = measured.split in ("train", ALL) and measured.shard is None
-    if not whole or measured.transform or measured.population is not None:
+    one_whole = all(split.derived for split in entry.splits.values())
+    is_theirs = measured.split == "train" or (measured.split == ALL and one_whole)
+    if not is_theirs or measured.shard or measured.transform or measured.population is not None:
         return None
     return comparing.compare_published(entry.published, figures, over_images)

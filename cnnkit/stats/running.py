@@ -105,7 +105,7 @@ def _measure_here(
             source, tally, request.transform, is_wanted, request.num_workers, request.on_event
         )
         if not apart and (request.duplicates or request.issues):
-            examinations.of_tensors(source.subset(rows), source.split)
+            examinations.of_tensors(source.subset(rows), source.split, request.on_event)
         classes = list(source.classes)
     else:
         looks = () if apart else examinations.of_files(source.split)
@@ -182,7 +182,7 @@ def _examine_split(
         rows = measure_tensors(
             source, Tally(), Transform(), is_wanted, request.num_workers, request.on_event
         )
-        examinations.of_tensors(source.subset(rows), source.split, with_quality)
+        examinations.of_tensors(source.subset(rows), source.split, request.on_event, with_quality)
         return
     looks = examinations.of_files(source.split, with_quality)
     plain = replace(request, cache=None, transform=Transform())

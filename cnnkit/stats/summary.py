@@ -37,17 +37,15 @@ class MeanAndStd(NamedTuple):
     std: tuple[float, ...]
 
 
-def mean_and_std(
-    tally: Tally, weighting: Weighting = "pixel", class_name: str | None = None
-) -> MeanAndStd | None:
-    """Return mean and deviation of a class, or of all; None where there are no images."""
+def mean_and_std(tally: Tally, weighting: Weighting = "pixel") -> MeanAndStd | None:
+    """Return mean and deviation of each channel; None where there are no images."""
     if weighting == "pixel":
-        histogram = tally.histogram(class_name)
+        histogram = tally.histogram()
         if not histogram[0].any():
             return None
         moments = [Moments.of(counts) for counts in histogram]
         return MeanAndStd(tuple(m.mean for m in moments), tuple(m.std for m in moments))
-    sums = tally.image_sums(class_name)
+    sums = tally.image_sums()
     if not sums.number:
         return None
     unit = sums.number << FRACTION_BITS
@@ -112,17 +110,17 @@ def class_figures(
     tally: Tally, names: Sequence[str], weighting: Weighting
 ) -> tuple[ClassFigures, ...]:
     """Return the figures of every class, in this order."""
+    parts = tally.by_class()
     found = []
     for name in names:
-        figures = mean_and_std(tally, weighting, name)
-        found.append(
-            ClassFigures(
-                name,
-                tally.image_sums(name).number,
-                figures.mean if figures else None,
-                figures.std if figures else None,
-            )
-        )
+        figures = mean_and_std(parts[name], weighting) if name in parts else None
+        if figures is None:
+            found.append(ClassFigures(name, 0, None, None))
+            continue
+        # A class of grey images alone has one channel, which counts in all of the set.
+        times = tally.channels // len(figures.mean)
+        number = parts[name].num_images
+        found.append(ClassFigures(name, number, figures.mean * times, figures.std * times))
     return tuple(found)
 
 

@@ -230,8 +230,17 @@ class Tally:
         for (name, channels), one in sums.items():
             self.add_sums(names.get(name, name), channels, one)
 
-    def histogram(self, class_name: str | None = None) -> Counts:
-        """Return the histogram of a class, or of all.
+    def by_class(self) -> dict[str, "Tally"]:
+        """Return histograms and sums over images of each class apart."""
+        parts: dict[str, Tally] = {}
+        for kind, counts in self.histograms.items():
+            parts.setdefault(kind[0], Tally()).histograms[kind] = counts
+        for key, sums in self.sums.items():
+            parts.setdefault(key[0], Tally()).sums[key] = sums
+        return parts
+
+    def histogram(self) -> Counts:
+        """Return the histogram of all images.
 
         Grey images count in every channel, and 8-bit values as their 16-bit equals, where the set
         has colours or 16 bits.
@@ -240,18 +249,16 @@ class Tally:
             int64 of shape (channels, bins).
         """
         whole = np.zeros((self.channels, self.bins), dtype=np.int64)
-        for (name, _, bins), counts in self.histograms.items():
-            if class_name is None or name == class_name:
-                whole += counts if bins == self.bins else widen(counts)
+        for (_, _, bins), counts in self.histograms.items():
+            whole += counts if bins == whole.shape[1] else widen(counts)
         return whole
 
-    def image_sums(self, class_name: str | None = None) -> ImageSums:
-        """Return the sums over images of a class, or of all, for every channel of the set."""
+    def image_sums(self) -> ImageSums:
+        """Return the sums over all images, for every channel of the set."""
         channels = self.channels
         whole = ImageSums(0, [0] * channels, [0] * channels, [0] * channels)
-        for (name, own), sums in self.sums.items():
-            if class_name is None or name == class_name:
-                whole.add(sums if own == channels else sums.spread())
+        for (_, own), sums in self.sums.items():
+            whole.add(sums if own == channels else sums.spread())
         return whole
 
 

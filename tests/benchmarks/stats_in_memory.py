@@ -19,7 +19,7 @@ from torchvision import transforms
 
 from cnnkit.data.image_set import TensorSet
 from cnnkit.stats.memory import measure_tensors
-from cnnkit.stats.summary import channel_figures, mean_and_std, means_over_images
+from cnnkit.stats.summary import channel_figures, class_figures, mean_and_std, means_over_images
 from cnnkit.stats.tally import Tally
 from cnnkit.stats.transform import Transform
 
@@ -62,8 +62,7 @@ def cnnkit_statistics(images: TensorSet, threads: int) -> tuple[list[float], lis
     tally = Tally()
     measure_tensors(images, tally, Transform(), lambda _: True, threads, lambda _: None)
     channel_figures(tally), means_over_images(tally)
-    for name in images.classes:
-        mean_and_std(tally, class_name=name)
+    class_figures(tally, images.classes, "pixel")
     figures = mean_and_std(tally)
     assert figures is not None
     return list(figures.mean), list(figures.std)
