@@ -17,6 +17,7 @@ Kind = Literal[
     "bytes",
     "fraction",
     "bar",
+    "decimal",
     "loss",
     "rate",
     "learning_rate",
@@ -143,6 +144,8 @@ def format_value(kind: Kind, value: Value) -> str:
             return f"{100 * value:.2f} %"
         case "loss":
             return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.2e}"
+        case "decimal":
+            return f"{value:.4f}"
         case "rate":
             return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
         case "learning_rate":
