@@ -345,7 +345,7 @@ class DatasetStatistics(Result):
             Column("black", "black", "fraction"),
             Column("white", "white", "fraction"),
             Column("entropy", "bits", "decimal", rank=2),
-            Column("histogram", "from black to white", "name", rank=1),
+            Column("histogram", "from black to white", "sketch", rank=1),
         )
         rows = tuple(
             (

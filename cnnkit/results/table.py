@@ -17,6 +17,7 @@ Kind = Literal[
     "bytes",
     "fraction",
     "bar",
+    "sketch",
     "decimal",
     "loss",
     "rate",
@@ -36,7 +37,8 @@ class Column:
         key: its name in exports, that of the JSON field.
         title: its heading for people.
         kind: what its values are; numbers are aligned to the right. A terminal shows a group
-            that repeats once, dotted paths as a tree, and a fraction as a bar.
+            that repeats once, dotted paths as a tree, and a fraction as a bar;
+            LaTeX, which has no such signs, leaves a sketch made of blocks out.
         rank: columns of the highest rank go first where there is no room; 0 stays.
     """
 
@@ -48,7 +50,7 @@ class Column:
     @property
     def is_number(self) -> bool:
         """Whether the values are numbers."""
-        return self.kind not in ("text", "name", "path", "group", "bar")
+        return self.kind not in ("text", "name", "path", "group", "bar", "sketch")
 
 
 @dataclass(frozen=True)
