@@ -45,9 +45,10 @@ _MOVING = _names(
         pixel_unshuffle rand rand_like randint randn randn_like reflection_pad1d
         reflection_pad2d reflection_pad3d repeat replication_pad1d replication_pad2d
         replication_pad3d resize_ roll scalar_tensor scatter select_scatter set_
-        slice_scatter split_with_sizes_copy stack tril triu uniform_ unfold_copy
-        upsample_nearest1d upsample_nearest2d upsample_nearest3d _to_copy _unsafe_index
-        _unsafe_view view_copy where zero_ zeros zeros_like im2col
+        slice_scatter split_with_sizes_copy squeeze_ stack t_ transpose_ tril triu uniform_
+        unfold_copy unsafe_split unsafe_split_with_sizes unsqueeze_ upsample_nearest1d
+        upsample_nearest2d upsample_nearest3d _to_copy _unsafe_index _unsafe_view view_copy
+        where zero_ zeros zeros_like im2col
         """
 )
 

@@ -179,7 +179,7 @@ def agree(network: nn.Module, period: int, exact: bool = True) -> None:
         assert set(touched.jump) == {Fraction(seen.jump).limit_denominator(1000)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(shrinking(), min_size=1, max_size=4))
 def test_windows_see_what_the_gradient_touches(layers: list[nn.Module]) -> None:
     network = nn.Sequential(*layers)
@@ -188,7 +188,7 @@ def test_windows_see_what_the_gradient_touches(layers: list[nn.Module]) -> None:
     assert row(result, "").receptive_field is not None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(shrinking(), max_size=2),
     enlarging(),
