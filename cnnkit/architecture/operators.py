@@ -184,6 +184,8 @@ def _other_flops(
     """
     if name in _MOVING:
         return 0
+    if name == "_embedding_bag":  # sums the rows that the indices choose
+        return int(args[1].numel() * args[0].shape[-1])
     values = args[0].numel() if args and isinstance(args[0], Tensor) else 0
     if name in _REDUCTIONS:
         return _REDUCTIONS[name] * values

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from cnnkit.architecture.inputs import InputShape, as_input_shapes
@@ -55,6 +56,9 @@ def find_subject(
         UsageError: an input or an argument is wrong, or none is known.
     """
     inputs = as_input_shapes(given)
+    if not isinstance(model, str | nn.Module):
+        what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        raise UsageError(f"{what} is no network", "give a torch.nn.Module, or a name")
     if isinstance(model, nn.Module):
         return _own_module(model, inputs)
     if model not in MODELS and ((runs_dir / model).is_dir() or Path(model).is_dir()):
@@ -70,6 +74,11 @@ def _own_module(network: nn.Module, inputs: tuple[InputShape, ...]) -> Subject:
     if isinstance(inner, nn.DataParallel | nn.parallel.DistributedDataParallel):
         inner = inner.module
     name = type(inner).__name__
+    if any(isinstance(module, torch.jit.ScriptModule) for module in inner.modules()):
+        raise UsageError(
+            f"{name} is compiled by TorchScript, and its layers cannot be watched",
+            "give the network that it was made from",
+        )
     inputs = _resolved(name, inputs, None)
     return Subject(name, inputs, lambda: skeleton_of(inner), lambda: copy_of(inner))
 

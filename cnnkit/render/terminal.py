@@ -4,6 +4,7 @@ import textwrap
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -110,7 +111,11 @@ def _print_rows(console: Console, table: Table) -> None:
         if table.has_total and number == len(cells):
             rich_table.add_section()
         rich_table.add_row(*(Text(row[index]) for index in shown))
+    # What must be shown is never cut: a figure without its end would be another figure.
+    needed = _needed_width(table.columns, cells, shown)
+    width, console.width = console.width, max(console.width, needed)
     console.print(rich_table)
+    console.width = width
 
 
 def _drawn(table: Table) -> list[list[str]]:
@@ -166,18 +171,23 @@ def _bar(share: float, text: str) -> str:
 
 def _fitting_columns(columns: tuple[Column, ...], cells: list[list[str]], width: int) -> list[int]:
     """Return the indices of the columns that fit; prose that must stay may be wrapped."""
-
-    def needed(index: int) -> int:
-        column = columns[index]
-        widest = max([len(column.title), *(len(row[index]) for row in cells)])
-        if column.kind == "text" and column.rank == 0:
-            widest = min(widest, max(MIN_TEXT_WIDTH, len(column.title)))
-        return widest + COLUMN_GAP
-
     shown = list(range(len(columns)))
-    while sum(map(needed, shown)) - COLUMN_GAP > width:
+    while _needed_width(columns, cells, shown) > width:
         last_rank = max(columns[index].rank for index in shown)
         if last_rank == 0:
             break
         shown = [index for index in shown if columns[index].rank != last_rank]
     return shown
+
+
+def _needed_width(columns: tuple[Column, ...], cells: list[list[str]], shown: list[int]) -> int:
+    """Return the width that some columns need, prose that must stay being wrapped."""
+
+    def needed(index: int) -> int:
+        column = columns[index]
+        widest = max([cell_len(column.title), *(cell_len(row[index]) for row in cells)])
+        if column.kind == "text" and column.rank == 0:
+            widest = min(widest, max(MIN_TEXT_WIDTH, cell_len(column.title)))
+        return widest + COLUMN_GAP
+
+    return sum(map(needed, shown)) - COLUMN_GAP

@@ -404,7 +404,6 @@ class Inferring(nn.Module):
         return out
 
 
-@pytest.mark.xfail(reason="operators that are made of others come whole there", strict=True)
 def test_work_in_inference_mode_is_counted() -> None:
     result = look(Inferring(), 3, 8, 8)
     assert result.totals.macs == 3 * 4 * 9 * 36

@@ -220,7 +220,6 @@ def test_tensors_that_are_plain_attributes() -> None:
     assert network[0].many[0].device.type == "cpu"
 
 
-@pytest.mark.xfail(reason="it is fed tensors of meta, for it has no weights", strict=True)
 def test_a_network_without_weights_that_needs_values() -> None:
     result = look(Constant(), 3, 8, 8)
     assert result.device == "cpu"
@@ -238,7 +237,6 @@ def make_lazy() -> nn.Module:
     return nn.Sequential(nn.LazyConv2d(8, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(4))
 
 
-@pytest.mark.xfail(reason="lazy buffers refuse to be copied", strict=True)
 def test_lazy_networks() -> None:
     network = make_lazy()
     result = look(network, 3, 8, 8)

@@ -367,7 +367,6 @@ def test_wrapped_modules_are_looked_through() -> None:
         assert look(wrapped, 3, 8, 8) == expected
 
 
-@pytest.mark.xfail(reason="no hook can be put on them, and nobody says so", strict=True)
 def test_scripted_modules_are_counted_or_refused_in_one_line() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

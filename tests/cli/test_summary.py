@@ -259,12 +259,7 @@ ALL_COLUMNS = (
 )
 
 
-CUT = pytest.mark.xfail(reason="columns that were asked for are squeezed", strict=True)
-
-
-@pytest.mark.parametrize(
-    "width", [pytest.param("80", marks=CUT), pytest.param("120", marks=CUT), "200"]
-)
+@pytest.mark.parametrize("width", ["80", "120", "200"])
 def test_no_figure_is_cut_short_however_many_columns_are_asked_for(
     cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch, width: str
 ) -> None:
@@ -405,7 +400,6 @@ def test_uncounted_work_is_named_and_strict_refuses_it(cnnkit: Cnnkit, networks:
     assert "at least" not in cnnkit(*light).stdout
 
 
-@pytest.mark.xfail(reason="the error is written behind the answer", strict=True)
 def test_strict_writes_one_document(cnnkit: Cnnkit, networks: Path) -> None:
     answer = cnnkit("summary", "net.py:Fourier", "--input", "3x8x8", "--strict", "--json")
     assert answer.code == 6
