@@ -13,6 +13,7 @@ Kind = Literal[
     "count",
     "fraction",
     "decimal",
+    "histogram",
     "loss",
     "rate",
     "learning_rate",
@@ -31,7 +32,7 @@ class Column:
         key: its name in exports, that of the JSON field.
         title: its heading for people.
         kind: what its values are; numbers are aligned to the right, and a terminal shows a group
-            that repeats once.
+            that repeats once. A histogram is a line of blocks, which LaTeX goes without.
         rank: columns of the highest rank go first where there is no room; 0 stays.
     """
 
@@ -43,7 +44,7 @@ class Column:
     @property
     def is_number(self) -> bool:
         """Whether the values are numbers."""
-        return self.kind not in ("text", "name", "group")
+        return self.kind not in ("text", "name", "group", "histogram")
 
 
 @dataclass(frozen=True)
