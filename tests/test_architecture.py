@@ -104,7 +104,8 @@ def test_nothing_below_the_command_line_prints_exits_or_reads_the_environment() 
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["models"], ["datasets"], ["--version"]]
+    "arguments",
+    [["--help"], ["train", "--help"], ["stats", "--help"], ["models"], ["datasets"], ["--version"]],
 )
 def test_looking_around_imports_nothing_heavy(arguments: list[str]) -> None:
     heavy = ("torch", "torchvision", "pandas", "matplotlib", "numpy", "sklearn")
