@@ -1,5 +1,7 @@
 """Counting the pixels of encoded images: threads decode, and what they count is added up."""
 
+import struct
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +17,7 @@ from cnnkit.data.streams import EncodedImage
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
 from cnnkit.stats.cache import RecordCache
 from cnnkit.stats.decoding import BrokenImageError, DecodedImage, decode
+from cnnkit.stats.jpeg import Canvas
 from cnnkit.stats.tally import ImageRecord, Tally
 from cnnkit.stats.transform import Transform
 
@@ -177,7 +180,7 @@ def examine(image: EncodedImage, treatment: Treatment) -> ImageRecord:
         return record
     try:
         content = image.read()
-        decoded = decode(content, treatment.allow_large)
+        decoded = decode(content, treatment.allow_large, _canvas())
     except BrokenImageError as error:
         record.reason = str(error)
         return record
@@ -196,6 +199,17 @@ def examine(image: EncodedImage, treatment: Treatment) -> ImageRecord:
     return record
 
 
+_of_thread = threading.local()
+
+
+def _canvas() -> Canvas:
+    """Return the canvas of this thread; nothing of an image is kept once it is counted."""
+    if not hasattr(_of_thread, "canvas"):
+        _of_thread.canvas = Canvas()
+    canvas: Canvas = _of_thread.canvas
+    return canvas
+
+
 def count_decoded(decoded: DecodedImage) -> Counts:
     """Return the histogram of a decoded image, int64 of shape (C, 256) or (C, 65536)."""
     if decoded.image is not None:
@@ -208,5 +222,6 @@ def count_decoded(decoded: DecodedImage) -> Counts:
 
 def count_image(image: Image.Image) -> Counts:
     """Return the histogram of a Pillow image of mode `L` or `RGB`, int64 of shape (C, 256)."""
-    # Pillow counts in C, and other threads go on meanwhile.
-    return np.array(image.histogram(), dtype=np.int64).reshape(-1, 256)
+    counted = image.histogram()  # in C, while other threads go on
+    packed = struct.pack(f"{len(counted)}q", *counted)  # in half the time of numpy.array
+    return np.frombuffer(packed, dtype=np.int64).reshape(-1, 256)
