@@ -110,6 +110,7 @@ def test_nothing_below_the_command_line_prints_exits_or_reads_the_environment() 
         ["--help"],
         ["train", "--help"],
         ["compare", "--help"],
+        ["stats", "--help"],
         ["models"],
         ["datasets"],
         ["conv", "227", "--kernel", "11", "--stride", "4", "--json"],

@@ -2,10 +2,11 @@
 
 import json
 import re
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from cnnkit.results import Result, Table
+from cnnkit.results import Kind, Result, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,13 +72,22 @@ def _markdown(table: Table) -> str:
     return f"{title}{text}\n{notes}".rstrip() + "\n"
 
 
+def _without(table: Table, kind: Kind) -> Table:
+    """Return a table without the columns of a kind."""
+    shown = [index for index, column in enumerate(table.columns) if column.kind != kind]
+    return replace(
+        table,
+        columns=tuple(table.columns[index] for index in shown),
+        rows=tuple(tuple(row[index] for index in shown) for row in table.rows),
+    )
+
+
 def _latex(table: Table) -> str:
-    shown = [index for index, column in enumerate(table.columns) if column.kind != "sketch"]
-    columns = [table.columns[index] for index in shown]
-    style = _formatted_frame(table).iloc[:, shown].style.hide(axis="index")
+    table = _without(table, "histogram")  # LaTeX's fonts have no blocks
+    style = _formatted_frame(table).style.hide(axis="index")
     style = style.format(escape="latex").format_index(escape="latex", axis="columns")
     text: str = style.to_latex(
-        column_format="".join("r" if column.is_number else "l" for column in columns),
+        column_format="".join("r" if column.is_number else "l" for column in table.columns),
         hrules=True,
     )
     # At the start of a row a bracket would be taken for an argument of the row before it.

@@ -17,8 +17,8 @@ Kind = Literal[
     "bytes",
     "fraction",
     "bar",
-    "sketch",
     "decimal",
+    "histogram",
     "loss",
     "rate",
     "learning_rate",
@@ -37,8 +37,8 @@ class Column:
         key: its name in exports, that of the JSON field.
         title: its heading for people.
         kind: what its values are; numbers are aligned to the right. A terminal shows a group
-            that repeats once, dotted paths as a tree, and a fraction as a bar;
-            LaTeX, which has no such signs, leaves a sketch made of blocks out.
+            that repeats once, dotted paths as a tree, and a fraction as a bar; a histogram is a
+            line of blocks, which LaTeX goes without.
         rank: columns of the highest rank go first where there is no room; 0 stays.
     """
 
@@ -50,7 +50,7 @@ class Column:
     @property
     def is_number(self) -> bool:
         """Whether the values are numbers."""
-        return self.kind not in ("text", "name", "path", "group", "bar", "sketch")
+        return self.kind not in ("text", "name", "path", "group", "bar", "histogram")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from cnnkit.stats.jpeg import decode_plain_jpeg
+from cnnkit.stats.jpeg import Canvas, decode_plain_jpeg
 
 ORIENTATION_TAG = 274  # of EXIF
 SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
@@ -64,7 +64,7 @@ class DecodedImage:
     changes: tuple[str, ...] = ()
 
 
-def decode(content: bytes, allow_large: bool = False) -> DecodedImage:
+def decode(content: bytes, allow_large: bool = False, canvas: Canvas | None = None) -> DecodedImage:
     """Decode an image file, whole.
 
     A palette is expanded, alpha dropped, CMYK and its like converted, each by Pillow; 16 bits stay
@@ -74,13 +74,14 @@ def decode(content: bytes, allow_large: bool = False) -> DecodedImage:
         content: the bytes of the file.
         allow_large: decode images of more than `MAX_PIXELS` as well; Pillow's own limit must be
             lifted for that, as `unlimited_pixels` does.
+        canvas: memory for the pixels; then they last until it is used again.
 
     Raises:
         BrokenImageError: the file is no image, is cut short or damaged, or is too large.
     """
     if not content:
         raise BrokenImageError("empty: 0 bytes")
-    plain = decode_plain_jpeg(content, MAX_PIXELS)
+    plain = decode_plain_jpeg(content, MAX_PIXELS, canvas)
     if plain is not None:
         return DecodedImage(plain, None, plain.mode, "JPEG", *plain.size, is_oriented=False)
     try:

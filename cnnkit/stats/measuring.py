@@ -1,6 +1,7 @@
 """Counting the pixels of encoded images: threads decode, and what they count is added up."""
 
-import itertools
+import struct
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,10 +17,13 @@ from cnnkit.data.streams import EncodedImage
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
 from cnnkit.stats.cache import RecordCache
 from cnnkit.stats.decoding import BrokenImageError, DecodedImage, decode
+from cnnkit.stats.jpeg import Canvas
 from cnnkit.stats.tally import ImageRecord, Tally
 from cnnkit.stats.transform import Transform
 
 BATCH_IMAGES = 32  # decoded by one thread at a time
+BATCH_BYTES = 2**22  # of an archive, that are held for one thread
+HELD_BYTES = 2**16  # of one histogram
 PREFETCHED_BATCHES = 2  # read ahead beside those that the threads have in hand
 TASK = "measure images"
 
@@ -66,7 +70,10 @@ def measure_files(
     on_event(TaskStarted(TASK, total, "images"))
     done = 0
     try:
-        with unlimited_pixels(), _read_ahead(images, tally, treatment, num_workers, cache) as parts:
+        with (
+            unlimited_pixels(),
+            _read_ahead(images, tally.sample is not None, treatment, num_workers, cache) as parts,
+        ):
             for number, part in parts:
                 tally.merge(part)
                 done += number
@@ -91,20 +98,27 @@ def unlimited_pixels() -> Iterator[None]:
 @contextmanager
 def _read_ahead(
     images: Iterable[EncodedImage],
-    tally: Tally,
+    keeps_sample: bool,
     treatment: Treatment,
     num_workers: int,
     cache: RecordCache | None,
 ) -> Iterator[Iterator[tuple[int, Tally]]]:
     """Give an iterator over what batches of images came to, each with its number of images."""
-    keeps_sample = tally.sample is not None
     pool = ThreadPoolExecutor(max(1, num_workers), thread_name_prefix="cnnkit-decode")
 
     def count(batch: list[EncodedImage], known: list[ImageRecord]) -> tuple[Tally, _News]:
-        found = [examine(image, treatment) for image in batch]
         part = Tally(sample=[] if keeps_sample else None)
-        part.add_records(itertools.chain(known, found))
-        news = list(zip(batch, found, strict=True)) if cache is not None else []
+        news: _News = []
+        found = known.copy()
+        for image in batch:
+            record = examine(image, treatment)
+            found.append(record)
+            if cache is not None:
+                news.append((image, record))
+            if record.counts is not None and record.counts.nbytes > HELD_BYTES:
+                part.add_records(found)  # a histogram of 16 bits is not held for long
+                found.clear()
+        part.add_records(found)
         return part, news
 
     def results() -> Iterator[tuple[int, Tally]]:
@@ -146,9 +160,16 @@ _News = list[tuple[EncodedImage, ImageRecord]]
 
 
 def batched(images: Iterable[EncodedImage], size: int) -> Iterator[list[EncodedImage]]:
-    """Return the images in lists of this size; the last may be shorter."""
-    iterator = iter(images)
-    while batch := list(itertools.islice(iterator, size)):
+    """Return the images in lists of this size, or shorter where their bytes are many."""
+    batch: list[EncodedImage] = []
+    held = 0
+    for image in images:
+        batch.append(image)
+        held += len(image.content or b"")
+        if len(batch) == size or held >= BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
         yield batch
 
 
@@ -159,7 +180,7 @@ def examine(image: EncodedImage, treatment: Treatment) -> ImageRecord:
         return record
     try:
         content = image.read()
-        decoded = decode(content, treatment.allow_large)
+        decoded = decode(content, treatment.allow_large, _canvas())
     except BrokenImageError as error:
         record.reason = str(error)
         return record
@@ -178,6 +199,17 @@ def examine(image: EncodedImage, treatment: Treatment) -> ImageRecord:
     return record
 
 
+_of_thread = threading.local()
+
+
+def _canvas() -> Canvas:
+    """Return the canvas of this thread; nothing of an image is kept once it is counted."""
+    if not hasattr(_of_thread, "canvas"):
+        _of_thread.canvas = Canvas()
+    canvas: Canvas = _of_thread.canvas
+    return canvas
+
+
 def count_decoded(decoded: DecodedImage) -> Counts:
     """Return the histogram of a decoded image, int64 of shape (C, 256) or (C, 65536)."""
     if decoded.image is not None:
@@ -190,5 +222,6 @@ def count_decoded(decoded: DecodedImage) -> Counts:
 
 def count_image(image: Image.Image) -> Counts:
     """Return the histogram of a Pillow image of mode `L` or `RGB`, int64 of shape (C, 256)."""
-    # Pillow counts in C, and other threads go on meanwhile.
-    return np.array(image.histogram(), dtype=np.int64).reshape(-1, 256)
+    counted = image.histogram()  # in C, while other threads go on
+    packed = struct.pack(f"{len(counted)}q", *counted)  # in half the time of numpy.array
+    return np.frombuffer(packed, dtype=np.int64).reshape(-1, 256)

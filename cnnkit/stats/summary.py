@@ -15,7 +15,6 @@ from cnnkit.data.histogram import (
     smallest_value,
 )
 from cnnkit.results.statistics import (
-    CHANNEL_NAMES,
     BadFile,
     ChannelFigures,
     ClassFigures,
@@ -23,6 +22,7 @@ from cnnkit.results.statistics import (
     SizeFigures,
     Weighting,
 )
+from cnnkit.results.statistics_tables import CHANNEL_NAMES
 from cnnkit.stats.sampling import standard_errors
 from cnnkit.stats.tally import DEVIATION_BITS, FRACTION_BITS, Tally
 

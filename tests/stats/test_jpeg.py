@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cnnkit.stats.decoding import BrokenImageError, decode
-from cnnkit.stats.jpeg import decode_plain_jpeg
+from cnnkit.stats.jpeg import Canvas, decode_plain_jpeg
 from tests.stats.making import encode, noise
 
 MOST = 10**8
@@ -65,6 +65,18 @@ def test_a_changed_byte_never_gives_other_pixels_than_pillow(place: int, byte: i
         return
     with Image.open(io.BytesIO(content)) as theirs:
         assert (np.asarray(ours) == np.asarray(theirs.convert(ours.mode))).all()
+
+
+def test_a_canvas_is_drawn_anew() -> None:
+    canvas = Canvas()
+    for seed, (height, width) in enumerate([(40, 30), (40, 30), (30, 40), (40, 30)]):
+        for channels in (1, 3, 3):
+            content = encode(Image.fromarray(noise(seed, height, width, channels)), "JPEG")
+            assert decode_plain_jpeg(content[:-30], MOST, canvas) is None  # drawn half
+            ours = decode_plain_jpeg(content, MOST, canvas)
+            assert ours is not None
+            with Image.open(io.BytesIO(content)) as theirs:
+                assert (np.asarray(ours) == np.asarray(theirs)).all()
 
 
 def test_large_ones_are_left_to_the_check() -> None:
