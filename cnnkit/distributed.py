@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,8 @@ def joined_ranks() -> Iterator[Ranks | None]:
         return
     from torch import distributed
 
-    distributed.init_process_group("gloo")
+    # A rank may wait long for another that downloads; one that dies is noticed at once.
+    distributed.init_process_group("gloo", timeout=timedelta(days=1))
     try:
         yield Ranks()
     finally:

@@ -43,6 +43,11 @@ class Request:
             raise UsageError(f"--seed {self.seed} is below 0", "0 is the least")
         if self.num_workers < 0:
             raise UsageError(f"--workers {self.num_workers} is below 0", "0 decodes in one thread")
+        if self.limit is not None and self.duplicates:
+            raise UsageError(
+                "--limit and --duplicates contradict each other",
+                "most copies would be outside the sample; leave one out",
+            )
         if self.shard is None:
             return
         number, of = self.shard

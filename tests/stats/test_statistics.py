@@ -454,7 +454,7 @@ def test_labels_alone_decode_nothing(folder: Path, tmp_path: Path) -> None:
         {"shard": (1, 3), "limit": 5}, {"shard": (1, 2), "duplicates": True},
         {"labels_only": True, "transform": "crop=2"}, {"labels_only": True, "limit": 3},
         {"labels_only": True, "against": "cifar10"}, {"labels_only": True, "issues": True},
-        {"weighting": "class"}, {"transform": ""},
+        {"limit": 3, "duplicates": True}, {"weighting": "class"}, {"transform": ""},
     ],
 )  # fmt: skip
 def test_options_that_make_no_sense(folder: Path, options: dict[str, Any]) -> None:
