@@ -1,6 +1,7 @@
 """Networks without weights: how they are made, and that the caller's own is left as it was."""
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -128,7 +129,9 @@ def test_nothing_of_the_callers_network_changes(
         {"real": asks_for_values, "error": fails}.get(how, lambda *_: None)
     )
     if how == "cross-check" and state is not modes:
-        import fvcore.nn  # noqa: F401  # it changes much of torch when it is first imported
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import fvcore.nn  # noqa: F401  # it changes much of torch when it is first imported
     before = state(network)
     if how == "error":
         with pytest.raises(CnnkitError, match="as it was told to"):
