@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cnnkit.data import open_dataset
     from cnnkit.evaluation import evaluate
     from cnnkit.models import build_model
-    from cnnkit.training.experiment import train
+    from cnnkit.training.experiment import resume, train
     from cnnkit.training.recipe import Recipe
 
 __version__ = "0.1.0"
@@ -29,6 +29,7 @@ _HOMES = {
     "conv": "cnnkit.architecture.convolution",
     "evaluate": "cnnkit.evaluation",
     "open_dataset": "cnnkit.data",
+    "resume": "cnnkit.training.experiment",
     "summary": "cnnkit.architecture.summarising",
     "train": "cnnkit.training.experiment",
 }
@@ -41,6 +42,7 @@ __all__ = [
     "conv",
     "evaluate",
     "open_dataset",
+    "resume",
     "summary",
     "train",
 ]
