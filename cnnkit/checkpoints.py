@@ -8,7 +8,8 @@ import hashlib
 import io
 import json
 import os
-import pickle
+import pickletools
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -232,25 +233,19 @@ class _Files:
 
         content = self._checked(TRAINING)
         try:
-            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what torch thinks of the kind of pickle
+                state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except Exception as error:  # a file that was made to harm may raise anything
-            raise self._refused(content, error) from error
+            names = _names_asked_for(content)
+            what = f"it asks for {', '.join(names)}" if names else "torch cannot read it"
+            raise CheckFailedError(
+                f"{self.folder / TRAINING} is refused, for it holds more than data: {what}",
+                "nothing in it was executed; use no checkpoint that you do not trust",
+            ) from error
         if not isinstance(state, dict):
             raise CheckFailedError(f"{self.folder / TRAINING} holds no state of a training")
         return state
-
-    def _refused(self, content: bytes, error: Exception) -> CheckFailedError:
-        from torch.serialization import get_unsafe_globals_in_checkpoint
-
-        try:
-            names = sorted(get_unsafe_globals_in_checkpoint(io.BytesIO(content)))
-        except (ValueError, RuntimeError, pickle.UnpicklingError):
-            names = []  # no archive of torch
-        what = f"it asks for {', '.join(names)}" if names else str(error).splitlines()[0]
-        return CheckFailedError(
-            f"{self.folder / TRAINING} is refused, for it holds more than data: {what}",
-            "nothing of it was executed; use no checkpoint that you do not trust",
-        )
 
     def _checked(self, name: str) -> bytes:
         content = self._read(name)
@@ -271,6 +266,25 @@ class _Files:
             f"{self.folder / name} is not what was saved: its SHA-256 differs from the manifest's",
             RESTORE,
         )
+
+
+def _names_asked_for(content: bytes) -> list[str]:
+    """Return what a file of `torch.save`, or a bare pickle, asks Python for beyond plain values."""
+    from torch.serialization import get_unsafe_globals_in_checkpoint
+
+    # A file that was made to harm may raise anything; whatever it is, it is refused.
+    with suppress(Exception):
+        return sorted(get_unsafe_globals_in_checkpoint(io.BytesIO(content)))
+    names, texts = set(), [""]
+    with suppress(Exception):  # it is no archive of torch
+        for code, argument, _ in pickletools.genops(content):
+            if code.name in ("GLOBAL", "INST"):
+                names.add(str(argument).replace(" ", "."))
+            elif code.name == "STACK_GLOBAL":
+                names.add(".".join(texts[-2:]))
+            elif isinstance(argument, str):
+                texts.append(argument)
+    return sorted(names)
 
 
 def _write_through(path: Path, content: bytes) -> None:

@@ -162,25 +162,29 @@ class Stepper:
         random = random_state(self._device)
         if self._buffers:
             torch._foreach_copy_(self._kept_buffers, self._buffers)
+        was_split = False
         while True:
             try:
-                return self._accumulate(images, labels)
+                found = self._accumulate(images, labels)
+                break
             except (MemoryError, RuntimeError) as error:
                 finer = 2 * self._num_parts_of(len(labels))
                 if not is_out_of_memory(error) or finer * MIN_PART > len(labels):
                     raise
             # Here the error is gone, and with it what it held of the device's memory.
-            self._split(finer)
+            self.num_parts, was_split = finer, True
+            for parameter in self._parameters:
+                parameter.grad = None
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
             if self._buffers:
                 torch._foreach_copy_(self._buffers, self._kept_buffers)
             set_random_state(random, self._device)
+        if was_split:
+            self._say_split()
+        return found
 
-    def _split(self, num_parts: int) -> None:
-        self.num_parts = num_parts
-        for parameter in self._parameters:
-            parameter.grad = None
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+    def _say_split(self) -> None:
         if any(isinstance(one, nn.modules.batchnorm._BatchNorm) for one in self.model.modules()):
             difference = "batch norm sees the parts alone, so the numbers differ"
         else:
@@ -188,7 +192,7 @@ class Stepper:
         self._on_event(
             Warned(
                 f"out of memory: from here on a batch of {self._recipe.batch_size} is taken in "
-                f"{num_parts} parts whose gradients are added up; {difference}"
+                f"{self.num_parts} parts whose gradients are added up; {difference}"
             )
         )
 
@@ -205,7 +209,7 @@ class Stepper:
             loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
             loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach(), logits.detach()
-        total = torch.zeros((), device=self._device)
+        losses: list[Tensor] = []
         found: list[Tensor] = []
         parts = zip(images.tensor_split(num_parts), labels.tensor_split(num_parts), strict=True)
         for some, their_labels in parts:
@@ -215,6 +219,6 @@ class Stepper:
                 logits, their_labels, reduction="sum", label_smoothing=smoothing
             ) / len(labels)
             loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
+            losses.append(loss.detach())
             found.append(logits.detach())
-        return total, torch.cat(found)
+        return torch.stack(losses).sum(), torch.cat(found)
