@@ -194,8 +194,6 @@ def resume(
             network = job.build()
             say_plan(job, int(description["num_params"]), on_event)
             _warn_of_changes(description, machine, on_event)
-            description = _recorded(description, settled.changes, checkpoint, job, machine)
-            folder.write_description(description)
             if folder.is_complete:
                 on_event(
                     Warned(
@@ -204,6 +202,8 @@ def resume(
                     )
                 )
                 folder.remove_result()
+            description = _recorded(description, settled.changes, checkpoint, job, machine)
+            folder.write_description(description)
             return carry_out(job, network, folder, description, checkpoint, start, on_event)
 
 

@@ -35,7 +35,7 @@ from cnnkit.training.stepping import Stepper
 TIMES = {"seconds", "images_per_second"}
 KINDS = ("moment", "step", "evaluation", "moment", "write", "torn write")
 # So many moments of a kind are to be hit, about; `moment` is a time.
-MOST = {"moment": 1, "step": 50, "evaluation": 4, "write": 110, "torn write": 35}
+MOST = {"moment": 1, "step": 24, "evaluation": 4, "write": 110, "torn write": 35}
 
 NETWORK = """
 from torch import nn
@@ -77,7 +77,8 @@ class Case:
         self, folder: Path, recipe: str, dataset: str, num_workers: int, epochs: int
     ) -> None:
         self.folder = folder
-        self.recipe = Recipe.of(epochs=epochs, batch_size=50, **RECIPES[recipe])  # type: ignore[arg-type]
+        batch_size = 50 if dataset == "digits" else 10
+        self.recipe = Recipe.of(epochs=epochs, batch_size=batch_size, **RECIPES[recipe])  # type: ignore[arg-type]
         self.dataset = dataset
         self.num_workers = num_workers
         (folder / "net.py").write_text(NETWORK)

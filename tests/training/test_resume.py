@@ -19,6 +19,7 @@ from torch import nn
 
 import cnnkit
 from cnnkit import Recipe, resume
+from cnnkit.checkpoints import Checkpoint, CheckpointFolder, TrainingCheckpoint
 from cnnkit.errors import (
     CheckFailedError,
     CnnkitError,
@@ -31,7 +32,7 @@ from cnnkit.errors import (
 )
 from cnnkit.events import EpochEnded, Event, Note, Warned
 from tests.conftest import Cnnkit
-from tests.training.killing import in_a_process, make_photos, outcome, same
+from tests.training.killing import make_photos, outcome, same
 
 ROOT = Path(__file__).parents[2]
 IN_PROJECT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -121,6 +122,32 @@ def test_ctrl_c_in_any_step_is_no_break(
     resume(only_run())
     assert_equal(only_run(), whole)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_the_state_is_written_as_often_as_asked(whole: Path) -> None:
+    def steps_written(**settings: object) -> list[tuple[int, int]]:
+        written: list[tuple[int, int]] = []
+        save = CheckpointFolder.save
+
+        def noted(self: CheckpointFolder, checkpoint: Checkpoint) -> None:
+            if isinstance(checkpoint, TrainingCheckpoint):
+                written.append((checkpoint.epoch, checkpoint.step))
+            save(self, checkpoint)
+
+        with pytest.MonkeyPatch.context() as context:
+            context.setattr(CheckpointFolder, "save", noted)
+            result = cnnkit.train("linear", recipe=recipe(), **settings)  # type: ignore[arg-type]
+        assert_equal(Path(result.run), whole)
+        return written
+
+    ends = [(epoch, 0) for epoch in (1, 2, 3, 4)]
+    every = [(epoch, step) for epoch in range(4) for step in range(1, 12)]
+    assert steps_written(checkpoint_minutes=0) == ends
+    assert steps_written(checkpoint_minutes=1e-9) == sorted([*every, *ends])
+    # Counted from the first step of the run; an epoch has 11.
+    assert [one for one in steps_written(checkpoint_steps=10) if one[1]] == [
+        (0, 10), (1, 9), (2, 8), (3, 7)
+    ]  # fmt: skip
 
 
 def test_sigterm_finishes_the_step_saves_and_prints_how_to_go_on(tmp_path: Path) -> None:
@@ -353,24 +380,19 @@ def test_images_and_networks_that_changed_are_refused(tmp_path: Path) -> None:
 def test_a_second_process_is_refused_and_a_killed_one_leaves_nothing(cnnkit: Cnnkit) -> None:
     run = stopped()
 
-    def hold() -> None:
-        from cnnkit.runs import RunFolder
-
-        with RunFolder(run).lock():
-            Path("held").touch()
-            time.sleep(60)
-
-    pid = in_a_process(hold)
-    try:
-        deadline = time.monotonic() + 30
-        while not Path("held").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
+    hold = (
+        "import sys; from pathlib import Path; from cnnkit.runs import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).lock(): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", hold, run]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=IN_PROJECT, **pipes) as process:  # type: ignore[call-overload]
+        assert process.stdout.readline().strip() == b"held"
         answer = cnnkit("train", "--resume", run)
         assert answer.code == ExitCode.UNAVAILABLE
-        assert f"is being trained by another process ({pid}); wait" in answer.stderr
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        told = f"is being trained by another process ({process.pid}); wait"
+        assert told in answer.stderr
+        process.kill()
     assert (run / ".lock").exists()
     assert cnnkit("train", "--resume", run).code == 0
     assert not (run / ".lock").exists()
