@@ -5,7 +5,9 @@ not killed, bit for bit: with dropout, batch norm, momentum, clipping, accumulat
 and an average of the weights, and for image files with a random number of readers at every resume.
 The moments are points of time, or lie within a step, an evaluation, or the writing of a file.
 
-    python tests/benchmarks/resume_after_kill.py [--threads 2]
+    python tests/benchmarks/resume_after_kill.py [--seed 100]
+
+torch computes with one thread here, for the processes are forked from one that has imported it.
 """
 
 import argparse
@@ -29,11 +31,8 @@ def main() -> None:
     """Run the thirty, and exit with 1 if one ended otherwise."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1, help="that torch computes with")
     arguments = parser.parse_args()
-    environment = {
-        **os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": str(arguments.threads)
-    }  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
     failed = 0
     for number, (name, times, options) in enumerate(CASES):
         print(f"{name}:", flush=True)
