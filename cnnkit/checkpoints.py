@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT_NAMES = ("best", "last")
 PREVIOUS = "previous"
+DAMAGED = "damaged"
 
 WEIGHTS = "model.safetensors"
 RAW_WEIGHTS = "unaveraged.safetensors"
@@ -135,6 +136,19 @@ class CheckpointFolder:
         return TrainingCheckpoint(
             "last", files.epoch, files.tensors(WEIGHTS), files.state(), raw, files.step
         )
+
+    def set_last_aside(self) -> None:
+        """Call the newest checkpoint damaged, so that the one before it is not replaced by it.
+
+        Raises:
+            UnavailableError: it cannot be renamed.
+        """
+        try:
+            remove_tree(self.path / DAMAGED)
+            (self.path / "last").rename(self.path / DAMAGED)
+            flush_folder(self.path)
+        except OSError as error:
+            raise explain_os_error(error, f"rename {self.path / 'last'}") from error
 
     def best_stands(self, epoch: int, at_epoch: int) -> bool:
         """Return whether the best weights of `epoch` are there for a run at `at_epoch`.

@@ -241,6 +241,8 @@ def _complete(run: RunFolder, recipe: Recipe) -> UsageError:
 def _newest(run: RunFolder, on_event: OnEvent) -> TrainingCheckpoint | None:
     """Return the newest checkpoint that is whole; None where none was ever written.
 
+    One that is damaged is set aside.
+
     Raises:
         CheckFailedError, NotFoundError: there are some, and all are damaged.
     """
@@ -258,6 +260,7 @@ def _newest(run: RunFolder, on_event: OnEvent) -> TrainingCheckpoint | None:
                     "but the steps since"
                 )
             )
+            run.checkpoints.set_last_aside()
         return checkpoint
     if first_error is not None:
         raise first_error

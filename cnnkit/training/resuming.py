@@ -60,6 +60,8 @@ def settle(description: Mapping[str, Any], given: Mapping[str, Any]) -> Settled:
             "checkpoint_minutes": description["checkpointing"]["minutes"],
             "checkpoint_steps": description["checkpointing"]["steps"],
         }
+        for name in ("id", "num_params", "versions"):
+            description[name]
     except (KeyError, TypeError) as error:
         raise NotFoundError(
             f"the description of the run is incomplete: it has no {error}", "begin a new run"

@@ -115,7 +115,7 @@ class Stepper:
         if self._is_gated:
             is_bad = (~torch.isfinite(loss + norm)).to(self._found_inf.dtype)
             torch.maximum(self._found_inf, is_bad, out=self._found_inf)
-        elif not math.isfinite(float(loss) + float(norm)):  # nothing to wait for on the CPU
+        elif not math.isfinite(float(loss) + float(norm)):  # the CPU has nothing to wait for
             raise NotFiniteError(float(loss), float(norm))
         if self._recipe.clip_grad is not None:
             clip_grads_with_norm_(self._parameters, self._recipe.clip_grad, norm)

@@ -277,6 +277,28 @@ def test_a_checkpoint_cut_short_anywhere_costs_no_more_than_its_steps(
         assert str(damaged) in warning
         assert "the checkpoint before it is used" in warning
         assert_equal(copy, whole)
+        assert (copy / "checkpoints" / "damaged" / name).exists()
+
+
+def test_a_damaged_checkpoint_does_not_replace_the_one_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Stopped in the middle of the first save after it, there must be one to go on from."""
+    run = stopped()
+    (run / "checkpoints" / "last" / "training.pt").write_bytes(b"")
+    rename = Path.rename
+
+    def stop(self: Path, target: Path) -> Path:
+        if self.name == ".last-new":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as context:
+        context.setattr(Path, "rename", stop)
+        with pytest.raises(InterruptedRunError, match="the last checkpoint is kept"):
+            resume(run)
+    assert CheckpointFolder(run / "checkpoints").load_training("previous").epoch == 1
+    assert len(resume(run).epochs) == 4
 
 
 def test_damage_beyond_repair_is_said_and_touches_nothing(cnnkit: Cnnkit) -> None:

@@ -100,7 +100,7 @@ CASES: list[tuple[dict[str, object], Rule]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("settings", "rule"), CASES, ids=lambda case: str(case)[:90])
+@pytest.mark.parametrize(("settings", "rule"), CASES, ids=[str(settings) for settings, _ in CASES])
 def test_the_steps_are_those_by_hand(settings: dict[str, object], rule: Rule) -> None:
     model = linear()
     hand = [parameter.detach().numpy().copy() for parameter in model.parameters()]
