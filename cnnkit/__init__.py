@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from cnnkit.data import open_dataset
     from cnnkit.evaluation import evaluate
     from cnnkit.models import build_model
+    from cnnkit.stats import measure_dataset
+    from cnnkit.stats.samples import show_dataset
     from cnnkit.training.experiment import resume, train
     from cnnkit.training.recipe import Recipe
 
@@ -28,8 +30,10 @@ _HOMES = {
     "compare": "cnnkit.architecture.comparing",
     "conv": "cnnkit.architecture.convolution",
     "evaluate": "cnnkit.evaluation",
+    "measure_dataset": "cnnkit.stats",
     "open_dataset": "cnnkit.data",
     "resume": "cnnkit.training.experiment",
+    "show_dataset": "cnnkit.stats.samples",
     "summary": "cnnkit.architecture.summarising",
     "train": "cnnkit.training.experiment",
 }
@@ -41,8 +45,10 @@ __all__ = [
     "compare",
     "conv",
     "evaluate",
+    "measure_dataset",
     "open_dataset",
     "resume",
+    "show_dataset",
     "summary",
     "train",
 ]

@@ -27,6 +27,7 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 COMMANDS: Any = typer.main.get_command(app)
 HELP = {"-h", "--help"}
+# Objects whose keys are not ours.
 
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -225,7 +226,7 @@ def test_examples_marked_so_are_run(
                 assert answer.stderr.splitlines() == shown
                 continue
             assert answer.code == ExitCode.DONE, answer.stderr
-            if words[0] in ("models", "datasets", "conv", "compare"):
+            if words[0] in ("models", "datasets", "stats", "conv", "compare", "summary"):
                 assert set(shown) - {"…"} <= set(answer.stdout.splitlines()), line
             elif words[0] == "train":  # its figures hang on the machine
                 printed = without_figures(answer.stdout + answer.stderr)
@@ -239,7 +240,8 @@ def test_lines_of_examples_have_the_form_of_today(
     trained = cnnkit("train", "mlp", "digits", "--epochs", 1)
     evaluated = cnnkit("eval", trained.stdout.split()[-1])
     few_classes = cnnkit("train", "linear", "fake:1x8x8:2:40", "--epochs", 1)
-    answers = (trained, evaluated, few_classes)
+    measured = cnnkit("stats", "digits")
+    answers = (trained, evaluated, few_classes, measured)
     printed = "\n".join(text for one in answers for text in (one.stderr, one.stdout))
     heading = next(line for line in trained.stderr.splitlines() if "train loss" in line)
     line = re.compile(
@@ -296,8 +298,19 @@ def test_the_readme_counts_right() -> None:
         assert f"lists {len(catalogue)} {noun}" in readme
 
 
+OPAQUE = (
+    "datasets[].splits", "printed[].arguments", "weight_bytes_by_dtype", "channels[].percentiles",
+    "modes", "formats", "changes", "sizes.width", "sizes.height", "sizes.aspect",
+)  # fmt: skip
+"""Objects whose keys are data, or are told in one line."""
+
+
 @pytest.mark.parametrize(
-    "name", ["train", "eval", "compare", "conv", "models", "datasets", "doctor"]
+    "name",
+    [
+        *("train", "eval", "stats", "show", "summary", "compare", "conv"),
+        *("models", "datasets", "doctor"),
+    ],
 )
 def test_json_fields_are_told(name: str) -> None:
     """The examples together have every field, those that only some results have included."""
@@ -305,12 +318,7 @@ def test_json_fields_are_told(name: str) -> None:
     many: list[Any] = [one for one in examples.ALL.values() if isinstance(one, kind)]
     if name == "eval":
         many.append(replace(many[0], metrics=examples.METRICS))  # more than five classes
-    found = set().union(
-        *(
-            fields(one.to_dict(), opaque=("datasets[].splits", "printed[].arguments"))
-            for one in many
-        )
-    )
+    found = set().union(*(fields(one.to_dict(), opaque=OPAQUE) for one in many))
     if name == "train":
         assert "test" in found  # null without a test set
     assert found == documented_fields("output.md", f"### {kind.schema}")

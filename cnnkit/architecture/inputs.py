@@ -1,7 +1,7 @@
 """What a network is fed: the shapes of its inputs, as texts and as tensors."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -84,7 +84,12 @@ def as_input_shapes(
     Raises:
         UsageError: one of them is no shape, or two have the same name.
     """
-    if given is None or given == () or given == []:
+    if given is None:
+        return ()
+    if not isinstance(given, str | int | InputShape | list | tuple):
+        kind = type(given).__name__
+        raise UsageError(f"an input of type {kind} is no shape", "give one such as (3, 224, 224)")
+    if isinstance(given, list | tuple) and not given:
         return ()
     if isinstance(given, str | int | InputShape) or all(isinstance(size, int) for size in given):
         return (_as_input_shape(given),)
@@ -101,11 +106,9 @@ def _as_input_shape(given: object) -> InputShape:
         return given
     if isinstance(given, str | int):
         return parse_input_shape(str(given))
-    if isinstance(given, Iterable):
-        sizes = list(given)
-        if sizes and all(isinstance(size, int) for size in sizes):
-            # a sequence of one size is a vector: the side of a square would be the number alone
-            return replace(parse_input_shape("x".join(map(str, sizes))), is_square=False)
+    if isinstance(given, list | tuple) and given and all(isinstance(one, int) for one in given):
+        # a sequence of one size is a vector: the side of a square would be the number alone
+        return replace(parse_input_shape("x".join(map(str, given))), is_square=False)
     raise UsageError(f"input {given!r} is no shape", "give one such as (3, 224, 224)")
 
 

@@ -45,9 +45,10 @@ _MOVING = _names(
         pixel_unshuffle rand rand_like randint randn randn_like reflection_pad1d
         reflection_pad2d reflection_pad3d repeat replication_pad1d replication_pad2d
         replication_pad3d resize_ roll scalar_tensor scatter select_scatter set_
-        slice_scatter split_with_sizes_copy stack tril triu uniform_ unfold_copy
-        upsample_nearest1d upsample_nearest2d upsample_nearest3d _to_copy _unsafe_index
-        _unsafe_view view_copy where zero_ zeros zeros_like im2col
+        slice_scatter split_with_sizes_copy squeeze_ stack t_ transpose_ tril triu uniform_
+        unfold_copy unsafe_split unsafe_split_with_sizes unsqueeze_ upsample_nearest1d
+        upsample_nearest2d upsample_nearest3d _to_copy _unsafe_index _unsafe_view view_copy
+        where zero_ zeros zeros_like im2col
         """
 )
 
@@ -183,6 +184,8 @@ def _other_flops(
     """
     if name in _MOVING:
         return 0
+    if name == "_embedding_bag":  # sums the rows that the indices choose
+        return int(args[1].numel() * args[0].shape[-1])
     values = args[0].numel() if args and isinstance(args[0], Tensor) else 0
     if name in _REDUCTIONS:
         return _REDUCTIONS[name] * values

@@ -1,20 +1,14 @@
 """Which input pixels a value depends on, followed from operator to operator.
 
-Along one axis of the image, position i of a map sees the positions
+Along one axis of the image, each position of a map sees pixels from a first to a last. As long as
+maps only shrink, all positions see as many, and a window of k with dilation d and stride s after
+padding p makes
 
-    offset + step * i  to  offset + step * i + reach
+    first - p * jump,   last - first + d * (k - 1) * jump,   jump * s
 
-of a coarser map (those that are whole numbers), and position j of that one sees the pixels
-
-    start + jump * j  to  start + jump * j + span.
-
-As long as maps only shrink, the coarser map is the map itself (offset 0, step 1, reach 0) and a
-window of k with dilation d and stride s after padding p makes
-
-    start - p * jump,   span + d * (k - 1) * jump,   jump * s
-
-of the second line (Araujo et al., Computing Receptive Fields of Convolutional Neural Networks,
-Distill 2019). Transposed convolutions, which enlarge, change the first line, with a step of 1 / s.
+of them (Araujo et al., Computing Receptive Fields of Convolutional Neural Networks, Distill 2019).
+What enlarges makes positions that see differently: behind a transposed convolution of stride s
+every s-th sees as many pixels. So what is followed are the positions of one period.
 
 Normalisation by the statistics of a batch does not count; that of a group or layer does. Where a
 layer mixes positions in a way that is not followed, the receptive field is unknown.
@@ -28,6 +22,9 @@ from fractions import Fraction
 from typing import Literal
 
 Kind = Literal["sliding", "scattered", "fixed"]
+Seen = tuple[int, int] | None  # the first and the last pixel; None for nothing
+
+LONGEST_PERIOD = 4096  # positions
 
 
 class UnknownFieldError(Exception):
@@ -41,42 +38,41 @@ class Axis:
     Attributes:
         pixels: size of the image along this axis.
         kind: `sliding` as told above; `scattered`: each position sees as much, in no simple order;
-            `fixed`: all see the same pixels, from start to start + span.
+            `fixed`: all see the same pixels.
         size: number of positions.
-        start: first pixel that position 0 of the coarser map sees; negative in the padding.
-        span: last pixel of a position of it, less its first.
-        jump: pixels between two neighbours of it.
-        coarse_size: number of its positions.
-        offset: see above.
-        step: likewise.
-        reach: likewise.
+        period: what the first positions see, up to the one from which on it repeats; pixels in the
+            padding are negative.
+        advance: pixels from a position to the one a period behind it.
+        bounds: first and last pixel that any position sees.
     """
 
     pixels: int
     kind: Kind
     size: int
-    start: int
-    span: int
-    jump: int
-    coarse_size: int
-    offset: Fraction = Fraction(0)
-    step: Fraction = Fraction(1)
-    reach: Fraction = Fraction(0)
+    period: tuple[Seen, ...]
+    advance: int
+    bounds: tuple[int, int]
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the coarser map is the map itself."""
-        return self.step == 1 and self.offset == 0 and self.reach == 0
+    @classmethod
+    def of_pixels(cls, pixels: int) -> "Axis":
+        """Return the axis of the image itself."""
+        return cls(pixels, "sliding", pixels, ((0, 0),), 1, (0, pixels - 1))
 
     @property
     def receptive_field(self) -> int:
-        """Pixels that a position sees, those in the padding included."""
-        return self.span + self.jump * math.floor(self.reach) + 1
+        """Pixels that a position sees at most, those in the padding included."""
+        return max((seen[1] - seen[0] + 1 for seen in self.period if seen is not None), default=0)
 
     @property
     def distance(self) -> Fraction | None:
-        """Pixels between two neighbours; None where they stand in no order."""
-        return self.jump * self.step if self.kind == "sliding" else None
+        """Pixels between two neighbours, on average; None where they stand in no order."""
+        return Fraction(self.advance, len(self.period)) if self.kind == "sliding" else None
+
+    def seen(self, position: int) -> Seen:
+        """Return what a position sees, in the map or in the padding around it."""
+        periods, place = divmod(position, len(self.period))
+        seen, shift = self.period[place], periods * self.advance
+        return None if seen is None else (seen[0] + shift, seen[1] + shift)
 
     def window(self, kernel: int, stride: int, padding: int, dilation: int, size: int) -> "Axis":
         """Return the axis after a window has slid over it.
@@ -91,42 +87,34 @@ class Axis:
         Raises:
             UnknownFieldError: the positions stand in no order.
         """
-        reach = dilation * (kernel - 1)
         if self.kind == "fixed":
             return dataclasses.replace(self, size=size)
         if self.kind == "scattered":
             raise UnknownFieldError
-        if self.is_plain:
-            return dataclasses.replace(
-                self,
-                size=size,
-                coarse_size=size,
-                start=self.start - padding * self.jump,
-                span=self.span + reach * self.jump,
-                jump=self.jump * stride,
-            )
-        return dataclasses.replace(
-            self,
-            size=size,
-            offset=self.offset - padding * self.step,
-            reach=self.reach + reach * self.step,
-            step=self.step * stride,
+        length = len(self.period) // math.gcd(len(self.period), stride)
+        period = tuple(
+            _hull(self.seen(place * stride - padding + dilation * tap) for tap in range(kernel))
+            for place in range(length)
         )
+        advance = self.advance * stride * length // len(self.period)
+        return self._with_period(period, advance, size)
 
     def enlarged(self, kernel: int, stride: int, padding: int, dilation: int, size: int) -> "Axis":
         """Return the axis after a transposed convolution, or an interpolation of its taps."""
         if self.kind == "fixed":
             return dataclasses.replace(self, size=size)
-        if self.kind == "scattered":
+        length = len(self.period) * stride
+        if self.kind == "scattered" or length > LONGEST_PERIOD:
             raise UnknownFieldError
-        reach = dilation * (kernel - 1)
-        return dataclasses.replace(
-            self,
-            size=size,
-            offset=self.offset + self.step * Fraction(padding - reach, stride),
-            step=self.step / stride,
-            reach=self.reach + self.step * Fraction(reach, stride),
-        )
+        period = []
+        for place in range(length):
+            reached = (divmod(place + padding - dilation * tap, stride) for tap in range(kernel))
+            period.append(_hull(self.seen(whole) for whole, rest in reached if rest == 0))
+        return self._with_period(tuple(period), self.advance, size)
+
+    def _with_period(self, period: tuple[Seen, ...], advance: int, size: int) -> "Axis":
+        bounds = self.hull().bounds
+        return Axis(self.pixels, self.kind, size, period, advance, bounds)
 
     def shifted(self, first: int, step: int, size: int) -> "Axis":
         """Return the axis of every `step`-th position from `first` on, which may be negative."""
@@ -134,15 +122,12 @@ class Axis:
 
     def hull(self) -> "Axis":
         """Return what all positions together see, as far as it lies in the image."""
-        first, last = self.start, self.start + self.span
-        if self.kind != "fixed":
-            low = max(0, math.ceil(self.offset))
-            high = math.floor(self.offset + self.step * (self.size - 1) + self.reach)
-            high = min(high, self.coarse_size - 1)
-            first = self.start + self.jump * low
-            last = self.start + self.jump * high + self.span
-        first, last = max(0, first), min(self.pixels - 1, last)
-        return Axis(self.pixels, "fixed", 1, first, max(0, last - first), 1, 1)
+        ends = {*range(min(len(self.period), self.size))}
+        ends |= {self.size - 1 - place for place in ends}
+        first, last = _hull(map(self.seen, ends)) or (0, 0)
+        first, last = max(self.bounds[0], first), min(self.bounds[1], last)
+        seen = (first, max(first, last))
+        return Axis(self.pixels, "fixed", 1, (seen,), 0, seen)
 
     def scattered(self) -> "Axis":
         """Return the axis when its positions are laid out with those of others."""
@@ -151,6 +136,12 @@ class Axis:
     def in_order(self) -> "Axis":
         """Return the axis when its positions are laid out alone again."""
         return self if self.kind == "fixed" else dataclasses.replace(self, kind="sliding")
+
+
+def _hull(parts: Iterable[Seen]) -> Seen:
+    """Return the pixels from the first to the last of several parts."""
+    seen = [part for part in parts if part is not None]
+    return (min(first for first, _ in seen), max(last for _, last in seen)) if seen else None
 
 
 @dataclass(frozen=True)
@@ -173,7 +164,7 @@ class Field:
         """Return the field of an image (N, C, ...) itself; None for what is none."""
         if len(shape) < 3:
             return None
-        axes = tuple(Axis(n, "sliding", n, 0, 0, 1, n) for n in shape[2:])
+        axes = tuple(Axis.of_pixels(n) for n in shape[2:])
         runs = tuple(frozenset({axis}) for axis in range(len(axes)))
         return cls((frozenset(), frozenset(), *runs), axes)
 
@@ -257,32 +248,19 @@ def merged_axis(a: Axis, b: Axis) -> Axis:
     """
     if a == b:
         return a
-    if a.kind == "scattered" or b.kind == "scattered":
+    if a.kind == "scattered" or a.kind != b.kind:
         whole = next((one for one in (a, b) if _sees_all(one)), None)
         if whole is None:
             raise UnknownFieldError
-        return whole
-    if a.kind == "fixed" or b.kind == "fixed":
-        if a.kind != b.kind:
-            whole = next((one for one in (a, b) if _sees_all(one)), None)
-            if whole is None:
-                raise UnknownFieldError
-            return dataclasses.replace(whole, size=max(a.size, b.size))
-        first = min(a.start, b.start)
-        last = max(a.start + a.span, b.start + b.span)
-        return dataclasses.replace(a, start=first, span=last - first, size=max(a.size, b.size))
-    if (a.size, a.jump, a.step) != (b.size, b.jump, b.step):
+        return dataclasses.replace(whole, size=max(a.size, b.size))
+    if a.kind == "sliding" and (a.size, a.distance) != (b.size, b.distance):
         raise UnknownFieldError
-    if a.is_plain and b.is_plain:
-        first = min(a.start, b.start)
-        last = max(a.start + a.span, b.start + b.span)
-        return dataclasses.replace(a, start=first, span=last - first)
-    if (a.start, a.span, a.coarse_size) != (b.start, b.span, b.coarse_size):
-        raise UnknownFieldError
-    offset = min(a.offset, b.offset)
-    end = max(a.offset + a.reach, b.offset + b.reach)
-    return dataclasses.replace(a, offset=offset, reach=end - offset)
+    length = math.lcm(len(a.period), len(b.period))
+    period = tuple(_hull((a.seen(place), b.seen(place))) for place in range(length))
+    advance = a.advance * (length // len(a.period))
+    bounds = (min(a.bounds[0], b.bounds[0]), max(a.bounds[1], b.bounds[1]))
+    return Axis(a.pixels, a.kind, max(a.size, b.size), period, advance, bounds)
 
 
 def _sees_all(axis: Axis) -> bool:
-    return axis.kind == "fixed" and axis.start == 0 and axis.span == axis.pixels - 1
+    return axis.kind == "fixed" and axis.bounds == (0, axis.pixels - 1)

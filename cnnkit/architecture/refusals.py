@@ -82,6 +82,9 @@ def _wanted(module: nn.Module, shape: tuple[int, ...]) -> str:
     """Return what a layer wanted instead; empty where that is not known."""
     if isinstance(module, nn.Linear) and shape and shape[-1] != module.in_features:
         return f" and wants {module.in_features} features"
+    if isinstance(module, _ConvNd) and len(shape) != len(module.kernel_size) + 2:
+        axes = ("length", "height x width", "depth x height x width")[len(module.kernel_size) - 1]
+        return f" and wants channels x {axes}"
     if isinstance(module, _ConvNd) and len(shape) > 1 and shape[1] != module.in_channels:
         return f" and wants {module.in_channels} channels"
     if isinstance(module, _BatchNorm) and len(shape) > 1 and shape[1] != module.num_features:

@@ -3,11 +3,12 @@
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 
 from cnnkit.errors import UsageError
 
@@ -40,7 +41,7 @@ def skeleton_of(network: nn.Module) -> nn.Module:
     Raises:
         UsageError: it cannot be copied.
     """
-    return _copied(network, lambda tensor: torch.empty_like(tensor, device=META))
+    return _copied(network, lambda tensor: torch.empty_like(tensor, device=META), META)
 
 
 def copy_of(network: nn.Module) -> nn.Module:
@@ -52,12 +53,25 @@ def copy_of(network: nn.Module) -> nn.Module:
     return _copied(network, torch.clone)
 
 
-def _copied(network: nn.Module, replace: Callable[[Tensor], Tensor]) -> nn.Module:
-    """Return a deep copy of a network, each tensor in it replaced once."""
+def _copied(
+    network: nn.Module, replace: Callable[[Tensor], Tensor], device: torch.device | None = None
+) -> nn.Module:
+    """Return a deep copy of a network, each tensor in it replaced once.
+
+    Args:
+        network: what is copied.
+        replace: makes the tensor that takes the place of another.
+        device: of the tensors that are yet to get a shape; None for where they are.
+    """
     # deepcopy asks this dictionary first, so that no tensor of the network is ever copied by it
     memo: dict[int, object] = {}
     for tensor in _tensors_of(network):
         if id(tensor) in memo:
+            continue
+        if is_lazy(tensor):  # of a lazy module: it has no shape yet
+            is_parameter = isinstance(tensor, nn.Parameter)
+            lazy: Any = UninitializedParameter if is_parameter else UninitializedBuffer
+            memo[id(tensor)] = lazy(dtype=tensor.dtype, device=device or tensor.device)
             continue
         fresh = replace(tensor.detach())
         if isinstance(tensor, nn.Parameter):
@@ -78,7 +92,7 @@ def _tensors_of(network: nn.Module) -> Iterator[Tensor]:
     for module in network.modules():
         for values in (module._parameters, module._buffers, vars(module)):
             for value in values.values():
-                if isinstance(value, Tensor) and not is_lazy(value):
+                if isinstance(value, Tensor):
                     yield value
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from cnnkit.architecture.inputs import InputShape, as_input_shapes
@@ -55,13 +56,17 @@ def find_subject(
         UsageError: an input or an argument is wrong, or none is known.
     """
     inputs = as_input_shapes(given)
+    if not isinstance(model, str | nn.Module):
+        what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        raise UsageError(f"{what} is no network", "give a torch.nn.Module, or a name")
     if isinstance(model, nn.Module):
         return _own_module(model, inputs)
     if model not in MODELS and ((runs_dir / model).is_dir() or Path(model).is_dir()):
         return _network_of_run(model, inputs, runs_dir)
     description = find_model(model)
-    inputs = _resolved(description.name, inputs, description.input)
-    return _built(model, description, inputs, num_classes, arguments)
+    name = _told_name(model, description)
+    inputs = _resolved(name, inputs, description.input)
+    return _built(name, model, description, inputs, num_classes, arguments)
 
 
 def _own_module(network: nn.Module, inputs: tuple[InputShape, ...]) -> Subject:
@@ -69,6 +74,11 @@ def _own_module(network: nn.Module, inputs: tuple[InputShape, ...]) -> Subject:
     if isinstance(inner, nn.DataParallel | nn.parallel.DistributedDataParallel):
         inner = inner.module
     name = type(inner).__name__
+    if any(isinstance(module, torch.jit.ScriptModule) for module in inner.modules()):
+        raise UsageError(
+            f"{name} is compiled by TorchScript, and its layers cannot be watched",
+            "give the network that it was made from",
+        )
     inputs = _resolved(name, inputs, None)
     return Subject(name, inputs, lambda: skeleton_of(inner), lambda: copy_of(inner))
 
@@ -86,8 +96,18 @@ def _network_of_run(run: str, inputs: tuple[InputShape, ...], runs_dir: Path) ->
         num_classes, arguments = len(setup["classes"]), setup["model_arguments"]
     except (KeyError, TypeError) as error:
         raise NotFoundError(f"the description of the run {run} is incomplete: {error}") from error
-    inputs = _resolved(description.name, inputs, native)
-    return _built(setup["model"], description, inputs, num_classes, arguments)
+    name = _told_name(setup["model"], description)
+    inputs = _resolved(name, inputs, native)
+    return _built(name, setup["model"], description, inputs, num_classes, arguments)
+
+
+def _told_name(spec: str, description: ModelDescription) -> str:
+    """Return what a network is called in an answer: `vgg16`, `timm:resnet18`, `net.py:make`."""
+    if description.entry is not None:
+        return description.entry.name
+    if spec.startswith("timm:"):
+        return spec
+    return f"{Path(spec.rpartition(':')[0]).name}:{description.name}"
 
 
 def _resolved(
@@ -115,6 +135,7 @@ def _resolved(
 
 
 def _built(
+    name: str,
     spec: str,
     description: ModelDescription,
     inputs: tuple[InputShape, ...],
@@ -133,8 +154,4 @@ def _built(
             arguments=arguments,
         )
 
-    if ":" in spec and description.entry is None and not spec.startswith("timm:"):
-        name = f"{Path(spec.rpartition(':')[0]).name}:{description.name}"
-    else:
-        name = spec
     return Subject(name, inputs, lambda: build_skeleton(build), build, description)

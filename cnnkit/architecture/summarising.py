@@ -15,6 +15,7 @@ from cnnkit.architecture.memory import NUM_STATES, bytes_by_dtype, saved_bytes
 from cnnkit.architecture.printed_tables import compare_with_print
 from cnnkit.architecture.refusals import check_number_of_inputs, refusal
 from cnnkit.architecture.running import ForwardError, run_network
+from cnnkit.architecture.skeleton import META
 from cnnkit.architecture.subjects import Subject, find_subject
 from cnnkit.architecture.tracing import Trace, trace_forward
 from cnnkit.errors import UsageError
@@ -72,7 +73,8 @@ def summary(
             did_you_mean(optimizer, NUM_STATES) or f"choose one of {', '.join(NUM_STATES)}",
         )
     subject = find_subject(model, input, num_classes, arguments or {}, runs_dir)
-    look = _look_at(subject, batch_size, getattr(torch, dtype), on_event)
+    with torch.random.fork_rng(devices=[]):  # dropout on real tensors would draw from the caller's
+        look = _look_at(subject, batch_size, getattr(torch, dtype), on_event)
     result = _result(subject, look, batch_size, dtype, optimizer)
     if cross_check:
         from cnnkit.architecture.cross_check import second_opinions
@@ -86,16 +88,39 @@ class _Look:
     """What one look at a network has shown.
 
     Attributes:
-        network: it ran; on meta where that was possible.
+        network: it ran.
+        device: where it ran; meta where that was possible.
         trace: what was seen in evaluation.
         saved_bytes: what autograd keeps; None where it does not run in training.
         remarks: what else has to be known.
     """
 
     network: nn.Module
+    device: torch.device
     trace: Trace
     saved_bytes: int | None
     remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Feed:
+    """What a network is run on.
+
+    Attributes:
+        inputs: the shapes.
+        batch_size: images a batch.
+        dtype: of what has no dtype of its own.
+        device: of the tensors.
+    """
+
+    inputs: tuple[InputShape, ...]
+    batch_size: int
+    dtype: torch.dtype
+    device: torch.device
+
+    def tensors(self) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        """Return the tensors by place and by name."""
+        return make_tensors(self.inputs, self.batch_size, self.dtype, self.device)
 
 
 def _look_at(subject: Subject, batch_size: int, dtype: torch.dtype, on_event: OnEvent) -> _Look:
@@ -107,52 +132,46 @@ def _look_at(subject: Subject, batch_size: int, dtype: torch.dtype, on_event: On
     remarks = []
     network = subject.make().to(dtype)
     check_number_of_inputs(subject.name, network, subject.inputs)
+    feed = _Feed(subject.inputs, batch_size, dtype, _device(network, META))
     try:
-        trace = _trace(network, subject.inputs, batch_size, dtype)
+        trace = _trace(network, feed)
     except ForwardError as failure:
         if not _needs_real_tensors(failure.error):
-            raise _refusal(subject, network, failure, batch_size, dtype) from failure
+            raise _refusal(subject, network, feed, failure) from failure
         reason = " ".join(str(failure.error).split()).partition(". ")[0]
         remarks.append(f"computed with real tensors, for {subject.name} needs their values")
         on_event(Note(f"{remarks[-1]} ({reason[:120]})"))
         network = subject.make_real().to(dtype)
+        feed = replace(feed, device=_device(network, torch.device("cpu")))
         try:
-            trace = _trace(network, subject.inputs, batch_size, dtype)
+            trace = _trace(network, feed)
         except ForwardError as again:
-            raise _refusal(subject, network, again, batch_size, dtype) from again
+            raise _refusal(subject, network, feed, again) from again
     try:
-        saved = saved_bytes(network, *_tensors(network, subject.inputs, batch_size, dtype))
+        saved = saved_bytes(network, *feed.tensors())
     except ForwardError as failure:
         saved = None
         reason = " ".join(str(failure.error).split())
         hint = "; give a --batch of 2 or more" if "more than 1 value per" in reason else ""
         remarks.append(f"it does not run in training: {reason[:160]}{hint}")
-    return _Look(network, trace, saved, tuple(remarks))
+    return _Look(network, feed.device, trace, saved, tuple(remarks))
 
 
-def _device(network: nn.Module) -> torch.device:
+def _device(network: nn.Module, otherwise: torch.device) -> torch.device:
+    """Return where the weights of a network are; `otherwise` where it has none."""
     weights = [*network.parameters(), *network.buffers()]
-    return weights[0].device if weights else torch.device("meta")
+    return weights[0].device if weights else otherwise
 
 
-def _tensors(
-    network: nn.Module, inputs: tuple[InputShape, ...], batch_size: int, dtype: torch.dtype
-) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-    return make_tensors(inputs, batch_size, dtype, _device(network))
+def _trace(network: nn.Module, feed: _Feed) -> Trace:
+    if any(is_lazy(one) for one in [*network.parameters(), *network.buffers()]):
+        _run_plainly(network, feed)  # which gives them their shapes
+    return trace_forward(network, *feed.tensors())
 
 
-def _trace(
-    network: nn.Module, inputs: tuple[InputShape, ...], batch_size: int, dtype: torch.dtype
-) -> Trace:
-    tensors = _tensors(network, inputs, batch_size, dtype)
-    if any(is_lazy(parameter) for parameter in network.parameters()):
-        _run_plainly(network, *tensors)  # which gives them their shapes
-    return trace_forward(network, *tensors)
-
-
-def _run_plainly(network: nn.Module, places: tuple[Tensor, ...], names: dict[str, Tensor]) -> None:
+def _run_plainly(network: nn.Module, feed: _Feed) -> None:
     with torch.no_grad():
-        run_network(network.eval(), places, names)
+        run_network(network.eval(), *feed.tensors())
 
 
 def _needs_real_tensors(error: Exception) -> bool:
@@ -160,32 +179,27 @@ def _needs_real_tensors(error: Exception) -> bool:
     return isinstance(error, NotImplementedError) or "meta" in str(error).lower()
 
 
-def _refusal(
-    subject: Subject,
-    network: nn.Module,
-    failure: ForwardError,
-    batch_size: int,
-    dtype: torch.dtype,
-) -> Exception:
+def _refusal(subject: Subject, network: nn.Module, feed: _Feed, failure: ForwardError) -> Exception:
     """Return why a network cannot take its inputs, and which size it could take."""
 
-    def works(*inputs: InputShape) -> bool:
+    def works(changed: _Feed) -> bool:
         try:
-            _run_plainly(network, *_tensors(network, inputs, batch_size, dtype))
+            _run_plainly(network, changed)
         except ForwardError:
             return False
         return True
 
     def works_at(side: int) -> bool:
-        given = subject.inputs[0]
-        return works(replace(given, shape=(given.shape[0], side, side)))
+        given = feed.inputs[0]
+        square = replace(given, shape=(given.shape[0], side, side))
+        return works(replace(feed, inputs=(square,)))
 
-    if works(*subject.inputs):  # then it is not the network that failed, but the counting
+    if works(feed):  # then it is not the network that failed, but the counting
         return failure.error
     native = subject.description.input if subject.description is not None else None
-    is_image = len(subject.inputs) == 1 and len(subject.inputs[0].shape) == 3
-    can_try = is_image and _device(network).type == "meta"
-    return refusal(subject.name, subject.inputs, failure, works_at if can_try else None, native)
+    is_image = len(feed.inputs) == 1 and len(feed.inputs[0].shape) == 3
+    can_try = is_image and feed.device == META
+    return refusal(subject.name, feed.inputs, failure, works_at if can_try else None, native)
 
 
 def _result(
@@ -209,7 +223,7 @@ def _result(
         batch_size=batch_size,
         dtype=dtype,
         optimizer=optimizer,
-        device=_device(network).type,
+        device=look.device.type,
         totals=Totals(
             params=sum(row.params for row in rows),
             trainable_params=sum(row.trainable_params for row in rows),

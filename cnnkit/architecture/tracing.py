@@ -141,6 +141,11 @@ class _Tracer(TorchDispatchMode, ModuleWatcher):  # type: ignore[no-untyped-call
         self, operator: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if torch.is_inference_mode_enabled() and operator not in _WHOLE:
+            with self:  # in inference mode operators come before they are taken apart
+                parts = operator.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
         given = list(tensors_in((args, kwargs)))  # what is known of them, before they are changed
         seen = {place: one for place, t in enumerate(given) if (one := self.seen(t)) is not None}
         out = operator(*args, **kwargs)
@@ -220,6 +225,9 @@ class _Tracer(TorchDispatchMode, ModuleWatcher):  # type: ignore[no-untyped-call
         self._live_bytes -= self._live.pop(key)
         self._seen.pop(key, None)
         self._spoiled.pop(key, None)
+
+
+_WHOLE = {torch.ops.prim.device.default}
 
 
 def _storage_key(tensor: Tensor) -> int:

@@ -14,7 +14,18 @@ import typer
 from typer.exceptions import TyperException
 
 from cnnkit import __version__
-from cnnkit.cli import compare, conv, datasets, doctor, evaluate, models, summary, train
+from cnnkit.cli import (
+    compare,
+    conv,
+    datasets,
+    doctor,
+    evaluate,
+    models,
+    show,
+    stats,
+    summary,
+    train,
+)
 from cnnkit.cli.output import PipeClosedError, wanted_color, write_answer
 from cnnkit.errors import CnnkitError, ExitCode
 from cnnkit.registry import did_you_mean
@@ -30,6 +41,8 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
+app.command("stats")(stats.stats)
+app.command("show")(show.show)
 app.command("summary")(summary.summary)
 app.command("compare")(compare.compare)
 app.command("conv")(conv.conv)

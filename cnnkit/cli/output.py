@@ -14,7 +14,7 @@ import typer
 
 from cnnkit.errors import NotFoundError, UnavailableError, UsageError
 from cnnkit.events import Note, OnEvent
-from cnnkit.files import explain_os_error, write_text
+from cnnkit.files import explain_os_error, write_bytes, write_text
 from cnnkit.render import Format, ProgressRenderer, export, print_result, terminal_console
 from cnnkit.results import Result
 
@@ -50,10 +50,11 @@ class Output:
         self._path = path
         by_suffix = _FORMATS_BY_SUFFIX.get(path.suffix.lower()) if path else None
         self._format = Format.JSON if as_json else form or by_suffix or Format.TABLE
+        self._is_told = as_json or form is not None
         self._color = wanted_color(color)
         self._quiet = quiet
         if path is not None:
-            check_writable(path, "-o")
+            check_writable(path)
         self._progress = ProgressRenderer(terminal_console(sys.stderr, self._color), quiet)
         self.on_event: OnEvent = self._progress
 
@@ -102,13 +103,35 @@ class Output:
             write_text(self._path, text)
             self.on_event(Note(f"wrote {self._path}"))
 
+    def names_picture(self) -> bool:
+        """Return whether -o names a picture, for a command that can draw one.
+
+        Raises:
+            UsageError: it is one of a kind that cannot be written, or another format is asked for.
+        """
+        suffix = self._path.suffix.lower() if self._path else ""
+        if suffix in (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".svg", ".pdf"):
+            raise UsageError(f"pictures cannot be written as {suffix}", "name a .png file")
+        if suffix == ".png" and self._is_told:
+            raise UsageError(
+                f"-o {self._path} and --format {self._format} contradict each other",
+                "leave the format out, or name another file",
+            )
+        return suffix == ".png"
+
+    def emit_picture(self, content: bytes) -> None:
+        """Write a picture to the file that -o names, whole or not at all."""
+        assert self._path is not None
+        write_bytes(self._path, content)
+        self.on_event(Note(f"wrote {self._path}"))
+
     def _as_table(
         self, result: Result, color: bool | None, without_rows: frozenset[str] = frozenset()
     ) -> str:
         real = terminal_console(self._stdout, color)
         buffer = io.StringIO()
         use_color = real.color_system is not None
-        console = terminal_console(buffer, use_color, real.width)
+        console = terminal_console(buffer, use_color, real.width, real.color_system)
         print_result(console, result, without_rows)
         lines = (line.rstrip() for line in buffer.getvalue().splitlines())
         return "\n".join(lines) + "\n"
@@ -145,17 +168,17 @@ def wanted_color(option: bool | None) -> bool | None:
     return True if os.environ.get("FORCE_COLOR") else None
 
 
-def check_writable(path: Path, option: str) -> None:
+def check_writable(path: Path, option: str = "-o") -> None:
     """Refuse a file that could not be written before the work is done, not after.
 
     Args:
-        path: of the file.
-        option: that it was given with, such as `-o`.
+        path: the file.
+        option: the option that named it.
 
     Raises:
         UsageError: it is a folder.
         NotFoundError: its folder does not exist.
-        UnavailableError: its folder may not be written to.
+        UnavailableError: it may not be written.
     """
     if path.is_dir():
         raise UsageError(f"{option} {path} is a folder", "name a file")

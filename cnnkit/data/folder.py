@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,7 +119,7 @@ def open_folder(
         }
         derived = entry.splits[split].derived
         folder = source.split_folders["train" if derived else split]
-        num_outside = sum(_is_image(item.name) for item in folder.iterdir())
+        num_outside = sum(is_image(item.name) for item in folder.iterdir())
     except OSError as error:
         raise _unreadable(entry.name, error) from error
     per_class = found["train" if derived else split]
@@ -138,6 +139,67 @@ def open_folder(
         files=ImageFiles(tuple(paths)),
     )
     return derived_split(whole, split) if derived else whole
+
+
+@dataclass(frozen=True)
+class ListedFolder:
+    """The image files of any folder, whatever it lacks to be trained on.
+
+    Attributes:
+        files: paths by split and class; a folder without folders of splits is the split `""`, and
+            images of a folder without class folders are the class `""`.
+        errors: why folders could not be read.
+        num_others: visible files that are no images by their name, or lie beside class folders.
+    """
+
+    files: Mapping[str, Mapping[str, list[str]]]
+    errors: tuple[OSError, ...]
+    num_others: int
+
+
+def list_folder(spec: str) -> ListedFolder:
+    """Return the image files of a folder, without looking into them.
+
+    Args:
+        spec: the folder; `~` is the home folder.
+
+    Raises:
+        NotFoundError: there is nothing of this name.
+        UsageError: it is no folder, or two of its folders are the same split.
+        UnavailableError: it must not be read.
+    """
+    path = Path(spec).expanduser()
+    if not os.path.lexists(path):
+        raise NotFoundError(f"there is no folder {spec!r}")
+    if not path.is_dir():
+        raise UsageError(f"{spec!r} is no folder", LAYOUT.format("photos"))
+    try:
+        split_folders = _split_folders(spec, path)
+        if split_folders == {"train": path}:
+            split_folders = {"": path}
+        listed = {split: _folders(folder) for split, folder in split_folders.items()}
+        beside = {
+            split: sorted(item.name for item in folder.iterdir() if item.is_file())
+            for split, folder in split_folders.items()
+        }
+    except OSError as error:
+        raise _unreadable(spec, error) from error
+    found: dict[str, dict[str, list[str]]] = {}
+    errors: list[OSError] = []
+    num_others = 0
+    for split, folders in listed.items():
+        found[split] = {}
+        for folder in folders:
+            others: list[str] = []
+            found[split][folder.name] = _image_files(folder, others, errors)
+            num_others += len(others)
+        visible = [name for name in beside[split] if is_visible(name)]
+        flat = [str(split_folders[split] / name) for name in visible if is_image(name)]
+        if flat and not any(found[split].values()):  # without class folders
+            found[split] = {"": flat}
+            visible = [name for name in visible if not is_image(name)]
+        num_others += len(visible)
+    return ListedFolder(found, tuple(errors), num_others)
 
 
 def common_channels(paths: Sequence[str]) -> int:
@@ -213,44 +275,65 @@ def _folders(path: Path) -> list[Path]:
     return sorted(
         item
         for item in path.iterdir()
-        if _is_visible(item.name) and os.path.isdir(item)  # noqa: PTH112
+        if is_visible(item.name) and os.path.isdir(item)  # noqa: PTH112
     )
 
 
-def _is_visible(name: str) -> bool:
+def is_visible(name: str) -> bool:
+    """Return whether a file or folder of this name is looked at."""
     return not name.startswith(".") and name != "__MACOSX"
 
 
-def _is_image(name: str) -> bool:
-    return _is_visible(name) and name.lower().endswith(IMAGE_EXTENSIONS)
+def is_image(name: str) -> bool:
+    """Return whether a file of this name counts as an image."""
+    return is_visible(name) and name.lower().endswith(IMAGE_EXTENSIONS)
 
 
-def _image_files(folder: Path) -> list[str]:
+def _image_files(
+    folder: Path, others: list[str] | None = None, errors: list[OSError] | None = None
+) -> list[str]:
     """Return the images in a folder and below, in the order of torchvision's ImageFolder.
 
     Each folder is entered once, so links that lead back do no harm.
+
+    Args:
+        folder: where to look.
+        others: is told the visible files that are no images by their name.
+        errors: is told why folders could not be read; without it that is raised.
     """
     found: list[str] = []
     seen: set[tuple[int, int]] = set()
     waiting = [str(folder)]
     while waiting:
         current = waiting.pop()
-        status = os.stat(current)  # noqa: PTH116
-        if (status.st_dev, status.st_ino) in seen:
+        try:
+            status = os.stat(current)  # noqa: PTH116
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(current) as items:
+                below = sorted(items, key=lambda item: item.name)
+        except OSError as error:
+            if errors is None:
+                raise
+            errors.append(error)
             continue
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(current) as items:
-            below = sorted(items, key=lambda item: item.name)
         # Not DirEntry.is_dir: a link to itself makes it raise.
         folders = {item.path for item in below if _may_be_folder(item) and os.path.isdir(item.path)}  # noqa: PTH112
-        found += [item.path for item in below if _is_image(item.name) and item.path not in folders]
+        found += [item.path for item in below if is_image(item.name) and item.path not in folders]
+        if others is not None:
+            others += [
+                item.path
+                for item in below
+                if is_visible(item.name) and not is_image(item.name) and item.path not in folders
+            ]
         waiting += sorted((path for path in folders), reverse=True)
     return sorted(found, key=os.path.split)
 
 
 def _may_be_folder(item: os.DirEntry[str]) -> bool:
     """Return whether an item has to be looked at twice; plain files, nearly all, have not."""
-    return _is_visible(item.name) and (item.is_symlink() or item.is_dir(follow_symlinks=False))
+    return is_visible(item.name) and (item.is_symlink() or item.is_dir(follow_symlinks=False))
 
 
 def _check_classes(spec: str, folder: Path, names: Sequence[str]) -> None:
@@ -261,7 +344,7 @@ def _check_classes(spec: str, folder: Path, names: Sequence[str]) -> None:
             f"{str(folder)!r} has a single class folder, {names[0]!r}",
             f"there must be two to tell apart; {LAYOUT.format(spec)}",
         )
-    num_images = sum(_is_image(item.name) for item in folder.iterdir())
+    num_images = sum(is_image(item.name) for item in folder.iterdir())
     what = f"{num_images:,} images but no class folders" if num_images else "no class folders"
     raise UsageError(f"{str(folder)!r} has {what}", LAYOUT.format(spec))
 

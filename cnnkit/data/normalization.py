@@ -5,8 +5,9 @@ import torch
 from torch import Tensor
 
 from cnnkit.data.batches import FileBatches
+from cnnkit.data.histogram import Moments, count_values
 from cnnkit.data.image_set import EncodedSet, ImageSet, TensorSet
-from cnnkit.data.preprocessing import RESIZE_CHUNK, Preprocessing, to_channels
+from cnnkit.data.preprocessing import Preprocessing, to_channels
 from cnnkit.errors import RunFailedError
 
 SAMPLE_SIZE = 2048  # files are decoded for this, so a sample of a large set has to do
@@ -24,20 +25,8 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
     Returns:
         Means and (population) standard deviations, one a channel, on the scale 0..1.
     """
-    values = np.arange(256, dtype=np.int64)
-    means, deviations = [], []
-    for channel in range(images.shape[1]):
-        counts = np.zeros(256, dtype=np.int64)
-        for start in range(0, len(images), RESIZE_CHUNK):
-            part = images[start : start + RESIZE_CHUNK, channel].reshape(-1)
-            counts += torch.bincount(part, minlength=256).numpy()
-        number = int(counts.sum())
-        total, squares = int(counts @ values), int(counts @ values**2)
-        # Integers of any size: number^2 * variance, without cancellation.
-        variance = (number * squares - total * total) / (number * number)
-        means.append(total / number / 255)
-        deviations.append(variance**0.5 / 255)
-    return tuple(means), tuple(deviations)
+    moments = [Moments.of(counts) for counts in count_values(images)]
+    return tuple(one.mean for one in moments), tuple(one.std for one in moments)
 
 
 def measure_statistics(

@@ -48,14 +48,20 @@ def find_dataset(spec: str) -> DatasetEntry:
         return describe_fake(spec)
     if spec in DATASETS:
         return DATASETS[spec]
-    names_folder = "/" in spec or os.sep in spec or spec.startswith(("~", "."))
-    if names_folder or (spec and os.path.isdir(spec)):  # noqa: PTH112  (never raises)
+    if means_folder(spec):
         try:
             return describe_folder(spec)
         except NotFoundError as error:
             hint = did_you_mean(Path(spec).name, DATASETS)
             raise NotFoundError(error.message, hint or "`cnnkit datasets` lists names") from error
     return DATASETS.find(spec)
+
+
+def means_folder(spec: str) -> bool:
+    """Return whether a name that is none of the catalogue, and of no fake set, is a folder's."""
+    if "/" in spec or os.sep in spec or spec.startswith(("~", ".")):
+        return True
+    return bool(spec) and os.path.isdir(spec)  # noqa: PTH112  (never raises)
 
 
 def open_dataset(

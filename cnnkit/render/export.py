@@ -1,6 +1,7 @@
 """Results as text for other programs: json, csv, markdown, latex, html."""
 
 import json
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -71,10 +72,14 @@ def _markdown(table: Table) -> str:
 
 
 def _latex(table: Table) -> str:
-    style = _formatted_frame(table).style.hide(axis="index")
+    shown = [index for index, column in enumerate(table.columns) if column.kind != "sketch"]
+    columns = [table.columns[index] for index in shown]
+    style = _formatted_frame(table).iloc[:, shown].style.hide(axis="index")
     style = style.format(escape="latex").format_index(escape="latex", axis="columns")
     text: str = style.to_latex(
-        column_format="".join("r" if column.is_number else "l" for column in table.columns),
+        column_format="".join("r" if column.is_number else "l" for column in columns),
         hrules=True,
     )
+    # At the start of a row a bracket would be taken for an argument of the row before it.
+    text = re.sub(r"^\[", "{[}", text, flags=re.MULTILINE)
     return text + "".join(f"% {note}\n" for note in table.notes)

@@ -4,11 +4,13 @@ import textwrap
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from cnnkit.results import ABSENT, Column, Result, Table
+from cnnkit.render.preview import print_preview
+from cnnkit.results import ABSENT, Column, Result, SampleList, Table
 
 COLUMN_GAP = 2
 BAR_WIDTH = 8  # for a whole
@@ -22,21 +24,25 @@ class _Console(Console):
         self.quiet = True
 
 
-def terminal_console(stream: TextIO, color: bool | None, width: int | None = None) -> Console:
+def terminal_console(
+    stream: TextIO, color: bool | None, width: int | None = None, system: str | None = None
+) -> Console:
     """Return a console that writes to a stream.
 
     Args:
         stream: where it writes.
         color: True and False are obeyed; None colours where the stream is a terminal.
         width: in columns; None for that of the terminal, or 80 where there is none.
+        system: the colours that there are, as `Console.color_system` of another console names
+            them; None to find out.
     """
     use_color = stream.isatty() if color is None else color
     # Without a colour system Rich writes no escape at all; its `no_color` would still write bold.
     # A pipe that is to be coloured gets the colours, but is not taken for a terminal.
-    system = ("auto" if stream.isatty() else "standard") if use_color else None
+    found = "auto" if stream.isatty() else "truecolor"
     return _Console(
         file=stream,
-        color_system=system,  # type: ignore[arg-type]  # a literal of its own
+        color_system=(system or found) if use_color else None,  # type: ignore[arg-type]  # a literal of its own
         force_terminal=stream.isatty(),
         width=width,
         highlight=False,
@@ -49,13 +55,18 @@ def terminal_console(stream: TextIO, color: bool | None, width: int | None = Non
 def print_result(
     console: Console, result: Result, without_rows: frozenset[str] = frozenset()
 ) -> None:
-    """Print every table of a result, a blank line between two.
+    """Print every table of a result, a blank line between two; of samples a preview, if in colour.
 
     Args:
         console: where to.
         result: what.
         without_rows: names of tables of which only the notes are printed.
     """
+    if isinstance(result, SampleList) and console.color_system is not None:
+        print_preview(console, result)
+        for note in result.notes():
+            print_prose(console, note)
+        return
     for number, table in enumerate(result.tables()):
         if number:
             console.print()
@@ -76,9 +87,13 @@ def print_prose(console: Console, text: str, style: str = "") -> None:
 def _print_rows(console: Console, table: Table) -> None:
     """Print a table as wide as it needs to be and the console allows.
 
-    Where there is no room, whole columns are left out, those of the highest rank first, and then
-    prose is wrapped.
+    A table without rows is its title alone. Where there is no room, whole columns are left out,
+    those of the highest rank first, and then prose is wrapped.
     """
+    if table.title:
+        console.print(Text(table.title, style="bold"))
+    if not table.rows:
+        return
     cells = _drawn(table)
     shown = _fitting_columns(table.columns, cells, console.width)
     rich_table = RichTable(
@@ -96,9 +111,11 @@ def _print_rows(console: Console, table: Table) -> None:
         if table.has_total and number == len(cells):
             rich_table.add_section()
         rich_table.add_row(*(Text(row[index]) for index in shown))
-    if table.title:
-        console.print(Text(table.title, style="bold"))
+    # What must be shown is never cut: a figure without its end would be another figure.
+    needed = _needed_width(table.columns, cells, shown)
+    width, console.width = console.width, max(console.width, needed)
     console.print(rich_table)
+    console.width = width
 
 
 def _drawn(table: Table) -> list[list[str]]:
@@ -154,18 +171,23 @@ def _bar(share: float, text: str) -> str:
 
 def _fitting_columns(columns: tuple[Column, ...], cells: list[list[str]], width: int) -> list[int]:
     """Return the indices of the columns that fit; prose that must stay may be wrapped."""
-
-    def needed(index: int) -> int:
-        column = columns[index]
-        widest = max([len(column.title), *(len(row[index]) for row in cells)])
-        if column.kind == "text" and column.rank == 0:
-            widest = min(widest, max(MIN_TEXT_WIDTH, len(column.title)))
-        return widest + COLUMN_GAP
-
     shown = list(range(len(columns)))
-    while sum(map(needed, shown)) - COLUMN_GAP > width:
+    while _needed_width(columns, cells, shown) > width:
         last_rank = max(columns[index].rank for index in shown)
         if last_rank == 0:
             break
         shown = [index for index in shown if columns[index].rank != last_rank]
     return shown
+
+
+def _needed_width(columns: tuple[Column, ...], cells: list[list[str]], shown: list[int]) -> int:
+    """Return the width that some columns need, prose that must stay being wrapped."""
+
+    def needed(index: int) -> int:
+        column = columns[index]
+        widest = max([cell_len(column.title), *(cell_len(row[index]) for row in cells)])
+        if column.kind == "text" and column.rank == 0:
+            widest = min(widest, max(MIN_TEXT_WIDTH, cell_len(column.title)))
+        return widest + COLUMN_GAP
+
+    return sum(map(needed, shown)) - COLUMN_GAP

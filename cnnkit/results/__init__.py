@@ -13,6 +13,17 @@ from cnnkit.results.doctor import DoctorReport, Finding
 from cnnkit.results.evaluation import ClassMetrics, EvalResult, Metrics
 from cnnkit.results.layer_tree import LayerRow
 from cnnkit.results.printed_figure import PrintedFigure
+from cnnkit.results.samples import Sample, SampleList
+from cnnkit.results.statistics import (
+    BadFile,
+    ChannelFigures,
+    ClassFigures,
+    Comparison,
+    DatasetStatistics,
+    PublishedFigures,
+    Quartiles,
+    SizeFigures,
+)
 from cnnkit.results.summary import (
     SecondOpinion,
     SummaryResult,
@@ -26,13 +37,18 @@ from cnnkit.results.training import EpochMetrics, TrainResult
 __all__ = [
     "ABSENT",
     "COMPARE_SORT_KEYS",
+    "BadFile",
+    "ChannelFigures",
+    "ClassFigures",
     "ClassMetrics",
     "Column",
     "ComparedModel",
+    "Comparison",
     "ComparisonResult",
     "ConvResult",
     "DatasetList",
     "DatasetRow",
+    "DatasetStatistics",
     "Difference",
     "DoctorReport",
     "EpochMetrics",
@@ -44,8 +60,13 @@ __all__ = [
     "ModelList",
     "ModelRow",
     "PrintedFigure",
+    "PublishedFigures",
+    "Quartiles",
     "Result",
+    "Sample",
+    "SampleList",
     "SecondOpinion",
+    "SizeFigures",
     "SummaryResult",
     "SummaryView",
     "Table",

@@ -17,6 +17,8 @@ Kind = Literal[
     "bytes",
     "fraction",
     "bar",
+    "sketch",
+    "decimal",
     "loss",
     "rate",
     "learning_rate",
@@ -35,7 +37,8 @@ class Column:
         key: its name in exports, that of the JSON field.
         title: its heading for people.
         kind: what its values are; numbers are aligned to the right. A terminal shows a group
-            that repeats once, dotted paths as a tree, and a fraction as a bar.
+            that repeats once, dotted paths as a tree, and a fraction as a bar;
+            LaTeX, which has no such signs, leaves a sketch made of blocks out.
         rank: columns of the highest rank go first where there is no room; 0 stays.
     """
 
@@ -47,7 +50,7 @@ class Column:
     @property
     def is_number(self) -> bool:
         """Whether the values are numbers."""
-        return self.kind not in ("text", "name", "path", "group", "bar")
+        return self.kind not in ("text", "name", "path", "group", "bar", "sketch")
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,8 @@ def format_value(kind: Kind, value: Value) -> str:
             return f"{100 * value:.2f} %"
         case "loss":
             return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.2e}"
+        case "decimal":
+            return f"{value:.4f}"
         case "rate":
             return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
         case "learning_rate":

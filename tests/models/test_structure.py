@@ -207,7 +207,7 @@ def test_shortcuts_without_parameters_keep_every_second_pixel() -> None:
 def test_one_sided_padding_matches_the_pixels_of_its_shortcut() -> None:
     """A kernel that is 1 in its middle alone is the shortcut, for even and odd sizes."""
     block = resnet18_table().get_submodule("block3_1")
-    pad, convolution = block.get_submodule("branch.0"), block.get_submodule("branch.1")
+    pad, convolution = block.get_submodule("branch.pad"), block.get_submodule("branch.conv3_1")
     assert isinstance(convolution, nn.Conv2d)
     nn.init.zeros_(convolution.weight)
     assert convolution.bias is not None

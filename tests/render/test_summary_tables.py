@@ -2,6 +2,7 @@
 
 import re
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 
@@ -82,15 +83,14 @@ def test_tables_of_networks_add_up_however_they_are_shown(name: str) -> None:
             text = rendered(result.viewed(view), 120)
             assert add_up(text, result) == {"params", "MACs", "FLOPs", "activation"}
         for width in (80, 120):
-            assert "params" in add_up(
-                rendered(result.viewed(SummaryView(fold=fold)), width), result
-            )
+            text = rendered(result.viewed(SummaryView(fold=fold)), width)
+            assert "params" in add_up(text, result)
 
 
 def test_wider_terminals_show_more_columns() -> None:
     headings = [rendered(SUMMARY, width).splitlines()[1] for width in (60, 80, 120, 200)]
     titles = [set(re.split(r"\s{2,}", heading)) for heading in headings]
-    assert all(narrow <= wide for narrow, wide in zip(titles, titles[1:], strict=False))
+    assert all(narrow <= wide for narrow, wide in pairwise(titles))
     assert {"layer", "type", "output", "params", "MACs"} <= titles[0]
     assert titles[3] >= {
         "runs", "input", "kernel", "trained", "activation", "field", "jump", "share of MACs"

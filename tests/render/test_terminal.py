@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cnnkit.render import print_result, terminal_console
-from cnnkit.results import Result
+from cnnkit.results import Result, Table
+from cnnkit.results.duplicates import Duplicates
 from tests.results.examples import ALL, EVALUATED
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -50,3 +51,13 @@ def test_narrow_terminals_drop_the_least_important_columns() -> None:
     assert "family" in wide
     assert "family" not in narrow
     assert re.search(r"vgg16 .*138\.4 M", narrow)
+
+
+def test_a_table_without_rows_is_its_title_and_notes() -> None:
+    found = Duplicates(num_images=2, num_plain=0, radius=8, groups=()).table()
+
+    class Found(Result):
+        def tables(self) -> tuple[Table, ...]:
+            return (found,)
+
+    assert rendered(Found(), 120).splitlines() == ["duplicates", *found.notes]

@@ -2,11 +2,16 @@
 
 from cnnkit.architecture.convolution import conv
 from cnnkit.results import (
+    BadFile,
+    ChannelFigures,
+    ClassFigures,
     ClassMetrics,
     ComparedModel,
+    Comparison,
     ComparisonResult,
     DatasetList,
     DatasetRow,
+    DatasetStatistics,
     Difference,
     DoctorReport,
     EpochMetrics,
@@ -16,9 +21,17 @@ from cnnkit.results import (
     ModelList,
     ModelRow,
     PrintedFigure,
+    PublishedFigures,
+    Quartiles,
+    Sample,
+    SampleList,
+    SizeFigures,
     Totals,
     TrainResult,
 )
+from cnnkit.results.duplicates import DuplicateGroup, DuplicateImage, Duplicates
+from cnnkit.results.quality import ImageIssue, ImageIssues, ImageQuality
+from cnnkit.results.samples import Normalization, Picture
 from tests.results import summary_examples
 
 CONV = conv(227, kernel=11, stride=4, in_channels=3, out_channels=96)
@@ -213,7 +226,158 @@ COMPARED_SETS = ComparisonResult(
     ),
 )
 
+GREY = Picture(2, 3, 1, bytes([0, 50, 100, 150, 200, 255]))
+COLOR = Picture(1, 1, 3, bytes([255, 0, 10]))
+
+SHOWN = SampleList(
+    dataset="photos",
+    split="train",
+    num_images=12_000,
+    num_candidates=700,
+    seed=3,
+    input="3x8x8",
+    normalization=Normalization((0.5,), (0.25,), "published", -2.0, 2.0, 0.75, 0.125),
+    titles=("as stored", "brought to 3x8x8", "normalised, clipped", "normalised, stretched"),
+    samples=(
+        Sample(11_999, "[bold]cat|dog", 2, 3, "L", "photos/a.png", None, (GREY,) * 4),
+        Sample(0, "100 % äpfel & <b>", 1, 1, "RGB", "photos/b.jpg", None, (COLOR,) * 4),
+        Sample(7, None, None, None, None, "photos/c.jpg", "cut short", None),
+    ),
+)
+
+NAMED = SampleList(
+    dataset="digits",
+    split="all",
+    num_images=1797,
+    num_candidates=1797,
+    seed=None,
+    input=None,
+    normalization=None,
+    titles=("as stored",),
+    samples=(Sample(99, "2", 2, 3, "L", None, None, (GREY,)),),
+)
+
+
+def channel(name: str, total: int, white: float) -> ChannelFigures:
+    percentiles = {"1": 0.0, "5": 3.0, "25": 60.5, "75": 190.0, "95": 250.0, "99": 255.0}
+    histogram = tuple((37 * index * index + total) % 1013 for index in range(256))
+    return ChannelFigures(
+        name, 0, 255, 127.5, percentiles, 7.62, 0.0125, white, total, 9 * total, histogram
+    )
+
+
+MEASURED = DatasetStatistics(
+    dataset="photos",
+    split="train",
+    num_images=1_250,
+    num_pixels=75_000_000,
+    mean=(0.49139968, 0.48215841, 0.44653091),
+    std=(0.24703223, 0.24348513, 0.26158784),
+    mean_of_image_means=(0.49, 0.48, 0.45),
+    mean_of_image_stds=(0.2023, 0.1994, 0.2010),
+    exact=False,
+    weighting="image",
+    transform="resize=256,crop=224",
+    bit_depth=16,
+    num_listed=50_000,
+    mean_error=(0.0012, 0.0011, 0.0013),
+    std_error=(0.0004, 0.0005, 0.0006),
+    channels=(channel("red", 101, 0.001), channel("green", 202, 0.0), channel("blue", 303, 1.0)),
+    classes=(
+        ClassFigures("[bold]cat|dog", 1_000, (0.5, 0.4, 0.3), (0.25, 0.24, 0.23)),
+        ClassFigures("100 % äpfel & <b>", 250, (0.1, 0.2, 0.3), (0.05, 0.06, 0.07)),
+        ClassFigures("empty", 0, None, None),
+    ),
+    imbalance=None,
+    sizes=SizeFigures(
+        num_sizes=2,
+        smallest=(32, 24),
+        largest=(6_000, 4_000),
+        width=Quartiles(32, 300, 400, 500.5, 6_000),
+        height=Quartiles(24, 200, 300, 400, 4_000),
+        aspect=Quartiles(4 / 3, 4 / 3, 1.5, 1.5, 1.5),
+        counts={(32, 24): 5, (6_000, 4_000): 1_245},
+    ),
+    modes={"RGB": 1_200, "L": 40, "I;16": 10},
+    formats={"JPEG": 1_200, "PNG": 50},
+    num_grey=50,
+    changes={"alpha dropped": 3, "palette expanded": 1},
+    num_oriented=7,
+    num_bytes=123_456_789,
+    bad_files=(
+        BadFile("photos/a/half.jpg", "cut short"),
+        BadFile("photos/[bold]b/caf\\xe9.png", "damaged: its pixels cannot be decoded"),
+    ),
+    duplicates=Duplicates(
+        num_images=4,
+        num_plain=1,
+        radius=10,
+        groups=(
+            DuplicateGroup(
+                (
+                    DuplicateImage("photos/a/1.jpg", "a", "train", "first"),
+                    DuplicateImage("photos/b/2.jpg", "b", "test", "near"),
+                ),
+                3,
+                0.05,
+            ),
+        ),
+    ),
+    issues=ImageIssues(
+        4, (ImageIssue("photos/a/3.jpg", ("very dark",), ImageQuality(0.1, 0.05, 0, 0.15, 0.5)),)
+    ),
+    published=PublishedFigures(
+        (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), "cifar10, exact", "different", 0.0123
+    ),
+    against=Comparison(
+        "before.json", False, 1_000, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25),
+        (-0.0086, -0.0178, -0.0535), (-0.003, -0.0065, 0.0116), ("new",), ("gone",), ("changed",),
+    ),
+    shard="3/8",
+    seconds=12.5,
+    images_per_second=100.0,
+    by_class=True,
+)  # fmt: skip
+
+COUNTED = DatasetStatistics(
+    dataset="digits",
+    split="all",
+    num_images=3,
+    num_pixels=0,
+    mean=None,
+    std=None,
+    mean_of_image_means=None,
+    mean_of_image_stds=None,
+    exact=True,
+    weighting="pixel",
+    transform=None,
+    bit_depth=None,
+    num_listed=3,
+    mean_error=None,
+    std_error=None,
+    channels=(),
+    classes=(ClassFigures("0", 1, None, None), ClassFigures("1", 2, None, None)),
+    imbalance=2.0,
+    sizes=None,
+    modes={},
+    formats={},
+    num_grey=0,
+    changes={},
+    num_oriented=0,
+    num_bytes=None,
+    bad_files=(),
+    duplicates=None,
+    issues=None,
+    published=None,
+    against=None,
+    shard=None,
+    seconds=0.5,
+    images_per_second=6.0,
+)
+
 ALL = {
+    "stats": MEASURED,
+    "counted": COUNTED,
     "train": TRAINED,
     "monitored": MONITORED,
     "eval": EVALUATED,
@@ -232,4 +396,6 @@ ALL = {
     "datasets": DATASETS,
     "doctor": DOCTOR,
     **summary_examples.EXAMPLES,
+    "show": SHOWN,
+    "named": NAMED,
 }

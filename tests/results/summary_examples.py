@@ -29,9 +29,7 @@ def layer_row(
     trainable: bool | None = None,
     shared: bool = False,
 ) -> LayerRow:
-    """Return a layer; shapes are without the batch, `window` is kernel, stride, padding, dilation
-    and groups.
-    """
+    """Return a layer; shapes lack the batch; `window` is kernel, stride, pad, dilation, groups."""
     side = [None if window is None else (one, one) for one in (window or ())[:4]] or [None] * 4
     trainable = trainable if trainable is not None else True if params else None
     return LayerRow(
@@ -97,7 +95,9 @@ LAYERS = (
         "head", "Linear", (10,), kind="linear", given=(64,), params=650, macs=1_280,
         other_flops=20, field=224,
     ),
-    layer_row("again", "Linear", (64,), kind="linear", given=(10,), macs=1_280, count=2, shared=True),
+    layer_row(
+        "again", "Linear", (64,), kind="linear", given=(10,), macs=1_280, count=2, shared=True
+    ),
     layer_row("idle_[bold]100 %_&", "Linear", kind="linear", params=42, count=0),
 )  # fmt: skip
 

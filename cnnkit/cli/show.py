@@ -1,0 +1,125 @@
+"""`cnnkit show`: images of a dataset to look at."""
+
+from typing import Annotated
+
+import typer
+
+from cnnkit.cli.options import DATA_PANEL, DataDir, Workers, complete_dataset, parse_input
+from cnnkit.cli.output import Output, with_default, with_output
+
+CHOICE_PANEL = "Which images"
+MOST_IMAGES = 10_000
+
+
+@with_output
+def show(
+    output: Output,
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="A name, a folder, an archive, or shards such as 'data-{000..127}.tar'.",
+            autocompletion=complete_dataset,
+            show_default=False,
+        ),
+    ],
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help=with_default("A split, or all.", "train where there are splits, else all"),
+            show_default=False,
+            rich_help_panel=DATA_PANEL,
+        ),
+    ] = None,
+    num: Annotated[
+        int,
+        typer.Option(
+            "-n",
+            "--num",
+            min=1,
+            max=MOST_IMAGES,
+            help="How many images to choose.",
+            rich_help_panel=CHOICE_PANEL,
+        ),
+    ] = 16,
+    class_names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--class",
+            metavar="NAME",
+            help="Choose among this class alone; repeatable.",
+            show_default=False,
+            rich_help_panel=CHOICE_PANEL,
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Chooses the images.", rich_help_panel=CHOICE_PANEL)
+    ] = 0,
+    index: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--index",
+            metavar="N",
+            help="Show this image, counted from 0; repeatable.",
+            show_default=False,
+            rich_help_panel=CHOICE_PANEL,
+        ),
+    ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="CxHxW",
+            help="Show beside it what a network of this input gets; one number is a square.",
+            show_default=False,
+            rich_help_panel=DATA_PANEL,
+        ),
+    ] = None,
+    normalized: Annotated[
+        bool,
+        typer.Option(
+            "--normalized",
+            help="Show beside it the normalised image.",
+            rich_help_panel=DATA_PANEL,
+        ),
+    ] = False,
+    allow_large: Annotated[
+        bool,
+        typer.Option(
+            "--allow-large",
+            help="Decode images of very many pixels as well.",
+            rich_help_panel=DATA_PANEL,
+        ),
+    ] = False,
+    data_dir: DataDir = None,
+    workers: Workers = None,
+) -> None:
+    """Look at images of a dataset: `cnnkit show cifar10 -o samples.png`.
+
+    A labelled grid as a PNG file, a preview in a terminal that shows colour, else a table.
+    """
+    is_picture = output.names_picture()
+    shape = None if input_shape is None else parse_input(input_shape)
+
+    from cnnkit.stats.samples import show_dataset
+
+    result = show_dataset(
+        dataset,
+        split=split,
+        num=num,
+        classes=class_names or (),
+        indices=index or (),
+        seed=seed,
+        input_shape=shape,
+        normalized=normalized,
+        allow_large=allow_large,
+        data_dir=data_dir,
+        num_workers=workers,
+        on_event=output.on_event,
+    )
+    if not is_picture:
+        output.emit(result)
+        return
+
+    from cnnkit.render import samples_picture
+
+    output.emit_picture(samples_picture(result))

@@ -1,0 +1,282 @@
+"""`cnnkit stats`: what a dataset looks like."""
+
+import os
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnkit.cli.options import DATA_PANEL, DataDir, Workers, complete_dataset
+from cnnkit.cli.output import Output, check_writable, with_default, with_output
+from cnnkit.errors import ExitCode, UsageError
+from cnnkit.events import Note, Warned, ignore
+from cnnkit.files import write_bytes
+from cnnkit.results import DatasetStatistics
+
+MERGE = "merge"
+FILES_PANEL = "Files"
+
+
+class WeightingName(StrEnum):
+    """What counts the same."""
+
+    PIXEL = "pixel"
+    IMAGE = "image"
+
+
+@with_output
+def stats(
+    output: Output,
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="A name, a folder, an archive, shards such as 'data-{000..127}.tar'; or `merge`.",
+            autocompletion=complete_dataset,
+            show_default=False,
+        ),
+    ],
+    parts: Annotated[
+        list[Path] | None,
+        typer.Argument(help="After `merge`: the files of all parts.", show_default=False),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help=with_default("A split, or all.", "train where there are splits, else all"),
+            show_default=False,
+            rich_help_panel=DATA_PANEL,
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Estimate from a sample of so many images.",
+            show_default=False,
+            rich_help_panel=DATA_PANEL,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Chooses the sample.", rich_help_panel=DATA_PANEL)] = 0,
+    transform: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STEPS",
+            help="Treat images first, such as resize=256,crop=224.",
+            show_default=False,
+            rich_help_panel=DATA_PANEL,
+        ),
+    ] = None,
+    weighting: Annotated[
+        WeightingName, typer.Option(help="What counts the same.", rich_help_panel=DATA_PANEL)
+    ] = WeightingName.PIXEL,
+    labels_only: Annotated[
+        bool,
+        typer.Option("--labels-only", help="Count classes alone.", rich_help_panel=DATA_PANEL),
+    ] = False,
+    by_class: Annotated[
+        bool,
+        typer.Option(
+            "--by-class", help="Show mean and deviation of each class.", rich_help_panel=DATA_PANEL
+        ),
+    ] = False,
+    duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--duplicates",
+            help="Look for images that are there twice, within a split and across.",
+            rich_help_panel=DATA_PANEL,
+        ),
+    ] = False,
+    issues: Annotated[
+        bool,
+        typer.Option(
+            "--issues",
+            help="Look for blank, very dark, very bright and blurred images.",
+            rich_help_panel=DATA_PANEL,
+        ),
+    ] = False,
+    allow_large: Annotated[
+        bool,
+        typer.Option(
+            "--allow-large",
+            help="Decode images of very many pixels as well.",
+            rich_help_panel=DATA_PANEL,
+        ),
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="End with code 6 if files are bad.", rich_help_panel=DATA_PANEL
+        ),
+    ] = False,
+    data_dir: DataDir = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|DATASET",
+            help="Tell what differs from a saved file, or another dataset.",
+            show_default=False,
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the histograms to this file.",
+            show_default=False,
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png",
+            help="Draw histograms, classes and sizes as one picture.",
+            show_default=False,
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Measure one of N parts alone, such as 3/8.",
+            show_default=False,
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = None,
+    cache: Annotated[
+        bool,
+        typer.Option(
+            "--cache",
+            help="Keep what was found in each file for the next time.",
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = False,
+    workers: Workers = None,
+) -> None:
+    """Measure a dataset exactly: `cnnkit stats mnist`, `cnnkit stats ./photos`.
+
+    Mean and deviation of each channel with the line to paste, classes, sizes, modes, and broken
+    files. `cnnkit stats merge part*.json` adds up parts that were measured with `--shard`.
+    """
+    if dataset != MERGE and parts:
+        raise UsageError(
+            f"there is one dataset too many: {str(parts[0])!r}",
+            "`cnnkit stats merge FILES` merges parts",
+        )
+    _check_files(save, plot)
+    # Under torchrun every rank has the answer, and the first one gives it.
+    speaks = os.environ.get("RANK", "0") == "0"
+    on_event = output.on_event if speaks else ignore
+    if dataset == MERGE:
+        _refuse_for_merge(
+            {
+                "--split": split,
+                "--limit": limit,
+                "--transform": transform,
+                "--labels-only": labels_only,
+                "--allow-large": allow_large,
+                "--duplicates": duplicates,
+                "--issues": issues,
+                "--shard": shard,
+                "--cache": cache,
+            }
+        )
+        from cnnkit.stats import merge_parts
+
+        result = merge_parts(
+            parts or [],
+            weighting=weighting.value,
+            by_class=by_class,
+            save_to=save,
+            against=against,
+            data_dir=data_dir,
+            num_workers=workers,
+            on_event=on_event,
+        )
+    else:
+        from cnnkit.stats import measure_dataset
+        from cnnkit.stats.cache import default_cache
+
+        result = measure_dataset(
+            dataset,
+            split=split,
+            weighting=weighting.value,
+            transform=transform,
+            labels_only=labels_only,
+            by_class=by_class,
+            limit=limit,
+            seed=seed,
+            allow_large=allow_large,
+            duplicates=duplicates,
+            issues=issues,
+            shard=_parse_shard(shard),
+            save_to=save,
+            against=against,
+            cache=default_cache() if cache else None,
+            data_dir=data_dir,
+            num_workers=workers,
+            on_event=on_event,
+        )
+    if speaks:
+        output.emit(result)
+        if plot is not None:
+            _draw(result, plot)
+            on_event(Note(f"wrote {plot}"))
+    if strict and result.bad_files:
+        on_event(Warned(f"--strict: {len(result.bad_files):,} bad files"))
+        raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def _check_files(save: Path | None, plot: Path | None) -> None:
+    """Refuse files that could not be written, before the work is done."""
+    if save is not None:
+        check_writable(save, "--save")
+    if plot is not None:
+        if plot.suffix.lower() != ".png":
+            raise UsageError(f"--plot {plot} is no .png file", "name one that ends with .png")
+        check_writable(plot, "--plot")
+
+
+def _draw(result: DatasetStatistics, plot: Path) -> None:
+    """Write the picture of a result.
+
+    Raises:
+        UnavailableError: it cannot be written.
+    """
+    from cnnkit.render.pictures import statistics_picture
+
+    picture = statistics_picture(
+        result.title(),
+        [(channel.name, channel.histogram) for channel in result.channels],
+        [(one.name, one.num_images) for one in result.classes],
+        result.sizes.counts if result.sizes is not None else {},
+    )
+    write_bytes(plot, picture)
+
+
+def _parse_shard(text: str | None) -> tuple[int, int] | None:
+    """Return `3/8` as two numbers.
+
+    Raises:
+        UsageError: it is none such.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--shard {text!r} names no part", "such as --shard 3/8, from 1 to 8")
+    return int(match[1]), int(match[2])
+
+
+def _refuse_for_merge(options: dict[str, object]) -> None:
+    given = [name for name, value in options.items() if value not in (None, False)]
+    if given:
+        raise UsageError(
+            f"{given[0]} has no meaning for `merge`",
+            "give it when a part is measured; a folder called merge is ./merge",
+        )

@@ -1,0 +1,163 @@
+"""Images of a dataset, to be looked at."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from cnnkit.results.base import Result, to_plain
+from cnnkit.results.table import Column, Table
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Pixels to be shown.
+
+    Attributes:
+        width: in pixels.
+        height: in pixels.
+        channels: 1 for grey, 3 for RGB.
+        pixels: a byte a value, row by row, the channels of a pixel together.
+    """
+
+    width: int
+    height: int
+    channels: int
+    pixels: bytes
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image of a dataset.
+
+    Attributes:
+        index: its place in the split, from 0.
+        label: the name of its class; None where it has none.
+        width: in pixels, as stored; None where it is broken.
+        height: in pixels, likewise.
+        mode: of its file, such as `RGB`; None where it is broken.
+        path: of its file; None for images in memory.
+        reason: why it is broken; None if it is not.
+        pictures: what is shown of it, as `SampleList.titles` says; not in the JSON. None where it
+            is broken.
+    """
+
+    index: int
+    label: str | None
+    width: int | None
+    height: int | None
+    mode: str | None
+    path: str | None
+    reason: str | None
+    pictures: tuple[Picture, ...] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all but the pixels."""
+        fields = {name: to_plain(getattr(self, name)) for name in self.__dataclass_fields__}
+        return {name: value for name, value in fields.items() if name != "pictures"}
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """How images were normalised, (pixel / 255 - mean) / std, and what came of those shown.
+
+    Attributes:
+        mean: by channel, on the scale 0..1.
+        std: by channel.
+        source: where these come from.
+        min: the smallest value of the images shown.
+        max: the largest.
+        below: share of the values below 0, which a picture shows as black.
+        above: share above 1, which it shows as white.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    source: str
+    min: float
+    max: float
+    below: float
+    above: float
+
+    def sentences(self) -> tuple[str, ...]:
+        """Return what was done, and why the outcome looks as it does."""
+        mean, std = (" ".join(f"{x:.4f}" for x in values) for values in (self.mean, self.std))
+        return (
+            f"normalised with mean {mean}, std {std} ({self.source}): from {self.min:.2f} to "
+            f"{self.max:.2f}",
+            "a picture holds 0 to 1 alone, and whoever shows a normalised image clips the rest: "
+            f"here {100 * self.below:.1f} % of the values are below 0 and become black, "
+            f"{100 * self.above:.1f} % are above 1; nothing is lost to the network, as the image "
+            "stretched over its own range shows",
+        )
+
+
+@dataclass(frozen=True)
+class SampleList(Result):
+    """The answer of `show`.
+
+    Attributes:
+        dataset: what it was called.
+        split: the part of it that the images are from; `all` for every image.
+        num_images: how many images that has.
+        num_candidates: how many of these are of the classes that were asked for.
+        seed: what chose the images; None where they were named.
+        input: the input of a network that they were brought to, as `CxHxW`; None for none.
+        normalization: how they were normalised; None where they were not.
+        titles: what each picture of a sample shows; not in the JSON.
+        samples: the images.
+    """
+
+    schema: ClassVar[str] = "cnnkit.show/1"
+
+    dataset: str
+    split: str
+    num_images: int
+    num_candidates: int
+    seed: int | None
+    input: str | None
+    normalization: Normalization | None
+    titles: tuple[str, ...]
+    samples: tuple[Sample, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all but the pictures."""
+        return {name: value for name, value in super().to_dict().items() if name != "titles"}
+
+    def tables(self) -> tuple[Table, ...]:
+        """Return a row an image."""
+        columns = [
+            Column("index", "index", "integer"),
+            Column("label", "class", "name"),
+            Column("size", "size", "name"),
+            Column("mode", "mode", "name"),
+        ]
+        if any(sample.path is not None for sample in self.samples):
+            columns.append(Column("path", "file"))
+        if any(sample.reason is not None for sample in self.samples):
+            columns.append(Column("reason", "broken"))
+        values = [
+            {
+                "index": sample.index,
+                "label": sample.label,
+                "size": sample.width and f"{sample.height}x{sample.width}",
+                "mode": sample.mode,
+                "path": sample.path,
+                "reason": sample.reason,
+            }
+            for sample in self.samples
+        ]
+        rows = tuple(tuple(row[column.key] for column in columns) for row in values)
+        return (Table("samples", "", tuple(columns), rows, self.notes()),)
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what the images are, and how they were treated, in lines for people."""
+        part = f"{self.split} images" if self.split != "all" else "images"
+        number = len(self.samples)
+        text = f"{number:,} of the {self.num_images:,} {part} of {self.dataset}"
+        if self.num_candidates != self.num_images:
+            text = f"{number:,} of {self.num_candidates:,} in {self.num_images:,} {part} of "
+            text += self.dataset
+        if self.seed is not None:
+            text += f", chosen by seed {self.seed}"
+        treated = (f"brought to {self.input}, as a network gets them",) if self.input else ()
+        sentences = self.normalization.sentences() if self.normalization else ()
+        return text, *treated, *sentences

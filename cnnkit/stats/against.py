@@ -1,0 +1,101 @@
+"""What `--against` names: a saved file, or another dataset, which is then measured as well."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from cnnkit.data.catalogue import DATASETS
+from cnnkit.data.members import is_archive
+from cnnkit.data.opening import default_data_dir
+from cnnkit.errors import UnavailableError, UsageError
+from cnnkit.events import Note
+from cnnkit.results.statistics import Comparison, DatasetStatistics
+from cnnkit.stats import comparing, summary
+from cnnkit.stats.examining import Examinations
+from cnnkit.stats.measurement import Measurement, load
+from cnnkit.stats.request import Request
+from cnnkit.stats.running import measure
+
+
+def load_against(against: str) -> Measurement | None:
+    """Return what was saved, where `against` is a file; None where it is a dataset.
+
+    Raises:
+        NotFoundError: there is no such file.
+        UsageError: it was not saved by `stats`.
+    """
+    path = Path(against).expanduser()
+    is_file = path.is_file() and against not in DATASETS and not is_archive(against)
+    return load(path) if is_file or against.lower().endswith(".json") else None
+
+
+def with_against(
+    result: DatasetStatistics,
+    measured: Measurement,
+    against: str,
+    other: Measurement | None,
+    request: Request,
+) -> DatasetStatistics:
+    """Return the result with what differs from another dataset.
+
+    Args:
+        result: the figures.
+        measured: what they follow from.
+        against: the other dataset, or the file.
+        other: what was in the file; None for a dataset, which is measured now.
+        request: how `measured` was measured.
+
+    Raises:
+        NotFoundError: there is no such dataset.
+        UsageError: it has no images.
+        UnavailableError: it is not there, and there are no published figures of it.
+    """
+    if measured.tally.num_images == 0:
+        return result
+    published = result.published
+    entry = None if other is not None else DATASETS.get(against)
+    if entry is not None and entry.published is not None and not measured.transform:
+        figures = summary.mean_and_std(measured.tally)
+        over_images = summary.means_over_images(measured.tally)
+        assert figures is not None
+        assert over_images is not None
+        published = comparing.compare_published(entry.published, figures, over_images)
+        if published is not None:
+            published = replace(published, source=f"{entry.name}, {published.source}")
+    comparison: Comparison | None = None
+    if other is None:
+        other = _measure_against(against, measured, request, is_published=published is not None)
+    if other is not None:
+        if other.tally.num_images == 0:
+            raise UsageError(f"{against} has no images to compare with", "name another")
+        comparison = comparing.compare(against, measured.tally, other.tally)
+    return replace(result, published=published, against=comparison)
+
+
+def _measure_against(
+    against: str, measured: Measurement, request: Request, is_published: bool
+) -> Measurement | None:
+    """Measure the other dataset in the same way; None where its published figures have to do."""
+    entry = DATASETS.get(against)
+    split = measured.split if entry is not None and measured.split in entry.splits else None
+    theirs = replace(
+        request,
+        spec=against,
+        split=split,
+        download=False,
+        limit=None,
+        shard=None,
+        cache=None,
+        with_fingerprint=False,
+        duplicates=False,
+        issues=False,
+    )
+    try:
+        return measure(theirs, Examinations(duplicates=False, issues=False))
+    except UnavailableError:
+        if not is_published:
+            raise
+        where = request.data_dir or default_data_dir()
+        request.on_event(
+            Note(f"{against} is not in {where}: compared with its published figures alone")
+        )
+        return None

@@ -1,0 +1,68 @@
+"""Classes alone, counted without decoding an image."""
+
+import time
+
+from cnnkit.data.image_set import TensorSet
+from cnnkit.errors import UsageError
+from cnnkit.events import Warned
+from cnnkit.results.statistics import ClassFigures, DatasetStatistics
+from cnnkit.stats import summary
+from cnnkit.stats.request import Request
+from cnnkit.stats.running import open_request
+
+
+def count_labels(request: Request) -> DatasetStatistics:
+    """Count the images of each class without decoding any.
+
+    Raises:
+        UsageError: there are no images.
+    """
+    source = open_request(request)
+    started = time.monotonic()
+    if isinstance(source, TensorSet):
+        numbers = source.labels.bincount(minlength=len(source.classes)).tolist()
+        counts = dict(zip(source.classes, numbers, strict=True))
+    else:
+        counts = dict(source.class_counts())
+        for remark in source.remarks():
+            request.on_event(Warned(remark))
+    number = sum(counts.values())
+    if not number:
+        raise UsageError(f"{source.dataset!r} has no images", "there is nothing to count")
+    classes = tuple(ClassFigures(name, count, None, None) for name, count in counts.items() if name)
+    seconds = time.monotonic() - started
+    return DatasetStatistics(
+        dataset=source.dataset,
+        split=source.split,
+        num_images=number,
+        num_pixels=0,
+        mean=None,
+        std=None,
+        mean_of_image_means=None,
+        mean_of_image_stds=None,
+        exact=True,
+        weighting="pixel",
+        transform=None,
+        bit_depth=None,
+        num_listed=number,
+        mean_error=None,
+        std_error=None,
+        channels=(),
+        classes=classes,
+        imbalance=summary.imbalance(one.num_images for one in classes),
+        sizes=None,
+        modes={},
+        formats={},
+        num_grey=0,
+        changes={},
+        num_oriented=0,
+        num_bytes=None,
+        bad_files=(),
+        duplicates=None,
+        issues=None,
+        published=None,
+        against=None,
+        shard=None,
+        seconds=seconds,
+        images_per_second=number / seconds if seconds > 0 else 0.0,
+    )

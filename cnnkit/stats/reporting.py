@@ -1,0 +1,102 @@
+"""From a measurement to the answer of the verb."""
+
+from cnnkit.data.catalogue import DATASETS
+from cnnkit.errors import RunFailedError, UsageError
+from cnnkit.results.duplicates import Duplicates
+from cnnkit.results.quality import ImageIssues
+from cnnkit.results.statistics import DatasetStatistics, PublishedFigures, Weighting
+from cnnkit.stats import comparing, summary
+from cnnkit.stats.measurement import Measurement
+from cnnkit.stats.sources import ALL
+
+
+def summarize(
+    measured: Measurement,
+    weighting: Weighting,
+    by_class: bool,
+    duplicates: Duplicates | None = None,
+    issues: ImageIssues | None = None,
+) -> DatasetStatistics:
+    """Return the figures of a measurement.
+
+    Args:
+        measured: the integers.
+        weighting: whether every pixel counts the same, or every image.
+        by_class: whether the tables show means and deviations of classes.
+        duplicates: images that are there twice.
+        issues: images with something odd.
+
+    Raises:
+        UsageError: there are no images.
+        RunFailedError: none could be decoded.
+    """
+    tally = measured.tally
+    figures = summary.mean_and_std(tally, weighting)
+    if figures is None and measured.shard is None:
+        first = min(tally.bad, default=None)
+        if first is None:
+            raise UsageError(f"{measured.dataset!r} has no images", "there is nothing to measure")
+        raise RunFailedError(
+            f"none of the {len(tally.bad):,} files of {measured.dataset!r} could be decoded, "
+            f"such as {summary.printable(first[0])}: {first[1]}",
+            "repair them, or name another dataset",
+        )
+    seconds = measured.seconds
+    over_images = summary.means_over_images(tally)
+    errors = None
+    if measured.population is not None:
+        errors = summary.errors(tally, measured.population, weighting)
+    classes = summary.class_figures(tally, measured.classes, weighting)
+    is_in_memory = not tally.formats
+    return DatasetStatistics(
+        dataset=measured.dataset,
+        split=measured.split,
+        num_images=tally.num_images,
+        num_pixels=tally.num_pixels,
+        mean=figures.mean if figures else None,
+        std=figures.std if figures else None,
+        mean_of_image_means=over_images.mean if over_images else None,
+        mean_of_image_stds=over_images.std if over_images else None,
+        exact=measured.population is None,
+        weighting=weighting,
+        transform=measured.transform or None,
+        bit_depth=(16 if tally.bins == 65536 else 8) if figures else None,
+        num_listed=measured.population or tally.num_images + len(tally.bad),
+        mean_error=errors.mean if errors else None,
+        std_error=errors.std if errors else None,
+        channels=summary.channel_figures(tally),
+        classes=classes,
+        imbalance=summary.imbalance(one.num_images for one in classes),
+        sizes=summary.size_figures(tally),
+        modes=dict(tally.modes.most_common()),
+        formats=dict(tally.formats.most_common()),
+        num_grey=tally.num_grey,
+        changes=dict(sorted(tally.changes.items())),
+        num_oriented=tally.num_oriented,
+        num_bytes=None if is_in_memory else tally.num_bytes,
+        bad_files=summary.bad_files(tally),
+        duplicates=duplicates,
+        issues=issues,
+        published=_own_published(measured, figures, over_images),
+        against=None,
+        shard=f"{measured.shard[0]}/{measured.shard[1]}" if measured.shard else None,
+        seconds=seconds,
+        images_per_second=tally.num_images / seconds if seconds > 0 else 0.0,
+        by_class=by_class,
+    )
+
+
+def _own_published(
+    measured: Measurement,
+    figures: summary.MeanAndStd | None,
+    over_images: summary.MeanAndStd | None,
+) -> PublishedFigures | None:
+    """Return the published figures of the dataset itself, which are of its training images."""
+    entry = DATASETS.get(measured.dataset)
+    if entry is None or entry.published is None or figures is None or over_images is None:
+        return None
+    one_whole = all(split.derived for split in entry.splits.values())
+    is_theirs = measured.split == "train" or (measured.split == ALL and one_whole)
+    if not is_theirs or measured.shard or measured.transform or measured.population is not None:
+        return None
+    return comparing.compare_published(entry.published, figures, over_images)

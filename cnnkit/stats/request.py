@@ -1,0 +1,77 @@
+"""What is to be measured, and how: one value that is checked before any work begins."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cnnkit.devices import num_usable_cores
+from cnnkit.errors import UsageError
+from cnnkit.events import OnEvent, ignore
+from cnnkit.stats.transform import Transform
+
+
+@dataclass(frozen=True)
+class Request:
+    """A measuring that was asked for; the fields are those of `measure_dataset`.
+
+    Attributes:
+        with_fingerprint: whether the images are to be told from others, as parts must be.
+
+    Raises:
+        UsageError: options contradict each other or make no sense.
+    """
+
+    spec: str
+    split: str | None = None
+    data_dir: Path | None = None
+    download: bool = True
+    transform: Transform = field(default_factory=Transform)
+    allow_large: bool = False
+    limit: int | None = None
+    seed: int = 0
+    shard: tuple[int, int] | None = None
+    with_fingerprint: bool = False
+    duplicates: bool = False
+    issues: bool = False
+    cache: Path | None = None
+    num_workers: int = field(default_factory=num_usable_cores)
+    on_event: OnEvent = ignore
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"--limit {self.limit} measures nothing", "1 is the least")
+        if self.seed < 0:
+            raise UsageError(f"--seed {self.seed} is below 0", "0 is the least")
+        if self.num_workers < 0:
+            raise UsageError(f"--workers {self.num_workers} is below 0", "0 decodes in one thread")
+        if self.shard is None:
+            return
+        number, of = self.shard
+        if not 1 <= number <= of:
+            raise UsageError(f"there is no part {number} of {of}", "such as --shard 3/8")
+        for option, given in (("--limit", self.limit), ("--duplicates", self.duplicates)):
+            if given:
+                raise UsageError(
+                    f"{option} and --shard contradict each other",
+                    "a part does not know the others; leave one out",
+                )
+
+    def check_for_labels(self) -> None:
+        """Refuse what needs pixels, where labels alone are counted.
+
+        Raises:
+            UsageError: such an option was given.
+        """
+        options = {
+            "--transform": self.transform.steps,
+            "--limit": self.limit,
+            "--shard": self.shard,
+            "--save": self.with_fingerprint,
+            "--duplicates": self.duplicates,
+            "--issues": self.issues,
+            "--cache": self.cache,
+        }
+        for option, given in options.items():
+            if given:
+                raise UsageError(
+                    f"--labels-only decodes nothing, so {option} has no meaning", "leave one out"
+                )

@@ -1,0 +1,172 @@
+"""The verb: measuring a dataset, and bringing parts together that were measured apart."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cnnkit.devices import num_usable_cores
+from cnnkit.distributed import joined_ranks
+from cnnkit.errors import UsageError
+from cnnkit.events import Note, OnEvent, ignore
+from cnnkit.results.statistics import DatasetStatistics, Weighting
+from cnnkit.stats.against import load_against, with_against
+from cnnkit.stats.examining import Examinations
+from cnnkit.stats.labels import count_labels
+from cnnkit.stats.measurement import load, merge, save
+from cnnkit.stats.reporting import summarize
+from cnnkit.stats.request import Request
+from cnnkit.stats.running import measure
+from cnnkit.stats.transform import Transform
+
+
+def measure_dataset(
+    dataset: str,
+    *,
+    split: str | None = None,
+    weighting: Weighting = "pixel",
+    transform: str | None = None,
+    labels_only: bool = False,
+    by_class: bool = False,
+    limit: int | None = None,
+    seed: int = 0,
+    allow_large: bool = False,
+    duplicates: bool = False,
+    issues: bool = False,
+    shard: tuple[int, int] | None = None,
+    save_to: Path | None = None,
+    against: str | None = None,
+    cache: Path | None = None,
+    data_dir: Path | None = None,
+    download: bool = True,
+    num_workers: int | None = None,
+    on_event: OnEvent = ignore,
+) -> DatasetStatistics:
+    """Measure a dataset: exact mean and deviation, and all else that one should know of it.
+
+    Under torchrun the ranks share the work, and each returns the figures of the whole.
+
+    Args:
+        dataset: a name of the catalogue, a folder, an archive with class folders (zip, tar, tar.gz,
+            tar.bz2, tar.xz), WebDataset shards such as `data-{000..127}.tar`, or a fake set.
+        split: a split; `all` for every image; None for `train` where there are splits, else all.
+        weighting: whether every pixel counts the same, or every image.
+        transform: what is done to images first, such as `resize=256,crop=224`.
+        labels_only: count classes alone, and decode nothing.
+        by_class: whether the tables show means and deviations of classes.
+        limit: measure a sample of so many images.
+        seed: chooses the sample.
+        allow_large: decode images of very many pixels as well.
+        duplicates: look for images that are there twice, in this split or in another.
+        issues: look for blank, very dark, very bright and blurred images.
+        shard: number of a part, from 1, and of all parts, to be measured alone.
+        save_to: where the histograms are written.
+        against: a saved file or a dataset to compare with.
+        cache: a file where what was found in each image is kept for the next time.
+        data_dir: where the files of named sets are looked for, and downloaded to.
+        download: whether missing files may be downloaded.
+        num_workers: threads that decode, 0 for none beside this one; one a core by default.
+        on_event: told how far the work is, and what is odd.
+
+    Raises:
+        NotFoundError: there is no such dataset, folder or file.
+        UsageError: options contradict each other or make no sense, or there is no image.
+        UnavailableError: files are missing and cannot be downloaded, or cannot be read or written.
+        RunFailedError: no image could be decoded, or another rank failed.
+    """
+    request = Request(
+        spec=dataset,
+        split=split,
+        data_dir=data_dir,
+        download=download,
+        transform=Transform.parse(transform) if transform is not None else Transform(),
+        allow_large=allow_large,
+        limit=limit,
+        seed=seed,
+        shard=shard,
+        with_fingerprint=save_to is not None or shard is not None,
+        duplicates=duplicates,
+        issues=issues,
+        cache=cache,
+        num_workers=num_usable_cores() if num_workers is None else num_workers,
+        on_event=on_event,
+    )
+    _check_weighting(weighting)
+    if labels_only:
+        if against is not None:
+            raise UsageError("--labels-only decodes nothing, so --against has no meaning",
+                             "leave one out")  # fmt: skip
+        request.check_for_labels()
+        return count_labels(request)
+    other = load_against(against) if against is not None else None
+    examinations = Examinations(duplicates, issues)
+    with joined_ranks() as ranks:
+        measured = measure(request, examinations, ranks)
+        is_first = ranks is None or ranks.rank == 0
+    if save_to is not None and is_first:
+        save(measured, save_to)
+        on_event(Note(f"wrote {save_to}"))
+    result = summarize(
+        measured, weighting, by_class, examinations.duplicates(), examinations.issues()
+    )
+    if against is not None:
+        result = with_against(result, measured, against, other, request)
+    return result
+
+
+def merge_parts(
+    paths: Sequence[Path],
+    *,
+    weighting: Weighting = "pixel",
+    by_class: bool = False,
+    save_to: Path | None = None,
+    against: str | None = None,
+    data_dir: Path | None = None,
+    num_workers: int | None = None,
+    on_event: OnEvent = ignore,
+) -> DatasetStatistics:
+    """Bring parts together that `measure_dataset` saved with a `shard`.
+
+    Args:
+        paths: one file a part, all of them, in any order.
+        weighting: whether every pixel counts the same, or every image.
+        by_class: whether the tables show means and deviations of classes.
+        save_to: where the histograms of the whole are written.
+        against: a saved file or a dataset to compare with.
+        data_dir: where the files of that are.
+        num_workers: threads that decode that.
+        on_event: told what was done.
+
+    Raises:
+        NotFoundError: a file is not there.
+        UsageError: a file is no part, a part is there twice or missing, or they are of different
+            datasets.
+        UnavailableError: a file cannot be read or written.
+    """
+    started = time.monotonic()
+    _check_weighting(weighting)
+    if not paths:
+        raise UsageError("there is nothing to merge", "name the files that --save wrote")
+    measured = merge([(path, load(path)) for path in paths])
+    measured = replace(measured, seconds=time.monotonic() - started)
+    other = load_against(against) if against is not None else None
+    if save_to is not None:
+        save(measured, save_to)
+        on_event(Note(f"wrote {save_to}"))
+    result = summarize(measured, weighting, by_class)
+    if against is not None:
+        request = Request(
+            measured.dataset,
+            measured.split,
+            data_dir,
+            transform=Transform.parse(measured.transform) if measured.transform else Transform(),
+            num_workers=num_usable_cores() if num_workers is None else num_workers,
+            on_event=on_event,
+        )
+        result = with_against(result, measured, against, other, request)
+    return result
+
+
+def _check_weighting(weighting: str) -> None:
+    if weighting not in ("pixel", "image"):
+        raise UsageError(f"unknown weighting {weighting!r}", "choose pixel or image")

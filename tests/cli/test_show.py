@@ -1,0 +1,130 @@
+"""`cnnkit show` through its front door."""
+
+import csv
+import io
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.conftest import Cnnkit
+
+
+def test_a_table_when_piped(cnnkit: Cnnkit) -> None:
+    answer = cnnkit("show", "digits", "--index", "99", "--index", "3")
+    assert answer.code == 0
+    assert answer.stdout.splitlines() == [
+        "index  class  size  mode",
+        "────────────────────────",
+        "   99  " + answer.stdout.splitlines()[2][7:],
+        "    3  " + answer.stdout.splitlines()[3][7:],
+        "2 of the 1,797 images of digits",
+    ]
+    assert "8x8   L" in answer.stdout
+
+
+@pytest.mark.parametrize("width", ["80", "120"])
+def test_everything_fits_the_terminal(
+    cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch, width: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    answer = cnnkit("show", "digits", "--normalized", "--input", "3x16x16")
+    assert max(map(len, answer.stdout.splitlines())) <= int(width)
+    assert "become black" in " ".join(answer.stdout.split())
+
+
+def test_a_picture(cnnkit: Cnnkit, tmp_path: Path) -> None:
+    answer = cnnkit("show", "digits", "--class", "3", "--num", "4", "--seed", "1", "-o", "x.png")
+    assert (answer.code, answer.stdout) == (0, "")
+    assert "wrote x.png" in answer.stderr
+    with Image.open(tmp_path / "x.png") as image:
+        assert image.format == "PNG"
+        image.load()
+    assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
+    (tmp_path / "link.png").symlink_to(tmp_path / "target.png")
+    assert cnnkit("show", "digits", "-o", "link.png").code == 0
+    assert (tmp_path / "link.png").is_symlink()
+    assert (tmp_path / "target.png").stat().st_size > 1000
+
+
+def test_the_same_picture_each_time(cnnkit: Cnnkit, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        assert cnnkit("show", "digits", "--normalized", "-o", name, "-q").stderr == ""
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_json_and_csv(cnnkit: Cnnkit) -> None:
+    plain = cnnkit("show", "digits", "--num", "3", "--json").json
+    assert plain["schema"] == "cnnkit.show/1"
+    assert len(plain["samples"]) == 3
+    text = cnnkit("show", "digits", "--num", "3", "--format", "csv").stdout
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [int(row["index"]) for row in rows] == [one["index"] for one in plain["samples"]]
+
+
+def test_colour_asked_for_gives_the_preview(cnnkit: Cnnkit) -> None:
+    assert "▀" in cnnkit("show", "digits", "--color").stdout
+    assert "▀" not in cnnkit("show", "digits", "--no-color").stdout
+    assert cnnkit("show", "digits", "--color", "--json").json["dataset"] == "digits"
+    assert cnnkit("show", "digits", "--color", "-o", "x.txt").code == 0
+    assert "\x1b" not in Path("x.txt").read_text()
+
+
+@pytest.mark.parametrize(("name", "has_preview"), [("xterm-256color", True), ("dumb", False)])
+def test_a_terminal_that_shows_colour_gets_the_preview(name: str, has_preview: bool) -> None:
+    controller, terminal = pty.openpty()
+    environment = {key: value for key, value in os.environ.items() if key != "COLORTERM"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cnnkit", "show", "digits", "-n", "2"],
+        stdout=terminal,
+        stderr=subprocess.DEVNULL,
+        env=environment | {"TERM": name, "COLUMNS": "80"},
+    )
+    os.close(terminal)
+    printed = b""
+    while True:
+        try:
+            part = os.read(controller, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        printed += part
+    os.close(controller)
+    assert process.wait() == 0
+    assert ("▀" in printed.decode()) == has_preview
+    assert "2 of the 1,797 images of digits" in printed.decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nothing-like-it"], 3, "unknown dataset 'nothing-like-it'"),
+        (["digits", "--class", "eleven"], 3, "digits has no class 'eleven'"),
+        (["digits", "--index", "1797"], 2, "numbered from 0 to 1,796"),
+        (["digits", "--index", "x"], 2, "not 'x'"),
+        (["digits", "--num", "0"], 2, "0"),
+        (["digits", "--seed", "-1"], 2, "-1"),
+        (["digits", "--index", "1", "--class", "3"], 2, "--index and --class are both given"),
+        (["digits", "--input", "2x8x8"], 2, "1 or 3 channels"),
+        (["digits", "--split", "val"], 2, "digits has no split 'val'"),
+        (["digits", "-o", "x.jpg"], 2, "pictures cannot be written as .jpg; name a .png file"),
+        (["digits", "-o", "x.png", "--format", "csv"], 2, "contradict each other"),
+        (["digits", "-o", "nowhere/x.png"], 3, "does not exist"),
+        (["."], 2, "has no images"),
+    ],
+)
+def test_bad_input_is_one_line(
+    cnnkit: Cnnkit, arguments: list[str], code: int, message: str
+) -> None:
+    answer = cnnkit("show", *arguments)
+    assert answer.code == code, answer.stderr
+    assert answer.stdout == ""
+    assert answer.stderr.startswith("cnnkit: ")
+    assert answer.stderr.count("\n") == 1
+    assert message in answer.stderr
+    assert not list(Path().iterdir())

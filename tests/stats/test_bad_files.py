@@ -1,0 +1,157 @@
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnkit import measure_dataset
+from cnnkit.errors import ExitCode, RunFailedError
+from tests.conftest import Cnnkit
+from tests.stats.making import encode, noise, write_files
+
+
+def broken_files(seed: int) -> dict[str, tuple[bytes, str]]:
+    """Return a broken file of each kind, by its extension-bearing name, with what is said of it."""
+    image = Image.fromarray(noise(seed, 60, 50))
+    jpeg, png = encode(image, "JPEG", quality=95), encode(image)
+    webp, bmp = encode(image, "WEBP", lossless=True), encode(image, "BMP")
+    tiff, ppm = encode(image, "TIFF"), encode(image, "PPM")
+    data = png.index(b"IDAT")
+    garbled = zlib.compress(noise(seed, 60, 151, 1).tobytes())
+    garbled = garbled[:40] + bytes(255 - byte for byte in garbled[40:])
+    chunk = b"IDAT" + garbled
+    damaged = png[: data - 4] + struct.pack(">I", len(garbled)) + chunk
+    damaged += struct.pack(">I", zlib.crc32(chunk)) + png[-12:]
+    return {
+        "empty.jpg": (b"", "empty: 0 bytes"),
+        "page.jpg": (b"<html>404 not found</html>", "no image"),
+        "random.png": (np.random.default_rng(seed).bytes(3000), "no image"),
+        "half.jpg": (jpeg[: len(jpeg) // 2], "cut short"),
+        "half.png": (png[: len(png) // 2], "cut short"),
+        "header.png": (png[:20], "cut short"),
+        "half.webp": (webp[: len(webp) // 2], "cut short"),
+        "half.bmp": (bmp[: len(bmp) // 2], "cut short"),
+        "half.tif": (tiff[: len(tiff) // 2], "cut short"),
+        "damaged.png": (damaged, "damaged"),
+        "half.ppm": (ppm[: len(ppm) // 2], "cut short"),
+        "no_end.png": (png[:-12], "cut short"),
+        "start.jpg": (jpeg[:3], "a JPEG file with a broken header"),
+    }
+
+
+def test_fifty_broken_files_of_ten_kinds_among_good_ones(tmp_path: Path, cnnkit: Cnnkit) -> None:
+    expected: dict[str, str] = {}
+    good: list[np.ndarray] = []
+    for seed in range(5):
+        for number, (name, (content, reason)) in enumerate(broken_files(seed).items()):
+            if number >= 10:
+                break
+            path = f"c{seed % 3}/{seed}_{name}"
+            write_files(tmp_path / "set", {path: content})
+            expected[str(tmp_path / "set" / path)] = reason
+    for seed in range(60):
+        pixels = noise(seed, 20, 30)
+        good.append(pixels.reshape(-1, 3))
+        write_files(tmp_path / "set", {f"c{seed % 3}/{seed}_good.png":
+                                       encode(Image.fromarray(pixels))})  # fmt: skip
+    assert len(expected) == 50
+    answer = cnnkit("stats", tmp_path / "set", "--json")
+    assert answer.code == ExitCode.DONE
+    found = {one["path"]: one["reason"] for one in answer.json["bad_files"]}
+    assert sorted(found) == sorted(expected)
+    for path, reason in expected.items():
+        assert found[path].startswith(reason), (path, found[path])
+    every = np.concatenate(good).astype(np.int64)
+    assert answer.json["num_images"] == 60
+    assert answer.json["num_pixels"] == len(every)
+    sums = [(one["sum"], one["sum_of_squares"]) for one in answer.json["channels"]]
+    assert sums == list(zip(every.sum(0), (every**2).sum(0), strict=True))
+    strict = cnnkit("stats", tmp_path / "set", "--json", "--strict")
+    assert strict.code == ExitCode.CHECK_FAILED
+    assert strict.json["bad_files"] == answer.json["bad_files"]
+    assert strict.stderr.splitlines() == ["warning: --strict: 50 bad files"]
+    shown = cnnkit("stats", tmp_path / "set")
+    assert "bad files, which are not counted: 50" in shown.stdout
+    assert "and 30 more, which are in the JSON" in shown.stdout
+
+
+@pytest.mark.parametrize("name", list(broken_files(0)))
+def test_every_kind_has_its_reason(tmp_path: Path, name: str) -> None:
+    content, reason = broken_files(9)[name]
+    write_files(tmp_path, {f"a/{name}": content, "b/good.png": encode(Image.new("L", (2, 2)))})
+    (bad,) = measure_dataset(str(tmp_path)).bad_files
+    assert bad.reason.startswith(reason)
+
+
+def test_verify_is_not_the_check(tmp_path: Path) -> None:
+    """It passes half a JPEG, which is why every image is decoded."""
+    jpeg = broken_files(0)["half.jpg"][0]
+    write_files(tmp_path, {"half.jpg": jpeg})
+    with Image.open(tmp_path / "half.jpg") as image:
+        image.verify()
+
+
+def test_only_broken_files(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a/1.png": b"", "b/2.jpg": b"text"})
+    with pytest.raises(RunFailedError, match=r"none of the 2 files .* such as .*1.png: empty"):
+        measure_dataset(str(tmp_path))
+
+
+def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a/1.png": encode(Image.new("L", (2, 2))), "b/2.png": b"x"})
+    (tmp_path / "b" / "2.png").unlink()
+    (tmp_path / "b" / "2.png").symlink_to(tmp_path / "nothing")
+    (tmp_path / "b" / "loop.png").symlink_to(tmp_path / "b" / "loop.png")
+    reasons = [bad.reason for bad in measure_dataset(str(tmp_path)).bad_files]
+    assert reasons == ["no such file or directory", "too many levels of symbolic links"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_files_and_folders_without_permission(tmp_path: Path) -> None:
+    image = encode(Image.new("L", (2, 2)))
+    write_files(tmp_path, {"a/1.png": image, "a/2.png": image, "b/3.png": image})
+    (tmp_path / "a" / "2.png").chmod(0)
+    (tmp_path / "b").chmod(0)
+    try:
+        result = measure_dataset(str(tmp_path))
+    finally:
+        (tmp_path / "b").chmod(0o700)
+    assert result.num_images == 1
+    assert {bad.reason for bad in result.bad_files} == {"permission denied"}
+
+
+def test_a_folder_that_cannot_be_listed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = encode(Image.new("L", (2, 2)))
+    write_files(tmp_path, {"a/1.png": image, "b/2.png": image, "b/deep/3.png": image})
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    result = measure_dataset(str(tmp_path))
+    assert result.num_images == 2
+    (bad,) = result.bad_files
+    assert bad.path.endswith("b/deep")
+    assert bad.reason == "permission denied"
+
+
+def test_names_that_are_no_text(tmp_path: Path, cnnkit: Cnnkit) -> None:
+    image = encode(Image.new("L", (2, 2)))
+    write_files(tmp_path / "set", {"a/1.png": image, "b/2.png": image})
+    folder = os.fsencode(tmp_path / "set" / "a")
+    Path(os.fsdecode(folder + b"/caf\xe9.png")).write_bytes(b"broken")
+    os.mkdir(os.fsencode(tmp_path / "set") + b"/\xff")  # noqa: PTH102
+    Path(os.fsdecode(os.fsencode(tmp_path / "set") + b"/\xff/4.png")).write_bytes(image)
+    answer = cnnkit("stats", tmp_path / "set", "--json", "-o", tmp_path / "out.json")
+    assert answer.code == ExitCode.DONE
+    text = (tmp_path / "out.json").read_text("utf-8")
+    assert "caf\\\\xe9.png" in text
+    assert '"name": "\\\\xff"' in text
