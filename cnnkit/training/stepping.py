@@ -129,8 +129,7 @@ class Stepper:
 
     def has_finite_weights(self) -> bool:
         """Return whether every parameter that is trained is a number; waits for the device."""
-        weights = [one.detach() for one in self._parameters]
-        return bool(torch.isfinite(get_total_norm(weights)))
+        return bool(torch.stack([torch.isfinite(one).all() for one in self._parameters]).all())
 
     def state(self) -> dict[str, Any]:
         """Return all but the weights that the next steps depend on."""
