@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cnnkit.models import build_model
     from cnnkit.stats import measure_dataset
     from cnnkit.stats.samples import show_dataset
-    from cnnkit.training.experiment import train
+    from cnnkit.training.experiment import resume, train
     from cnnkit.training.recipe import Recipe
 
 __version__ = "0.1.0"
@@ -32,6 +32,7 @@ _HOMES = {
     "evaluate": "cnnkit.evaluation",
     "measure_dataset": "cnnkit.stats",
     "open_dataset": "cnnkit.data",
+    "resume": "cnnkit.training.experiment",
     "show_dataset": "cnnkit.stats.samples",
     "summary": "cnnkit.architecture.summarising",
     "train": "cnnkit.training.experiment",
@@ -46,6 +47,7 @@ __all__ = [
     "evaluate",
     "measure_dataset",
     "open_dataset",
+    "resume",
     "show_dataset",
     "summary",
     "train",

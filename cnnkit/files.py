@@ -93,6 +93,17 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(path)
 
 
+def flush_folder(path: Path) -> None:
+    """Wait until the disk knows which files a folder has; Windows does so by itself."""
+    if os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

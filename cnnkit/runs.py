@@ -1,48 +1,26 @@
-"""The folder of a run: what was asked, what came of it, and the weights."""
+"""The folder of a run: what was asked, and what came of it."""
 
 import csv
-import hashlib
+import io
 import json
-import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cnnkit.errors import CheckFailedError, NotFoundError, UnavailableError, UsageError
+from cnnkit.checkpoints import CHECKPOINT_NAMES, Checkpoint, CheckpointFolder
+from cnnkit.errors import NotFoundError, UnavailableError, UsageError
 from cnnkit.files import explain_os_error, remove_tree, write_text
+from cnnkit.locks import locked
 from cnnkit.registry import did_you_mean
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 SCHEMA = "cnnkit.run/1"
-CHECKPOINT_NAMES = ("best", "last")
 
 _DESCRIPTION = "run.json"
 _RESULT = "result.json"
 _METRICS = "metrics.csv"
-_WEIGHTS = "model.safetensors"
-_MANIFEST = "manifest.json"
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Weights out of a run.
-
-    Attributes:
-        name: `best` or `last`.
-        epoch: how many epochs they were trained for.
-        weights: the tensors by name, on the CPU.
-    """
-
-    name: str
-    epoch: int
-    weights: "dict[str, Tensor]"
 
 
 class RunFolder:
@@ -50,10 +28,14 @@ class RunFolder:
 
     Args:
         path: the folder; see `create_run` and `open_run`.
+
+    Attributes:
+        checkpoints: the weights in it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.checkpoints = CheckpointFolder(path / "checkpoints")
 
     def write_description(self, description: Mapping[str, Any]) -> None:
         """Write what was asked, every default resolved, as `run.json`."""
@@ -96,39 +78,30 @@ class RunFolder:
         """Write what came of the run as `result.json`."""
         self._write_json(_RESULT, result)
 
-    def append_metrics(self, metrics: Mapping[str, float | int | None]) -> None:
-        """Add a line to `metrics.csv`; the first call writes the heading."""
-        path = self.path / _METRICS
-        try:
-            is_new = not path.exists()
-            with path.open("a", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(metrics))
-                if is_new:
-                    writer.writeheader()
-                writer.writerow(metrics)
-        except OSError as error:
-            raise explain_os_error(error, f"write {path}") from error
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run was trained and tested to its end."""
+        return (self.path / _RESULT).exists()
 
-    def save_checkpoint(
-        self, names: Sequence[str], weights: "Mapping[str, Tensor]", epoch: int
-    ) -> None:
-        """Save weights under one or more names; each replaces the earlier one as a whole.
+    def remove_result(self) -> None:
+        """Remove `result.json`: the run goes on."""
+        (self.path / _RESULT).unlink(missing_ok=True)
+
+    def write_metrics(self, rows: Sequence[Mapping[str, float | int | None]]) -> None:
+        """Write `metrics.csv`, a line an epoch; all anew, so that no line is ever torn.
 
         Raises:
             UnavailableError: no space, no permission.
         """
-        first = self._new_checkpoint(names[0])
-        self._write_weights(first, weights, epoch)
-        self._put_in_place(first, names[0])
-        for name in names[1:]:
-            # The same files under a second name: links where the disk can, copies where not.
-            copied = self._new_checkpoint(name)
-            for file in (self._checkpoint_path(names[0])).iterdir():
-                try:
-                    os.link(file, copied / file.name)
-                except OSError:
-                    shutil.copy2(file, copied / file.name)
-            self._put_in_place(copied, name)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]) if rows else [])
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.path / _METRICS, text.getvalue())
+
+    def lock(self) -> AbstractContextManager[bool]:
+        """Return the lock of the run, to be held while it is trained; see `locked`."""
+        return locked(self.path)
 
     def load_checkpoint(self, name: str | None = None) -> Checkpoint:
         """Return the weights of this name; without one the best, or the last if none is best.
@@ -138,118 +111,25 @@ class RunFolder:
             CheckFailedError: they are not what was saved.
         """
         wanted = [name] if name is not None else list(CHECKPOINT_NAMES)
+        there = self.checkpoints.names()
         for candidate in wanted:
-            folder = self._existing_checkpoint(candidate)
-            if folder is not None:
-                return self._read_checkpoint(candidate, folder)
+            if candidate in there:
+                return self.checkpoints.load(candidate)
         raise NotFoundError(
             f"{self.path} holds no {' or '.join(wanted)} weights",
-            "it was stopped before the first epoch was over; train again"
+            "it was stopped before its first checkpoint; `cnnkit train --resume` goes on with it"
             if name is None
-            else f"choose one of {', '.join(self.checkpoint_names()) or 'none'}",
+            else f"choose one of {', '.join(there) or 'none'}",
         )
-
-    def checkpoint_names(self) -> list[str]:
-        """Return the names under which there are weights."""
-        return [name for name in CHECKPOINT_NAMES if self._existing_checkpoint(name) is not None]
 
     def remove(self) -> None:
         """Remove the folder and all in it."""
         remove_tree(self.path)
 
-    def _checkpoint_path(self, name: str) -> Path:
-        return self.path / "checkpoints" / name
-
-    def _existing_checkpoint(self, name: str) -> Path | None:
-        """Return the checkpoint, or the earlier one if it was being replaced when all ended."""
-        for folder in (self._checkpoint_path(name), self._checkpoint_path(f".{name}-old")):
-            if folder.is_dir():
-                return folder
-        return None
-
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         # ASCII: the name of a file need not be valid text.
         text = json.dumps(content, indent=2, allow_nan=False)
         write_text(self.path / name, text + "\n")
-
-    def _new_checkpoint(self, name: str) -> Path:
-        folder = self._checkpoint_path(f".{name}-new")
-        try:
-            remove_tree(folder)
-            folder.mkdir(parents=True)
-        except OSError as error:
-            raise explain_os_error(error, f"write {folder}") from error
-        return folder
-
-    def _write_weights(self, folder: Path, weights: "Mapping[str, Tensor]", epoch: int) -> None:
-        from safetensors import SafetensorError
-        from safetensors.torch import save
-
-        path = folder / _WEIGHTS
-        try:
-            content = save(_separate(weights))
-            path.write_bytes(content)
-            manifest = {
-                "epoch": epoch,
-                "files": {
-                    _WEIGHTS: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-                },
-            }
-            (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        except (OSError, SafetensorError) as error:
-            remove_tree(folder)
-            if isinstance(error, OSError):
-                raise explain_os_error(error, f"write {path}") from error
-            raise
-
-    def _put_in_place(self, folder: Path, name: str) -> None:
-        target, earlier = self._checkpoint_path(name), self._checkpoint_path(f".{name}-old")
-        try:
-            remove_tree(earlier)
-            with suppress(FileNotFoundError):
-                target.rename(earlier)
-            folder.rename(target)
-            remove_tree(earlier)
-        except OSError as error:
-            raise explain_os_error(error, f"write {target}") from error
-
-    def _read_checkpoint(self, name: str, folder: Path) -> Checkpoint:
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-
-        try:
-            manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-            content = (folder / _WEIGHTS).read_bytes()
-            epoch, expected = int(manifest["epoch"]), str(manifest["files"][_WEIGHTS]["sha256"])
-        except FileNotFoundError as error:
-            missing = Path(error.filename or _WEIGHTS).name
-            raise NotFoundError(f"{folder} is incomplete: {missing} is missing") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise CheckFailedError(f"{folder / _MANIFEST} is damaged") from error
-        except OSError as error:
-            raise explain_os_error(error, f"read {folder}") from error
-        altered = CheckFailedError(
-            f"{folder / _WEIGHTS} is not what was saved: its SHA-256 differs from the manifest's",
-            "restore the file, choose another `--checkpoint`, or train again",
-        )
-        if hashlib.sha256(content).hexdigest() != expected:
-            raise altered
-        try:
-            return Checkpoint(name, epoch, load(content))
-        except SafetensorError as error:
-            raise altered from error
-
-
-def _separate(weights: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
-    """Return the tensors on the CPU, each with memory of its own, as safetensors needs them."""
-    separate: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, value in weights.items():
-        tensor = value.detach().cpu().contiguous()
-        address = tensor.untyped_storage().data_ptr()
-        separate[name] = tensor.clone() if address in seen else tensor
-        seen.add(address)
-    return separate
 
 
 def create_run(runs_dir: Path, model: str, dataset: str) -> RunFolder:

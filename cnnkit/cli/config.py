@@ -1,6 +1,8 @@
 """Settings from a TOML file: flag beats environment beats file beats default."""
 
+import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +50,31 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
         defaults[parameter.name] = _as_given(path, key, value, parameter)
     context.default_map = {**(context.default_map or {}), **defaults}
     return path
+
+
+def write_config(settings: Mapping[str, object]) -> str:
+    """Return settings as a TOML file that `read_config` reads; those that are None are left out.
+
+    Args:
+        settings: texts, numbers, switches, and last of all tables of texts.
+    """
+    lines = []
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            lines += ["", f"[{name}]"] if value else []
+            lines += [f"{_toml(str(key))} = {_toml(item)}" for key, item in value.items()]
+        elif value is not None:
+            lines.append(f"{name} = {_toml(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    """Return a value as TOML has it; its basic strings are those of JSON, but for one sign."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)
 
 
 def _key(parameter: Any) -> str:

@@ -84,6 +84,19 @@ class Output:
         else:
             both_seen = self._stdout.isatty() and sys.stderr.isatty() and not self._quiet
             text = self._as_table(result, self._color, shown_live if both_seen else frozenset())
+        self._write(text)
+
+    def emit_text(self, text: str, form: str) -> None:
+        """Write an answer that has one form alone, which `form` says in a sentence.
+
+        Raises:
+            UsageError: another form was asked for.
+        """
+        if self._format is not Format.TABLE:
+            raise UsageError(f"{form}, not {self._format}", "leave the format out")
+        self._write(text)
+
+    def _write(self, text: str) -> None:
         if self._path is None:
             write_answer(self._stdout, text)
         else:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cnnkit.cli.config import Config
+from cnnkit.cli.config import Config, write_config
 from cnnkit.cli.options import (
     DATA_PANEL,
     DataDir,
@@ -19,9 +19,12 @@ from cnnkit.cli.options import (
     parse_input,
 )
 from cnnkit.cli.output import Output, with_default, with_output
+from cnnkit.errors import UsageError
+from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.recipe import Monitor, Normalize, Optimizer, Recipe, Schedule
 
 RECIPE_PANEL = "Recipe"
+CHECKPOINT_PANEL = "Checkpoints"
 
 
 def _default(name: str) -> str:
@@ -44,14 +47,15 @@ def _setting(name: str, text: str, default: str, *short: str) -> Any:
 @with_output
 def train(
     output: Output,
+    context: typer.Context,
     model: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            help="A network of the zoo, timm:NAME, or FILE.py:FACTORY.",
+            help="A network of the zoo, timm:NAME, or FILE.py:FACTORY; not with --resume.",
             autocompletion=complete_model,
             show_default=False,
         ),
-    ],
+    ] = None,
     dataset: Annotated[
         str,
         typer.Argument(
@@ -60,6 +64,37 @@ def train(
         ),
     ] = "digits",
     config: Config = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with a run that was stopped, by its folder or name, with its settings.",
+            show_default=False,
+            rich_help_panel=CHECKPOINT_PANEL,
+        ),
+    ] = None,
+    checkpoint_minutes: Annotated[
+        float,
+        typer.Option(
+            help="Write the state so often, beside the end of every epoch; 0 for never.",
+            rich_help_panel=CHECKPOINT_PANEL,
+        ),
+    ] = Checkpointing.minutes,
+    checkpoint_steps: Annotated[
+        int | None,
+        typer.Option(
+            help=with_default("Write it after so many steps as well.", "never"),
+            show_default=False,
+            rich_help_panel=CHECKPOINT_PANEL,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Train nothing; print the settings as a file for -c, every default filled in.",
+        ),
+    ] = False,
     epochs: Annotated[
         int | None, _setting("--epochs", "Passes over the training set.", _default("epochs"))
     ] = None,
@@ -95,6 +130,34 @@ def train(
             "--label-smoothing",
             "Share of the target spread over all classes.",
             _default("label_smoothing"),
+        ),
+    ] = None,
+    accumulate: Annotated[
+        int | None,
+        _setting(
+            "--accumulate",
+            "Take a batch in so many parts, to save memory; the step stays that of the batch.",
+            _default("accumulate"),
+        ),
+    ] = None,
+    clip_grad: Annotated[
+        float | None,
+        _setting("--clip-grad", "Shorten gradients whose norm is above this.", "never"),
+    ] = None,
+    ema: Annotated[
+        float | None,
+        _setting(
+            "--ema",
+            "Evaluate a running average of the weights, with this decay, such as 0.999.",
+            "none",
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        _setting(
+            "--patience",
+            "Stop after so many epochs without a higher validation accuracy.",
+            "never",
         ),
     ] = None,
     seed: Annotated[
@@ -166,16 +229,76 @@ def train(
         "schedule": schedule,
         "warmup_epochs": warmup_epochs,
         "label_smoothing": label_smoothing,
+        "accumulate": accumulate,
+        "clip_grad": clip_grad,
+        "ema": ema,
+        "patience": patience,
         "seed": seed,
         "val_split": val_split,
         "normalize": normalize,
         "monitor": monitor,
     }
+    settings = {name: value for name, value in settings.items() if value is not None}
     arguments = parse_arguments(model_arg or [])
     shape = parse_input(input_shape) if input_shape else None
+    checkpointing = Checkpointing.of(checkpoint_minutes, checkpoint_steps)
+
+    if resume is not None:
+        if dry_run:
+            raise UsageError("--resume and --dry-run contradict each other", "leave one out")
+        values = {
+            **settings,
+            "model": model,
+            "dataset": dataset,
+            "model_arguments": arguments,
+            "input": shape,
+            "device": device,
+            "skip_bad": skip_bad,
+            "workers": workers,
+            "checkpoint_minutes": checkpointing.minutes,
+            "checkpoint_steps": checkpointing.steps,
+        }
+        parameters = {"model_arguments": "model_arg", "input": "input_shape"}
+        given = {
+            name: value
+            for name, value in values.items()
+            if _is_given(context, parameters.get(name, name))
+        }
+        place = data_dir if _is_given(context, "data_dir") else None
+
+        from cnnkit.runs import open_run
+
+        open_run(resume, runs_dir).read_description()  # before torch is imported
+
+        from cnnkit.training.experiment import resume as resume_run
+
+        result = resume_run(
+            resume, given, data_dir=place, runs_dir=runs_dir, on_event=output.on_event
+        )
+        output.emit(result, shown_live=frozenset({"epochs"}))
+        return
+    if model is None:
+        raise UsageError("name a network to train, such as lenet5", "`cnnkit models` lists them")
     check_names(model, dataset)
 
-    recipe = Recipe.of(**{name: value for name, value in settings.items() if value is not None})
+    recipe = Recipe.of(**settings)
+    if dry_run:
+        places = {"data_dir": data_dir, "runs_dir": runs_dir}
+        plain = {
+            "model": model,
+            "dataset": dataset,
+            **recipe.resolved().model_dump(),
+            "input": input_shape,
+            **{name: path and str(path) for name, path in places.items()},
+            "skip_bad": skip_bad,
+            "device": device,
+            "workers": workers,
+            "checkpoint_minutes": checkpointing.minutes,
+            "checkpoint_steps": checkpointing.steps,
+            "model_arg": arguments,
+        }
+        output.emit_text(write_config(plain), "--dry-run writes TOML, for -c")
+        return
 
     from cnnkit.training.experiment import train as train_network
 
@@ -190,9 +313,17 @@ def train(
         runs_dir=runs_dir,
         num_workers=workers,
         skip_bad=skip_bad,
+        checkpoint_minutes=checkpointing.minutes,
+        checkpoint_steps=checkpointing.steps,
         on_event=output.on_event,
     )
     output.emit(result, shown_live=frozenset({"epochs"}))
+
+
+def _is_given(context: typer.Context, parameter: str) -> bool:
+    """Return whether the user gave a value in the call or its file, and not the environment."""
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
 
 
 def check_names(model: str, dataset: str) -> None:

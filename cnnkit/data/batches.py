@@ -20,6 +20,7 @@ CHUNK_BYTES = 2**22  # so many bytes of float images are normalised at once
 PREFETCHED_BATCHES = 2  # read ahead beside those that the workers have in hand
 
 Batch = tuple[Tensor, Tensor]
+NumberedBatch = tuple[int, Tensor, Tensor]
 
 # What Pillow raises for files that are broken, cut short, or absurdly large.
 BROKEN_IMAGE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -59,18 +60,32 @@ class Batches(ABC):
 
     def ordered(self) -> Iterator[Batch]:
         """Return all images in the order of the set."""
-        return self._batches(torch.arange(self.num_images), self._starts(shuffled=False))
+        whole = self._batches(torch.arange(self.num_images), self._starts(shuffled=False))
+        return ((images, labels) for _, images, labels in whole)
 
-    def shuffled(self, seed: int, epoch: int) -> Iterator[Batch]:
+    def shuffled(self, seed: int, epoch: int, first_step: int = 0) -> Iterator[NumberedBatch]:
         """Return all images once, in an order that is a function of (seed, epoch) alone.
 
         A single image that is left over joins the batch before it: batch norm cannot train on one.
+
+        Args:
+            seed: of the run.
+            epoch: number of the pass.
+            first_step: begin with this batch, counted from 0; it is what it is in a whole pass.
+
+        Returns:
+            The number of each batch, counted from 0, its images and its labels. A batch whose
+            images are all broken and left out is missing.
         """
-        return self._batches(epoch_order(self.num_images, seed, epoch), self._starts(shuffled=True))
+        order = epoch_order(self.num_images, seed, epoch)
+        return self._batches(order, self._starts(shuffled=True), first_step)
 
     @abstractmethod
-    def _batches(self, order: Tensor, starts: list[int]) -> Iterator[Batch]:
-        """Return the images in this order; batch i is order[starts[i] : starts[i + 1]]."""
+    def _batches(self, order: Tensor, starts: list[int], first: int = 0) -> Iterator[NumberedBatch]:
+        """Return the images in this order from batch `first` on, each batch with its number.
+
+        Batch i is order[starts[i] : starts[i + 1]].
+        """
 
     def _starts(self, shuffled: bool) -> list[int]:
         starts = [*range(0, self.num_images, self.batch_size), self.num_images]
@@ -104,7 +119,7 @@ class TensorBatches(Batches):
         self._images = pixels.to(device)
         self._labels = images.labels.to(device)
 
-    def _batches(self, order: Tensor, starts: list[int]) -> Iterator[Batch]:
+    def _batches(self, order: Tensor, starts: list[int], first: int = 0) -> Iterator[NumberedBatch]:
         # Several batches are gathered and normalised at once: the fixed cost of an operation is
         # as large as its work on a small batch. The numbers are the same for any chunk.
         preprocessing = self._preprocessing
@@ -117,15 +132,18 @@ class TensorBatches(Batches):
         )
         step = max(1, CHUNK_BYTES // batch_bytes)
         order = order.to(self._device)
-        for first in range(0, len(starts) - 1, step):
-            bounds = starts[first : first + step + 1]
+        # A chunk begins where it does in a whole pass: so a batch has the same place in memory,
+        # by which some kernels choose how to add.
+        for begin in range(first - first % step, len(starts) - 1, step):
+            bounds = starts[begin : begin + step + 1]
             rows = order[bounds[0] : bounds[-1]]
             images = self._normalized(preprocessing.resize(self._images[rows]))
             labels = self._labels[rows]
             sizes = [end - start for start, end in pairwise(bounds)]
-            yield from zip(
-                images.split_with_sizes(sizes), labels.split_with_sizes(sizes), strict=True
-            )
+            parts = zip(images.split_with_sizes(sizes), labels.split_with_sizes(sizes), strict=True)
+            for number, (some, their_labels) in enumerate(parts, begin):
+                if number >= first:
+                    yield number, some, their_labels
 
 
 class FileBatches(Batches):
@@ -160,13 +178,15 @@ class FileBatches(Batches):
         self._num_workers = num_workers
         self._skip_bad = skip_bad
 
-    def _batches(self, order: Tensor, starts: list[int]) -> Iterator[Batch]:
-        for images, labels in self._read_ahead(self._parts(order, starts)):
+    def _batches(self, order: Tensor, starts: list[int], first: int = 0) -> Iterator[NumberedBatch]:
+        read = self._read_ahead(self._parts(order, starts[first:]))
+        for number, (images, labels) in enumerate(read, first):
             if len(labels):
                 if self._device.type == "cuda":
                     images, labels = images.pin_memory(), labels.pin_memory()
                 images = images.to(self._device, non_blocking=True)
-                yield self._normalized(images), labels.to(self._device, non_blocking=True)
+                labels = labels.to(self._device, non_blocking=True)
+                yield number, self._normalized(images), labels
 
     def raw(self) -> Iterator[Batch]:
         """Return all images in order as uint8 of shape (B, channels, height, width), on the CPU."""

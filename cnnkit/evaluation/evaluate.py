@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
+from cnnkit.checkpoints import Checkpoint
 from cnnkit.data import default_data_dir, find_dataset
 from cnnkit.data.batches import make_batches
 from cnnkit.data.image_set import ImageSet
@@ -19,7 +20,7 @@ from cnnkit.evaluation.predictions import predict_all
 from cnnkit.evaluation.setup import Setup, file_sha256, lasting_name
 from cnnkit.events import Note, OnEvent, Warned, ignore
 from cnnkit.results import EvalResult
-from cnnkit.runs import Checkpoint, RunFolder, open_run
+from cnnkit.runs import RunFolder, open_run
 
 
 def evaluate(

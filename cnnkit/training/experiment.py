@@ -1,88 +1,41 @@
-"""Training a network on a dataset, from two names to a run."""
+"""Training a network on a dataset, from two names to a run; and going on with a run."""
 
-import platform
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from cnnkit import __version__
-from cnnkit.data import default_data_dir, find_dataset, open_dataset
-from cnnkit.data.batches import Batches, make_batches
-from cnnkit.data.entry import DatasetEntry
-from cnnkit.data.image_set import ImageSet
-from cnnkit.data.splits import stratified_holdout
-from cnnkit.devices import (
-    choose_device,
-    device_name,
-    explained_out_of_memory,
-    memory_format,
-    num_usable_cores,
-)
-from cnnkit.errors import (
-    CnnkitError,
-    InterruptedRunError,
-    UsageError,
-)
-from cnnkit.evaluation import Setup, file_sha256, lasting_name, predict_all
+from cnnkit.checkpoints import TrainingCheckpoint
+from cnnkit.data import default_data_dir
+from cnnkit.devices import choose_device, num_usable_cores
+from cnnkit.errors import CheckFailedError, CnnkitError, NotFoundError, UsageError
+from cnnkit.evaluation import Setup, file_sha256, lasting_name
 from cnnkit.events import Note, OnEvent, Warned, ignore
 from cnnkit.models import find_model
 from cnnkit.results import TrainResult
-from cnnkit.runs import RunFolder, create_run
+from cnnkit.runs import RunFolder, create_run, open_run
+from cnnkit.training.checkpointing import Checkpointing
+from cnnkit.training.data import Place, checked_workers, open_data
 from cnnkit.training.fitting import choose_input, choose_preprocessing, describe_fit
-from cnnkit.training.loop import Trainer
-from cnnkit.training.network_check import check_network
+from cnnkit.training.job import (
+    Job,
+    carry_out,
+    describe_machine,
+    explained,
+    now,
+    own_randomness,
+    say_plan,
+)
 from cnnkit.training.recipe import Recipe
+from cnnkit.training.resuming import data_dir_of, settle
 
 MAX_EVAL_BATCH = 1000
 EVAL_BATCH_PIXELS = 2**20  # about so many input values make an evaluation batch
-
-
-@dataclass(frozen=True)
-class _Data:
-    """The splits of a run; val and test are None where there are none.
-
-    The fingerprint is that of the training images before any were held out.
-    """
-
-    entry: DatasetEntry
-    train: ImageSet
-    val: ImageSet | None
-    test: ImageSet | None
-    fingerprint: str
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where and how batches are made."""
-
-    device: torch.device
-    num_workers: int
-    skip_bad: bool
-    made: list[Batches] = field(default_factory=list)
-
-    def batches(self, images: ImageSet, setup: Setup, batch_size: int) -> Batches:
-        """Return the batches of a set, and remember them for their skipped images."""
-        batches = make_batches(
-            images,
-            setup.preprocessing,
-            batch_size,
-            self.device,
-            memory_format(self.device, setup.channels_last),
-            self.num_workers,
-            self.skip_bad,
-        )
-        self.made.append(batches)
-        return batches
-
-    def num_skipped(self) -> int:
-        """Return how many broken images were left out, each counted once."""
-        return len(set().union(*(batches.skipped for batches in self.made)))
 
 
 def train(
@@ -97,6 +50,8 @@ def train(
     runs_dir: Path = Path("runs"),
     num_workers: int | None = None,
     skip_bad: bool = False,
+    checkpoint_minutes: float = Checkpointing.minutes,
+    checkpoint_steps: int | None = None,
     on_event: OnEvent = ignore,
 ) -> TrainResult:
     """Train a network, choose its best epoch on held-out images, and test that once.
@@ -113,26 +68,26 @@ def train(
         runs_dir: where the run folder is made.
         num_workers: threads that read files; one a core by default.
         skip_bad: leave broken images out, and count them.
+        checkpoint_minutes: write the state so often, beside the end of every epoch; 0 for never.
+        checkpoint_steps: write it after so many steps as well; None for never.
         on_event: told about notes, progress, and each epoch.
 
     Raises:
         NotFoundError: there is no such network or dataset.
         UsageError: a setting makes no sense, or network and data do not fit.
         UnavailableError: device, data, memory or disk cannot be had.
-        RunFailedError: the loss is not finite, or an image is broken.
-        InterruptedRunError: Ctrl-C; the run folder holds the weights of the last whole epoch, or
-            those of the moment where none was over.
+        RunFailedError: loss or gradient are not finite, or an image is broken.
+        InterruptedRunError: Ctrl-C or SIGTERM; `resume` goes on from the step that was reached.
     """
     start = time.perf_counter()
     recipe = (recipe or Recipe()).resolved()
     description = find_model(model)
     target = choose_device(device)
     data_dir = data_dir or default_data_dir()
-    workers = num_usable_cores() if num_workers is None else num_workers
-    if workers < 0:
-        raise UsageError(f"--workers must be at least 0, not {workers}")
-    place = _Place(target, workers, skip_bad)
-    data = _open_data(dataset, recipe, data_dir, on_event)
+    workers = checked_workers(num_usable_cores() if num_workers is None else num_workers)
+    checkpointing = Checkpointing.of(checkpoint_minutes, checkpoint_steps)
+    place = Place(target, workers, skip_bad)
+    data = open_data(dataset, recipe, data_dir, on_event)
     shape = choose_input(description, data.train, input_shape)
     preprocessing, normalization = choose_preprocessing(
         shape, data.entry, data.train, recipe.normalize, workers, skip_bad
@@ -156,157 +111,220 @@ def train(
         model_sha256=file_sha256(description.spec),
         model_arguments=dict(model_arguments or {}),
     )
-    devices = [target] if target.type == "cuda" else []
-    hint = f"use a smaller -b/--batch-size than {recipe.batch_size}, or a smaller --input"
-    with torch.random.fork_rng(devices), explained_out_of_memory(hint):
-        torch.manual_seed(recipe.seed)
-        network = setup.build().to(target)
-        network = network.to(memory_format=memory_format(target, setup.channels_last))
-        with torch.random.fork_rng(devices):  # dropout must not draw what the training will
-            check_network(network, setup, min(2, recipe.batch_size, len(data.train)))
+    fit = describe_fit(data.train, shape, normalization)
+    job = Job(setup, recipe, data, place, checkpointing, data_dir, fit)
+    with own_randomness(target), explained(recipe):
+        network = job.build()
         num_params = sum(parameter.numel() for parameter in network.parameters())
-        on_event(Note(describe_fit(data.train, shape, normalization)))
-        on_event(Note(_plan(data, num_params, target)))
-        _warn(recipe, data, on_event)
+        say_plan(job, num_params, on_event)
         run = create_run(runs_dir, description.name, Path(setup.dataset).name)
         try:
-            run.write_description(_describe(setup, recipe, num_params, place))
-            result = _train_and_test(
-                network, setup, recipe, data, place, run, num_params, start, on_event
-            )
-        except BaseException as error:
-            if not run.checkpoint_names():
+            with _held(run, on_event):
+                plain = job.describe(uuid.uuid4().hex, num_params)
+                run.write_description(plain)
+                return carry_out(job, network, run, plain, None, start, on_event)
+        except BaseException:
+            if not run.checkpoints.names():
                 run.remove()  # nothing of it could be used
-            elif isinstance(error, KeyboardInterrupt):
-                raise InterruptedRunError(
-                    "interrupted; the weights of the last whole epoch are kept",
-                    f"`cnnkit eval {run.path}` evaluates them",
-                ) from error
-            elif isinstance(error, CnnkitError) and not isinstance(error, InterruptedRunError):
-                on_event(Note(f"the weights so far are in {run.path}"))
             raise
-    return result
 
 
-def _train_and_test(
-    network: nn.Module,
-    setup: Setup,
-    recipe: Recipe,
-    data: _Data,
-    place: _Place,
-    run: RunFolder,
-    num_params: int,
-    start: float,
-    on_event: OnEvent,
+def resume(
+    run: str | Path,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    data_dir: Path | None = None,
+    runs_dir: Path = Path("runs"),
+    on_event: OnEvent = ignore,
 ) -> TrainResult:
-    train_batches = place.batches(data.train, setup, recipe.batch_size)
-    val_batches = test_batches = None
-    if data.val is not None:
-        val_batches = place.batches(data.val, setup, setup.eval_batch_size)
-    if data.test is not None:
-        test_batches = place.batches(data.test, setup, setup.eval_batch_size)
-    trainer = Trainer(
-        network,
-        len(setup.classes),
-        recipe,
-        train_batches,
-        val_batches,
-        test_batches if recipe.monitor == "test" else None,
-        place.device,
-        run,
-        on_event,
-    )
-    fitted = trainer.fit()
-    if fitted.interrupted:
-        done = len(fitted.epochs)
-        raise InterruptedRunError(
-            f"interrupted after epoch {done} of {recipe.epochs}; its weights are kept"
-            if done
-            else f"interrupted in the first of {recipe.epochs} epochs; its weights are kept",
-            f"`cnnkit eval {run.path}` evaluates them",
-        )
-    network.load_state_dict(run.load_checkpoint("best").weights)
-    metrics = None
-    if test_batches is not None:
-        predictions = predict_all(network, test_batches, len(setup.classes), "test", on_event)
-        metrics = predictions.metrics()
-    result = TrainResult(
-        run=str(run.path),
-        model=setup.model,
-        dataset=setup.dataset,
-        device=str(place.device),
-        num_params=num_params,
-        num_train_images=train_batches.num_images - len(train_batches.skipped),
-        num_val_images=val_batches.num_images - len(val_batches.skipped) if val_batches else 0,
-        epochs=fitted.epochs,
-        best_epoch=fitted.best_epoch,
-        test=metrics,
-        num_skipped=place.num_skipped(),
-        seconds=time.perf_counter() - start,
-    )
-    run.write_result(result.to_dict())
-    return result
+    """Go on with a run that was stopped, to the figures and weights of one that was not.
 
+    Bit for bit, on the same machine with the same versions; where these changed, a warning says
+    so. A run that was stopped before its first checkpoint begins anew.
 
-def _open_data(dataset: str, recipe: Recipe, data_dir: Path, on_event: OnEvent) -> _Data:
-    entry = find_dataset(dataset)
-    images: ImageSet = open_dataset(dataset, "train", data_dir=data_dir, on_event=on_event)
-    fingerprint = images.fingerprint()
-    val: ImageSet | None = None
-    if recipe.val_split and "val" in entry.splits:
-        val = open_dataset(dataset, "val", data_dir=data_dir, on_event=on_event)
-    elif recipe.val_split:
-        stay, held_out = stratified_holdout(images.labels, recipe.val_split, recipe.seed)
-        if len(held_out) == 0:
-            raise UsageError(
-                f"{dataset} has too few training images to hold some out", "use --val-split 0"
+    Args:
+        run: the folder of the run, or its name in `runs_dir`.
+        settings: settings to change, by the names of the options; see `settle`.
+        data_dir: where datasets lie; where they lay by default.
+        runs_dir: where runs are kept.
+        on_event: told about notes, progress, and each epoch.
+
+    Raises:
+        NotFoundError: there is no such run.
+        UsageError: the run is complete, or a setting was changed that would break it.
+        CheckFailedError: the training images, the network's file or the checkpoint are not those
+            of the run.
+        UnavailableError: another process trains the run, or device, data, memory or disk cannot
+            be had.
+        RunFailedError: loss or gradient are not finite, or an image is broken.
+        InterruptedRunError: Ctrl-C or SIGTERM, and the run can be resumed again.
+    """
+    start = time.perf_counter()
+    folder = open_run(str(run), runs_dir)
+    folder.read_description()  # a folder that is no run is not locked
+    with _held(folder, on_event):
+        description = folder.read_description()
+        settled = settle(description, settings or {})
+        setup = Setup.from_dict(description["setup"])
+        if folder.is_complete and "epochs" not in settled.changes:
+            raise _complete(folder, settled.recipe)
+        if setup.model_sha256 != file_sha256(setup.model):
+            raise CheckFailedError(
+                f"the file of {setup.model} has changed since the run began",
+                "restore it, or begin a new run",
             )
-        images, val = images.subset(stay), images.subset(held_out)
-    test: ImageSet | None = None
-    if "test" in entry.splits:
-        test = open_dataset(dataset, "test", data_dir=data_dir, on_event=on_event)
-    if recipe.monitor == "test" and test is None:
-        raise UsageError(f"{dataset} has no test set to monitor", "use --monitor val")
-    return _Data(entry, images, val, test, fingerprint)
+        device = choose_device(str(description["device"]["name"]))
+        place = Place(device, settled.num_workers, bool(description["skip_bad"]))
+        where = data_dir or data_dir_of(description) or default_data_dir()
+        data = open_data(setup.dataset, settled.recipe, where, on_event)
+        if data.fingerprint != setup.fingerprint or data.train.classes != setup.classes:
+            raise CheckFailedError(
+                f"the training images of {setup.dataset} are not those that the run began with",
+                "restore them, or begin a new run",
+            )
+        checkpoint = _newest(folder, on_event)
+        fit = f"goes on with {folder.path}: {setup.model} on {setup.dataset}"
+        job = Job(setup, settled.recipe, data, place, settled.checkpointing, where, fit)
+        machine = describe_machine(device)
+        with (
+            own_randomness(device),
+            explained(job.recipe),
+            _threads(int(description["device"]["num_threads"])),
+        ):
+            network = job.build()
+            say_plan(job, int(description["num_params"]), on_event)
+            _warn_of_changes(description, machine, on_event)
+            if folder.is_complete:
+                on_event(
+                    Warned(
+                        "the run was tested already; if its test figure is why it goes on, the "
+                        "next one is too good"
+                    )
+                )
+                folder.remove_result()
+            description = _recorded(description, settled.changes, checkpoint, job, machine)
+            folder.write_description(description)
+            return carry_out(job, network, folder, description, checkpoint, start, on_event)
 
 
-def _plan(data: _Data, num_params: int, device: torch.device) -> str:
-    counts = [f"{len(data.train):,} to train on"]
-    if data.val is not None:
-        counts.append(f"{len(data.val):,} to choose the best epoch by")
-    if data.test is not None:
-        counts.append(f"{len(data.test):,} to test")
-    return f"{', '.join(counts)}; {num_params:,} parameters; on {device}"
+@contextmanager
+def _held(run: RunFolder, on_event: OnEvent) -> Iterator[None]:
+    """Hold the lock of a run."""
+    with run.lock() as is_held:
+        if not is_held:
+            on_event(
+                Warned(f"the disk of {run.path} has no locks: let no other process train this run")
+            )
+        yield
 
 
-def _warn(recipe: Recipe, data: _Data, on_event: OnEvent) -> None:
-    if recipe.monitor == "test":
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Compute with so many threads: sums are added in another order with more or fewer."""
+    earlier = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(earlier)
+
+
+def _complete(run: RunFolder, recipe: Recipe) -> UsageError:
+    way_on = (
+        "give more --epochs to go on"
+        if recipe.schedule == "constant"
+        else f"its learning rate ({recipe.schedule}) has come to its end; begin a new run for more"
+    )
+    return UsageError(f"{run.path} is complete", way_on)
+
+
+def _newest(run: RunFolder, on_event: OnEvent) -> TrainingCheckpoint | None:
+    """Return the newest checkpoint that is whole; None where none was ever written.
+
+    One that is damaged is set aside.
+
+    Raises:
+        CheckFailedError, NotFoundError: there are some, and all are damaged.
+    """
+    first_error: CnnkitError | None = None
+    for name in run.checkpoints.training_names():
+        try:
+            checkpoint = _usable(run, name)
+        except (CheckFailedError, NotFoundError) as error:
+            first_error = first_error or error
+            continue
+        if first_error is not None:
+            on_event(
+                Warned(
+                    f"{first_error.message}; the checkpoint before it is used, and no work is lost "
+                    "but the steps since"
+                )
+            )
+            run.checkpoints.set_last_aside()
+        return checkpoint
+    if first_error is not None:
+        raise first_error
+    on_event(Note("it was stopped before its first checkpoint, and begins anew"))
+    return None
+
+
+def _usable(run: RunFolder, name: str) -> TrainingCheckpoint:
+    """Return a checkpoint if all is there that a training needs to go on from it."""
+    checkpoint = run.checkpoints.load_training(name)
+    try:
+        best = int(checkpoint.state["progress"]["best_epoch"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckFailedError(
+            f"{run.checkpoints.path / name} holds no state of a training",
+            "put back the one that the run wrote",
+        ) from error
+    if best and not run.checkpoints.best_stands(best, checkpoint.epoch):
+        raise CheckFailedError(
+            f"{run.checkpoints.path / 'best'} is damaged or missing: the weights of epoch {best}",
+            "restore them, or begin a new run",
+        )
+    return checkpoint
+
+
+def _warn_of_changes(
+    description: Mapping[str, Any], machine: Mapping[str, Any], on_event: OnEvent
+) -> None:
+    """Say what of the machine is no longer what the run began on."""
+    pairs = [
+        ("hardware", description["device"]["hardware"], machine["device"]["hardware"]),
+        ("torch", description["versions"]["torch"], machine["versions"]["torch"]),
+        ("cnnkit", description["versions"]["cnnkit"], machine["versions"]["cnnkit"]),
+    ]
+    changed = [f"{name} {now} for {then}" for name, then, now in pairs if then != now]
+    if changed:
         on_event(
             Warned(
-                "the test set is followed every epoch; choose nothing by it, or its figures no "
-                "longer tell how good the network is"
+                f"the machine is not what it was ({', '.join(changed)}), so the numbers may differ "
+                "from those of a run that was not stopped"
             )
         )
-    if data.test is None:
-        on_event(Warned("there is no test set, so the result is not tested"))
 
 
-def _describe(setup: Setup, recipe: Recipe, num_params: int, place: _Place) -> dict[str, Any]:
+def _recorded(
+    description: Mapping[str, Any],
+    changes: Mapping[str, list[Any]],
+    checkpoint: TrainingCheckpoint | None,
+    job: Job,
+    machine: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the description with what is changed now, and a line about it."""
+    entry = {
+        "at": now(),
+        "epoch": 0 if checkpoint is None else checkpoint.epoch,
+        "step": 0 if checkpoint is None else checkpoint.step,
+        "changes": dict(changes),
+        **machine,
+    }
     return {
-        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "setup": setup.to_dict(),
-        "recipe": recipe.model_dump(),
-        "num_params": num_params,
-        "device": {
-            "name": str(place.device),
-            "hardware": device_name(place.device),
-            "num_threads": torch.get_num_threads(),
-        },
-        "num_workers": place.num_workers,
-        "skip_bad": place.skip_bad,
-        "versions": {
-            "cnnkit": __version__,
-            "torch": str(torch.__version__),
-            "python": platform.python_version(),
-        },
+        **description,
+        "recipe": job.recipe.model_dump(),
+        "num_workers": job.place.num_workers,
+        "data_dir": str(job.data_dir.resolve()),
+        "checkpointing": asdict(job.checkpointing),
+        "resumed": [*description.get("resumed", []), entry],
     }

@@ -1,19 +1,20 @@
-"""The training loop: epochs of steps, each judged, the best one kept."""
+"""The training loop: epochs of steps, each judged, the best one kept, all of it resumable."""
 
-import math
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
+from cnnkit.checkpoints import Checkpoint, TrainingCheckpoint
 from cnnkit.data.batches import Batches
 from cnnkit.devices import synchronize
-from cnnkit.errors import RunFailedError
+from cnnkit.errors import CheckFailedError, RunFailedError
 from cnnkit.evaluation import predict_all
 from cnnkit.events import (
     EpochEnded,
+    Note,
     OnEvent,
     TaskAdvanced,
     TaskEnded,
@@ -21,16 +22,21 @@ from cnnkit.events import (
 )
 from cnnkit.results import EpochMetrics
 from cnnkit.runs import RunFolder
+from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.interrupt import DeferredInterrupt
-from cnnkit.training.optimizers import make_optimizer, make_schedule
+from cnnkit.training.progress import DivergedError, Progress
 from cnnkit.training.recipe import Recipe
+from cnnkit.training.stepping import NotFiniteError, Stepper
 
 REPORT_EVERY_SECONDS = 0.25
-STEPS_HELD = 64  # losses and logits of so many steps are kept before they are added up
+
+
+class DivergedRunError(RunFailedError):
+    """A run that would diverge again if it went on."""
 
 
 class _StopRequestedError(Exception):
-    """Ctrl-C was pressed, and the step is over."""
+    """Ctrl-C was pressed, the step is over, and all is kept."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +46,16 @@ class Fitted:
     Attributes:
         epochs: the figures of each epoch that was finished.
         best_epoch: the one whose weights are kept as the best; 0 where none was finished.
-        interrupted: whether it was stopped by Ctrl-C.
+        is_interrupted: whether it was stopped by Ctrl-C.
     """
 
     epochs: tuple[EpochMetrics, ...]
     best_epoch: int
-    interrupted: bool
+    is_interrupted: bool
 
 
 class Trainer:
-    """Trains a network and keeps its weights in a run folder.
+    """Trains a network and keeps its state in a run folder.
 
     Args:
         model: the network, on its device.
@@ -60,7 +66,13 @@ class Trainer:
         test: the images to follow every epoch; None, as it should be, not to.
         device: where the network is.
         run: where weights and metrics are kept.
+        run_id: tells the checkpoints of the run from those of others.
+        checkpointing: when to write the state, beside the end of every epoch.
+        begun: when the work began, by `time.perf_counter`.
         on_event: told about the progress.
+
+    Attributes:
+        progress: how far it is.
     """
 
     def __init__(
@@ -73,6 +85,9 @@ class Trainer:
         test: Batches | None,
         device: torch.device,
         run: RunFolder,
+        run_id: str,
+        checkpointing: Checkpointing,
+        begun: float,
         on_event: OnEvent,
     ) -> None:
         self.model = model
@@ -83,139 +98,196 @@ class Trainer:
         self.test = test
         self.device = device
         self.run = run
+        self.run_id = run_id
+        self.checkpointing = checkpointing
         self.on_event = on_event
-        self.optimizer = make_optimizer(model, recipe)
-        self.schedule = make_schedule(self.optimizer, recipe, train.num_batches)
+        self.progress = Progress()
+        self.stepper = Stepper(model, recipe, train.num_batches, device, on_event)
+        self._begun = begun
+        self._last_saved = time.perf_counter()
+        self._earlier_seconds = 0.0
 
-    def fit(self) -> Fitted:
-        """Train all epochs, or until Ctrl-C.
-
-        That keeps the weights of the last whole epoch; where there is none, those of the moment.
+    def restore(self, checkpoint: TrainingCheckpoint) -> None:
+        """Go on from a checkpoint of this run.
 
         Raises:
-            RunFailedError: the loss is not finite, or an image is broken.
+            CheckFailedError: it belongs to another run, or to another network.
+        """
+        state = checkpoint.state
+        if state.get("run_id") != self.run_id:
+            raise CheckFailedError(
+                f"the checkpoint in {self.run.path} is of another run",
+                "put back the one that the run wrote",
+            )
+        raw = checkpoint.weights if checkpoint.raw_weights is None else checkpoint.raw_weights
+        try:
+            self.model.load_state_dict(dict(raw))
+            self.stepper.evaluated.load_state_dict(dict(checkpoint.weights))
+            self.stepper.restore(state["stepper"])
+            self.progress = Progress.of(state["progress"])
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
+            raise CheckFailedError(
+                f"the checkpoint in {self.run.path} does not fit the network and recipe of its "
+                f"run: {' '.join(str(error).split())[:200]}",
+                "put back the one that the run wrote",
+            ) from error
+        self._earlier_seconds = float(state["seconds"])
+        for batches, names in zip(self._all_batches(), state["skipped"], strict=True):
+            batches.skipped.update(names)
+
+    def seconds(self) -> float:
+        """Return how long it has taken, the time before it was resumed included."""
+        return self._earlier_seconds + time.perf_counter() - self._begun
+
+    def fit(self) -> Fitted:
+        """Train all epochs that are left, or until Ctrl-C, which keeps the state of the moment.
+
+        Raises:
+            RunFailedError: loss or gradient are not finite, or an image is broken.
             UnavailableError: the run folder cannot be written.
         """
-        epochs: list[EpochMetrics] = []
-        best_epoch, best_key = 0, -math.inf
+        progress = self.progress
+        is_interrupted = False
+        if progress.epochs:  # the file may lack what the checkpoint has, or have more
+            self._write_metrics()
         with DeferredInterrupt() as interrupt:
-            for epoch in range(1, self.recipe.epochs + 1):
-                try:
-                    metrics = self._judge(self._train_epoch(epoch, interrupt))
-                except _StopRequestedError:
-                    if not self.run.checkpoint_names():  # else the last whole epoch stands there
-                        self.run.save_checkpoint(["last"], self.model.state_dict(), epoch - 1)
-                    return Fitted(tuple(epochs), best_epoch, interrupted=True)
-                key = 0.0 if metrics.val_accuracy is None else metrics.val_accuracy
-                is_best = key >= best_key  # of equals the one that was trained longer
-                if is_best:
-                    best_epoch, best_key = epoch, key
-                names = ["best", "last"] if is_best else ["last"]
-                self.run.save_checkpoint(names, self.model.state_dict(), epoch)
-                self.run.append_metrics(metrics.to_dict())
-                epochs.append(metrics)
-                judged = None if self.val is None else is_best
-                self.on_event(EpochEnded(epoch, self.recipe.epochs, metrics.to_dict(), judged))
-                if interrupt.requested and epoch < self.recipe.epochs:
-                    return Fitted(tuple(epochs), best_epoch, interrupted=True)
-        return Fitted(tuple(epochs), best_epoch, interrupted=False)
+            try:
+                while progress.epoch <= self.recipe.epochs and not self._is_patience_over():
+                    self._end_epoch(self._judge(self._train_epoch(interrupt)))
+                    if interrupt.requested and progress.epoch <= self.recipe.epochs:
+                        raise _StopRequestedError
+            except _StopRequestedError:
+                is_interrupted = True
+        return Fitted(tuple(progress.epochs), progress.best_epoch, is_interrupted)
 
-    def _train_epoch(self, epoch: int, interrupt: DeferredInterrupt) -> EpochMetrics:
-        """Make one pass over the training set."""
-        model, optimizer, schedule = self.model, self.optimizer, self.schedule
-        smoothing = self.recipe.label_smoothing
-        parameters = list(model.parameters())
-        running = _RunningMetrics()
+    def _train_epoch(self, interrupt: DeferredInterrupt) -> EpochMetrics:
+        """Make one pass over the training set, or what is left of it."""
+        progress, running = self.progress, self.progress.running
+        epoch, earlier_seconds = progress.epoch, progress.train_seconds
         task = f"epoch {epoch}/{self.recipe.epochs}"
         self.on_event(TaskStarted(task, self.train.num_images, "images"))
         start = last_report = time.perf_counter()
-        model.train()
+        self.model.train()
         try:
-            for images, labels in self.train.shuffled(self.recipe.seed, epoch):
-                logits = model(images)
-                loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
-                for parameter in parameters:  # as zero_grad does, in a tenth of its time
-                    parameter.grad = None
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                learning_rate = optimizer.param_groups[0]["lr"]
-                if schedule is not None:
-                    schedule.step()
-                running.add(loss.detach(), logits.detach(), labels)
-                if interrupt.requested:
-                    raise _StopRequestedError
+            for number, images, labels in self.train.shuffled(
+                self.recipe.seed, epoch, progress.step
+            ):
+                step = self.stepper.take(images, labels)
+                progress.step = number + 1
+                running.add(progress.step, step, labels)
                 now = time.perf_counter()
+                if interrupt.requested or self._is_time_to_save(now):
+                    progress.train_seconds = earlier_seconds + now - start
+                    self._check_weights()
+                    self._save()
+                    if interrupt.requested:
+                        raise _StopRequestedError
+                    start += time.perf_counter() - now  # writing is no training
                 if now - last_report > REPORT_EVERY_SECONDS:
                     last_report = now
-                    loss_now, accuracy_now = running.means()
-                    self._check_finite(loss_now, epoch)
-                    values = {"loss": loss_now, "accuracy": accuracy_now}
+                    loss, accuracy = running.means()
+                    values = {"loss": loss, "accuracy": accuracy}
                     self.on_event(TaskAdvanced(task, running.num_images, values))
+            if running.num_images == 0:
+                raise RunFailedError("every training image is broken", "repair them")
+            mean_loss, accuracy = running.means()
+            self._check_weights()
+        except DivergedError as error:
+            raise self._diverged(f"{error.what} at", error.step) from error
+        except NotFiniteError as error:
+            raise self._diverged(f"{error.what} at", number + 1) from error
         finally:
             self.on_event(TaskEnded(task))
-        if running.num_images == 0:
-            raise RunFailedError("every training image is broken", "repair them")
-        mean_loss, accuracy = running.means()
-        self._check_finite(mean_loss, epoch)
         synchronize(self.device)
-        seconds = time.perf_counter() - start
+        seconds = earlier_seconds + time.perf_counter() - start
         return EpochMetrics(
             epoch=epoch,
             train_loss=mean_loss,
             train_accuracy=accuracy,
             val_loss=None,
             val_accuracy=None,
-            learning_rate=learning_rate,
+            learning_rate=self.stepper.learning_rate,
             seconds=seconds,
             images_per_second=running.num_images / seconds,
         )
 
     def _judge(self, metrics: EpochMetrics) -> EpochMetrics:
         """Add the figures of the sets that are followed."""
+        model = self.stepper.evaluated
         if self.val is not None:
-            val = predict_all(self.model, self.val, self.num_classes, "validate", self.on_event)
+            val = predict_all(model, self.val, self.num_classes, "validate", self.on_event)
             judged = val.metrics()
             metrics = replace(metrics, val_loss=judged.loss, val_accuracy=judged.accuracy)
         if self.test is not None:
-            test = predict_all(self.model, self.test, self.num_classes, "test", self.on_event)
+            test = predict_all(model, self.test, self.num_classes, "test", self.on_event)
             judged = test.metrics()
             metrics = replace(metrics, test_loss=judged.loss, test_accuracy=judged.accuracy)
         return metrics
 
-    def _check_finite(self, loss: float, epoch: int) -> None:
-        if not math.isfinite(loss):
-            raise RunFailedError(
-                f"the loss is {loss} in epoch {epoch}: the training has diverged",
-                f"try a smaller --lr than {self.recipe.lr:g}",
-            )
+    def _end_epoch(self, metrics: EpochMetrics) -> None:
+        """Keep the figures of an epoch, its weights, and where the training is."""
+        is_best = self.progress.take(metrics)
+        if is_best:  # first: a state that says so must find them
+            weights = self.stepper.evaluated.state_dict()
+            self.run.checkpoints.save(Checkpoint("best", metrics.epoch, weights))
+        self._save()
+        self._write_metrics()
+        judged = None if self.val is None else is_best
+        self.on_event(EpochEnded(metrics.epoch, self.recipe.epochs, metrics.to_dict(), judged))
 
+    def _is_patience_over(self) -> bool:
+        patience, progress = self.recipe.patience, self.progress
+        done = len(progress.epochs)
+        if patience is None or done - progress.improved_epoch < patience:
+            return False
+        self.on_event(
+            Note(f"stopped after epoch {done}: no better one since epoch {progress.improved_epoch}")
+        )
+        return True
 
-class _RunningMetrics:
-    """Mean loss and accuracy of the steps so far, without waiting for the device every step."""
+    def _is_time_to_save(self, now: float) -> bool:
+        minutes, steps = self.checkpointing.minutes, self.checkpointing.steps
+        if minutes and now - self._last_saved > 60 * minutes:
+            return True
+        done = (self.progress.epoch - 1) * self.train.num_batches + self.progress.step
+        return steps is not None and done % steps == 0
 
-    def __init__(self) -> None:
-        self.num_images = 0
-        self._loss_sum = 0.0
-        self._num_correct = 0
-        self._held: list[tuple[Tensor, Tensor, Tensor]] = []
+    def _save(self) -> None:
+        """Write everything that the next step depends on."""
+        stepper, progress = self.stepper, self.progress
+        state: dict[str, Any] = {
+            "run_id": self.run_id,
+            "progress": progress.state(),
+            "stepper": stepper.state(),
+            "seconds": self.seconds(),
+            "skipped": [sorted(batches.skipped) for batches in self._all_batches()],
+        }
+        checkpoint = TrainingCheckpoint(
+            name="last",
+            epoch=progress.epoch - 1,
+            weights=stepper.evaluated.state_dict(),
+            state=state,
+            raw_weights=None if stepper.average is None else self.model.state_dict(),
+            step=progress.step,
+        )
+        self.run.checkpoints.save(checkpoint)
+        self._last_saved = time.perf_counter()
 
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Take the mean loss (), logits (B, K) and labels (B,) of a step."""
-        self.num_images += len(labels)
-        self._held.append((loss, logits, labels))
-        if len(self._held) >= STEPS_HELD:
-            self._add_up()
+    def _write_metrics(self) -> None:
+        self.run.write_metrics([metrics.to_dict() for metrics in self.progress.epochs])
 
-    def means(self) -> tuple[float, float]:
-        """Return mean loss and accuracy an image."""
-        self._add_up()
-        return self._loss_sum / self.num_images, self._num_correct / self.num_images
+    def _all_batches(self) -> list[Batches]:
+        return [batches for batches in (self.train, self.val, self.test) if batches is not None]
 
-    def _add_up(self) -> None:
-        if not self._held:
-            return
-        losses, logits, labels = zip(*self._held, strict=True)
-        sizes = torch.tensor([len(part) for part in labels], dtype=torch.float64)
-        self._loss_sum += float((torch.stack(losses).cpu().double() * sizes).sum())
-        self._num_correct += int((torch.cat(logits).argmax(1) == torch.cat(labels)).sum())
-        self._held.clear()
+    def _check_weights(self) -> None:
+        """Refuse weights that the last step has made too large to be numbers."""
+        if not self.stepper.has_finite_weights():
+            raise self._diverged("a weight is not finite after", self.progress.step)
+
+    def _diverged(self, what: str, step: int) -> DivergedRunError:
+        kept = self.run.checkpoints.find("last")
+        return DivergedRunError(
+            f"{what} step {step} of epoch {self.progress.epoch}: the training has diverged",
+            f"try a smaller --lr than {self.recipe.lr:g}, or --clip-grad 1"
+            + (f"; the last good checkpoint is {kept}" if kept is not None else ""),
+        )

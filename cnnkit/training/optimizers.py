@@ -39,10 +39,10 @@ def make_schedule(
 
     None stands for a learning rate that never changes.
 
-    `constant` stays; `cosine` falls to 0 along half a cosine; `step` is divided by 10 after a half
-    and after three quarters of the epochs; each of them after a linear rise over `warmup_epochs`.
-    `onecycle` rises over them along half a cosine from a twenty-fifth, and falls to a 250,000th
-    (Smith and Topin, Super-convergence, 2018).
+    `constant` stays; `cosine` falls to 0 along half a cosine, `linear` in a line; `step` is divided
+    by 10 after a half and after three quarters of the epochs; each of them after a linear rise over
+    `warmup_epochs`. `onecycle` rises over them along half a cosine from a twenty-fifth, and falls
+    to a 250,000th (Smith and Topin, Super-convergence, 2018).
     """
     assert recipe.lr is not None, "resolve the recipe first"
     assert recipe.warmup_epochs is not None
@@ -73,9 +73,11 @@ def learning_rate_factor(
     def factor(step: int) -> float:
         if step < warmup_steps:
             return (step + 1) / (warmup_steps + 1)
+        progress = min(1.0, (step - warmup_steps) / max(1, num_steps - warmup_steps))
         match schedule:
+            case "linear":
+                return 1 - progress
             case "cosine":
-                progress = min(1.0, (step - warmup_steps) / max(1, num_steps - warmup_steps))
                 return 0.5 * (1 + math.cos(math.pi * progress))
             case "step":
                 return STEP_FACTOR ** sum(step >= share * num_steps for share in STEP_MILESTONES)

@@ -8,7 +8,7 @@ from cnnkit.errors import UsageError
 from cnnkit.registry import did_you_mean
 
 Optimizer = Literal["sgd", "adam", "adamw"]
-Schedule = Literal["constant", "cosine", "onecycle", "step"]
+Schedule = Literal["constant", "cosine", "linear", "onecycle", "step"]
 Normalize = Literal["auto", "published", "measured", "none"]
 Monitor = Literal["val", "test"]
 
@@ -32,6 +32,12 @@ class Recipe(BaseModel):
         schedule: how the learning rate moves; see `make_schedule`.
         warmup_epochs: epochs over which the learning rate rises first.
         label_smoothing: share of the target spread over all classes.
+        accumulate: parts in which a batch is taken, their gradients added up.
+        clip_grad: longest gradient, as its Euclidean norm over all parameters; None for any.
+        ema: decay of the running average of the weights, which is then what is evaluated; None
+            for the weights themselves.
+        patience: stop when so many epochs in a row brought no higher validation accuracy; None
+            not to.
         seed: of the weights, the order, dropout and the validation split.
         val_split: share of each class of the training set held out to choose the best epoch;
             0 for none; a dataset that brings a validation set uses that.
@@ -51,6 +57,10 @@ class Recipe(BaseModel):
     schedule: Schedule = "onecycle"
     warmup_epochs: float | None = Field(default=None, ge=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    accumulate: int = Field(default=1, ge=1)
+    clip_grad: float | None = Field(default=None, gt=0)
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    patience: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**63)
     val_split: float = Field(default=0.1, ge=0, lt=1)
     normalize: Normalize = "auto"
@@ -78,6 +88,11 @@ class Recipe(BaseModel):
             raise ValueError(
                 f"warmup_epochs must be below epochs, and {self.warmup_epochs:g} is not below "
                 f"{self.epochs}"
+            )
+        if self.accumulate > self.batch_size:
+            raise ValueError(
+                f"accumulate must be at most batch_size, and {self.accumulate} is above "
+                f"{self.batch_size}"
             )
         return self
 

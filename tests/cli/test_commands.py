@@ -77,6 +77,31 @@ def test_flag_beats_environment_beats_file_beats_default(
     assert parent == Path("of-flag")
 
 
+def test_a_dry_run_prints_a_file_that_makes_the_same_run(cnnkit: Cnnkit) -> None:
+    settings = [
+        "mlp", "digits", "--epochs", "2", "-b", "100", "--optimizer", "sgd", "--schedule", "linear",
+        "--clip-grad", "0.5", "--ema", "0.9", "--accumulate", "2", "--patience", "5", "--seed", "3",
+        "--input", "1x9x9", "--model-arg", "hidden=16,8", "--checkpoint-steps", "4", "-j", "0",
+    ]  # fmt: skip
+    printed = cnnkit("train", *settings, "--dry-run")
+    assert printed.code == 0, printed.stderr
+    assert not Path("runs").exists()
+    Path("c.toml").write_text(printed.stdout)
+    assert cnnkit("train", "-c", "c.toml", "--dry-run", "-o", "d.toml").code == 0
+    assert Path("d.toml").read_text() == printed.stdout
+
+    def run(*arguments: str) -> tuple[dict[str, object], list[float]]:
+        answer = cnnkit("train", *arguments, "--json").json
+        description = json.loads((Path(answer["run"]) / "run.json").read_text())
+        del description["id"], description["created"]
+        return description, [epoch["train_loss"] for epoch in answer["epochs"]]
+
+    assert run("-c", "c.toml") == run(*settings)
+    refused = cnnkit("train", "mlp", "--dry-run", "--format", "csv")
+    assert refused.code == 2
+    assert "--dry-run writes TOML" in refused.stderr
+
+
 @pytest.mark.parametrize("name", ["x.json", "x.csv", "x.md", "x.tex", "x.html", "x.txt"])
 def test_the_answer_goes_to_a_file_in_the_format_of_its_name(cnnkit: Cnnkit, name: str) -> None:
     answer = cnnkit("models", "resnet*", "-o", name)

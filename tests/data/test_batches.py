@@ -35,7 +35,10 @@ def in_files(in_memory: TensorSet, tmp_path: Path) -> EncodedSet:
 
 
 def everything(batches: Batches, seed: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    parts = list(batches.ordered() if seed is None else batches.shuffled(seed, 1))
+    if seed is None:
+        parts = list(batches.ordered())
+    else:
+        parts = [(images, labels) for _, images, labels in batches.shuffled(seed, 1)]
     return torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])
 
 
@@ -61,11 +64,11 @@ def test_every_image_comes_once_in_an_order_of_seed_and_epoch() -> None:
 
 def test_a_single_image_left_over_joins_the_batch_before(in_memory: TensorSet) -> None:
     batches = TensorBatches(in_memory, TREATED, 16, CPU)
-    assert [len(labels) for _, labels in batches.shuffled(0, 1)] == [16, 16, 16, 17]
+    assert [len(labels) for _, _, labels in batches.shuffled(0, 1)] == [16, 16, 16, 17]
     assert [len(labels) for _, labels in batches.ordered()] == [16, 16, 16, 16, 1]
     assert batches.num_batches == 4
     alone = TensorBatches(in_memory.subset(torch.tensor([3])), TREATED, 16, CPU)
-    assert [len(labels) for _, labels in alone.shuffled(0, 1)] == [1]
+    assert [len(labels) for _, _, labels in alone.shuffled(0, 1)] == [1]
 
 
 def test_the_numbers_do_not_depend_on_the_chunk(

@@ -53,11 +53,16 @@ def test_the_run_folder_is_that_of_the_design() -> None:
         "run.json", "metrics.csv", "result.json",
         "checkpoints/best/model.safetensors", "checkpoints/best/manifest.json",
         "checkpoints/last/model.safetensors", "checkpoints/last/manifest.json",
+        "checkpoints/last/training.pt",
+        "checkpoints/previous/model.safetensors", "checkpoints/previous/manifest.json",
+        "checkpoints/previous/training.pt",
     }  # fmt: skip
     description = json.loads((run / "run.json").read_text())
     assert description["schema"] == "cnnkit.run/1"
     assert description["recipe"]["lr"] == 0.002
-    assert None not in {value for key, value in description["recipe"].items() if key != "momentum"}
+    by_choice = {"momentum", "clip_grad", "ema", "patience"}
+    recipe = description["recipe"]
+    assert {key for key, value in recipe.items() if value is None} == by_choice
     assert json.loads((run / "result.json").read_text()) == result.to_dict()
     with (run / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -214,7 +219,7 @@ def test_ctrl_c_leaves_a_run_that_eval_reads(
     monkeypatch: pytest.MonkeyPatch, num_forwards: int, epochs_done: int
 ) -> None:
     interrupt_after(monkeypatch, num_forwards)
-    with pytest.raises(InterruptedRunError, match="its weights are kept") as caught:
+    with pytest.raises(InterruptedRunError, match="all is kept") as caught:
         trained("linear", epochs=5)
     (run,) = Path("runs").iterdir()
     assert str(run) in caught.value.hint
@@ -349,8 +354,8 @@ def test_ctrl_c_in_the_final_test_keeps_the_run(monkeypatch: pytest.MonkeyPatch)
     def pressed(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cnnkit.training.experiment.predict_all", pressed)
-    with pytest.raises(InterruptedRunError, match="weights of the last whole epoch are kept"):
+    monkeypatch.setattr("cnnkit.training.job.predict_all", pressed)
+    with pytest.raises(InterruptedRunError, match="the last checkpoint is kept"):
         trained("linear")
     (run,) = Path("runs").iterdir()
     assert cnnkit.evaluate(run).epoch in (1, 2)

@@ -1,0 +1,321 @@
+"""Checkpoints: a folder of files with a manifest, written so that a crash costs nothing.
+
+A checkpoint is written to a folder beside its place, flushed to the disk, and renamed; the one
+before it stays until then, and of `last` also afterwards, as `previous`.
+"""
+
+import hashlib
+import io
+import json
+import os
+import pickletools
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnnkit.errors import CheckFailedError, CnnkitError, NotFoundError
+from cnnkit.files import explain_os_error, flush_folder, remove_tree
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CHECKPOINT_NAMES = ("best", "last")
+PREVIOUS = "previous"
+DAMAGED = "damaged"
+
+WEIGHTS = "model.safetensors"
+RAW_WEIGHTS = "unaveraged.safetensors"
+TRAINING = "training.pt"
+MANIFEST = "manifest.json"
+
+RESTORE = "restore the file, choose another `--checkpoint`, or train again"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights out of a run.
+
+    Attributes:
+        name: `best` or `last`.
+        epoch: how many whole epochs they were trained for.
+        weights: the tensors by name, on the CPU; those that are evaluated.
+    """
+
+    name: str
+    epoch: int
+    weights: "Mapping[str, Tensor]"
+
+
+@dataclass(frozen=True)
+class TrainingCheckpoint(Checkpoint):
+    """All that a training goes on from.
+
+    Attributes:
+        state: everything beside the weights: tensors, numbers, texts, and lists and dictionaries
+            of them.
+        raw_weights: the weights that the optimizer changes, where others are evaluated.
+        step: how many steps were done of the epoch after `epoch`.
+    """
+
+    state: Mapping[str, Any] = field(default_factory=dict)
+    raw_weights: "Mapping[str, Tensor] | None" = None
+    step: int = 0
+
+
+class CheckpointFolder:
+    """The checkpoints of a run.
+
+    Args:
+        path: the folder that holds them; made when it is needed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def names(self) -> list[str]:
+        """Return the names under which there are weights."""
+        return [name for name in CHECKPOINT_NAMES if self.find(name) is not None]
+
+    def training_names(self) -> list[str]:
+        """Return those from which a training may go on, the newest first."""
+        return [name for name in ("last", PREVIOUS) if (self.path / name).is_dir()]
+
+    def find(self, name: str) -> Path | None:
+        """Return the folder of a checkpoint, or of the earlier one where it is being replaced."""
+        earlier = PREVIOUS if name == "last" else f".{name}-old"
+        for folder in (self.path / name, self.path / earlier):
+            if folder.is_dir():
+                return folder
+        return None
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint under its name, whole or not at all.
+
+        Raises:
+            UnavailableError: no space, no permission; the earlier checkpoints stand.
+        """
+        folder = self.path / f".{checkpoint.name}-new"
+        try:
+            self._write(folder, checkpoint)
+            self._put_in_place(folder, checkpoint.name)
+        except OSError as error:
+            with suppress(OSError):  # what the disk did to the writing is the thing to tell
+                remove_tree(folder)
+            raise explain_os_error(error, f"write {self.path / checkpoint.name}") from error
+
+    def load(self, name: str) -> Checkpoint:
+        """Return the weights of a checkpoint that `names` lists.
+
+        Raises:
+            NotFoundError: a file of it is missing.
+            CheckFailedError: a file of it is not what was saved.
+        """
+        folder = self.find(name)
+        if folder is None:
+            raise NotFoundError(f"{self.path.parent} holds no {name} weights")
+        files = _Files(folder)
+        return Checkpoint(name, files.epoch, files.tensors(WEIGHTS))
+
+    def load_training(self, folder_name: str) -> TrainingCheckpoint:
+        """Return the whole of `last` or `previous`.
+
+        Raises:
+            NotFoundError: a file of it is missing.
+            CheckFailedError: a file of it is not what was saved, or holds more than data.
+        """
+        files = _Files(self.path / folder_name)
+        if TRAINING not in files.expected:
+            raise NotFoundError(
+                f"{files.folder} holds weights alone, from which no training goes on",
+                "begin a new run",
+            )
+        raw = files.tensors(RAW_WEIGHTS) if RAW_WEIGHTS in files.expected else None
+        return TrainingCheckpoint(
+            "last", files.epoch, files.tensors(WEIGHTS), files.state(), raw, files.step
+        )
+
+    def set_last_aside(self) -> None:
+        """Call the newest checkpoint damaged, so that the one before it is not replaced by it.
+
+        Raises:
+            UnavailableError: it cannot be renamed.
+        """
+        try:
+            remove_tree(self.path / DAMAGED)
+            (self.path / "last").rename(self.path / DAMAGED)
+            flush_folder(self.path)
+        except OSError as error:
+            raise explain_os_error(error, f"rename {self.path / 'last'}") from error
+
+    def best_stands(self, epoch: int, at_epoch: int) -> bool:
+        """Return whether the best weights of `epoch` are there for a run at `at_epoch`.
+
+        Best weights of a later epoch than the run is at do as well: the run comes by there again.
+        """
+        try:
+            best = self.load("best")
+        except CnnkitError:
+            folder = self.find("best")
+            with suppress(CnnkitError):  # a manifest that is damaged as well tells no epoch
+                return folder is not None and _Files(folder).epoch > at_epoch
+            return False
+        return best.epoch == epoch or best.epoch > at_epoch
+
+    def _write(self, folder: Path, checkpoint: Checkpoint) -> None:
+        import torch
+        from safetensors.torch import save
+
+        remove_tree(folder)
+        folder.mkdir(parents=True)
+        entries: dict[str, Any] = {}
+        best = self.path / "best" / WEIGHTS
+        is_training = isinstance(checkpoint, TrainingCheckpoint)
+        contents = [(WEIGHTS, save(_separate(checkpoint.weights)))]
+        step = 0
+        if isinstance(checkpoint, TrainingCheckpoint):
+            if checkpoint.raw_weights is not None:
+                contents.append((RAW_WEIGHTS, save(_separate(checkpoint.raw_weights))))
+            buffer = io.BytesIO()
+            torch.save(dict(checkpoint.state), buffer)
+            contents.append((TRAINING, buffer.getvalue()))
+            step = checkpoint.step
+        for name, content in contents:
+            digest = hashlib.sha256(content).hexdigest()
+            entries[name] = {"bytes": len(content), "sha256": digest}
+            # The last weights are often the best ones: a link to them needs no room.
+            if name == WEIGHTS and is_training and self._is_file_of_best(digest):
+                with suppress(OSError):  # not every disk can
+                    os.link(best, folder / name)
+                    continue
+            _write_through(folder / name, content)
+        manifest = {"epoch": checkpoint.epoch, "step": step, "files": entries}
+        _write_through(folder / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
+        flush_folder(folder)
+
+    def _is_file_of_best(self, digest: str) -> bool:
+        try:
+            manifest = json.loads((self.path / "best" / MANIFEST).read_text(encoding="utf-8"))
+            return bool(manifest["files"][WEIGHTS]["sha256"] == digest)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False  # none, or damaged: then it is written
+
+    def _put_in_place(self, folder: Path, name: str) -> None:
+        target = self.path / name
+        earlier = self.path / (PREVIOUS if name == "last" else f".{name}-old")
+        if target.is_dir():
+            remove_tree(earlier)
+            target.rename(earlier)
+        folder.rename(target)
+        flush_folder(self.path)
+        if name != "last":
+            remove_tree(earlier)
+
+
+class _Files:
+    """The files of a checkpoint, each read against the manifest."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = folder / MANIFEST
+        try:
+            manifest = json.loads(self._read(MANIFEST).decode("utf-8"))
+            self.epoch = int(manifest["epoch"])
+            self.step = int(manifest.get("step", 0))
+            self.expected = {
+                str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()
+            }
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckFailedError(f"{path} is damaged", RESTORE) from error
+
+    def tensors(self, name: str) -> "dict[str, Tensor]":
+        """Return the tensors of a safetensors file."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        content = self._checked(name)
+        try:
+            return load(content)
+        except SafetensorError as error:
+            raise self._altered(name) from error
+
+    def state(self) -> dict[str, Any]:
+        """Return what `training.pt` holds; nothing in it is ever executed."""
+        import torch
+
+        content = self._checked(TRAINING)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what torch thinks of the kind of pickle
+                state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        except Exception as error:  # a file that was made to harm may raise anything
+            names = _names_asked_for(content)
+            what = f"it asks for {', '.join(names)}" if names else "torch cannot read it"
+            raise CheckFailedError(
+                f"{self.folder / TRAINING} is refused, for it holds more than data: {what}",
+                "nothing in it was executed; use no checkpoint that you do not trust",
+            ) from error
+        if not isinstance(state, dict):
+            raise CheckFailedError(f"{self.folder / TRAINING} holds no state of a training")
+        return state
+
+    def _checked(self, name: str) -> bytes:
+        content = self._read(name)
+        if name not in self.expected or hashlib.sha256(content).hexdigest() != self.expected[name]:
+            raise self._altered(name)
+        return content
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return (self.folder / name).read_bytes()
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{self.folder} is incomplete: {name} is missing") from error
+        except OSError as error:
+            raise explain_os_error(error, f"read {self.folder / name}") from error
+
+    def _altered(self, name: str) -> CheckFailedError:
+        return CheckFailedError(
+            f"{self.folder / name} is not what was saved: its SHA-256 differs from the manifest's",
+            RESTORE,
+        )
+
+
+def _names_asked_for(content: bytes) -> list[str]:
+    """Return what a file of `torch.save`, or a bare pickle, asks Python for beyond plain values."""
+    from torch.serialization import get_unsafe_globals_in_checkpoint
+
+    # A file that was made to harm may raise anything; whatever it is, it is refused.
+    with suppress(Exception):
+        return sorted(get_unsafe_globals_in_checkpoint(io.BytesIO(content)))
+    names, texts = set(), [""]
+    with suppress(Exception):  # it is no archive of torch
+        for code, argument, _ in pickletools.genops(content):
+            if code.name in ("GLOBAL", "INST"):
+                names.add(str(argument).replace(" ", "."))
+            elif code.name == "STACK_GLOBAL":
+                names.add(".".join(texts[-2:]))
+            elif isinstance(argument, str):
+                texts.append(argument)
+    return sorted(names)
+
+
+def _write_through(path: Path, content: bytes) -> None:
+    """Write a file, and wait until the disk has it."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _separate(weights: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    """Return the tensors on the CPU, each with memory of its own, as safetensors needs them."""
+    separate: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, value in weights.items():
+        tensor = value.detach().cpu().contiguous()
+        address = tensor.untyped_storage().data_ptr()
+        separate[name] = tensor.clone() if address in seen else tensor
+        seen.add(address)
+    return separate

@@ -1,0 +1,81 @@
+"""One process a run: a lock that a killed process does not leave behind."""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from cnnkit.errors import UnavailableError
+from cnnkit.files import explain_os_error
+
+CANNOT_LOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some disks on the network
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[bool]:
+    """Hold the lock of a run, whose system gives it back when the process ends, however it does.
+
+    Yields whether it is held: a disk that cannot lock lets everybody in.
+
+    Raises:
+        UnavailableError: another process holds it.
+    """
+    path = folder / ".lock"
+    try:
+        handle, is_held = _opened(path)
+    except OSError as error:
+        raise explain_os_error(error, f"write {path}") from error
+    if handle is None:
+        raise UnavailableError(
+            f"{folder} is being trained by another process{_holder(path)}",
+            "wait until it is done, or stop it",
+        )
+    try:
+        os.ftruncate(handle, 0)
+        os.write(handle, str(os.getpid()).encode())
+        yield is_held
+    finally:
+        with suppress(OSError):  # Windows keeps what is open; then the file stays, unlocked
+            path.unlink()
+        os.close(handle)
+
+
+def _opened(path: Path) -> tuple[int | None, bool]:
+    """Return the open file, None where another process holds it, and whether it is locked."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(handle)
+        except OSError as error:
+            if error.errno in CANNOT_LOCK:
+                return handle, False
+            os.close(handle)
+            return None, False
+        # Whoever held it may have removed the file since it was opened here.
+        if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
+            return handle, True
+        os.close(handle)
+
+
+def _holder(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""  # Windows lets nobody read what is locked
+    return f" ({text})" if text.isdecimal() else ""
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(handle: int) -> None:
+        os.lseek(handle, 0, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

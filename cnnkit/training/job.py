@@ -1,0 +1,249 @@
+"""A training that is settled, and carrying it out: from a run folder to its result."""
+
+import platform
+import shlex
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cnnkit import __version__
+from cnnkit.checkpoints import TrainingCheckpoint
+from cnnkit.devices import device_name, explained_out_of_memory, memory_format
+from cnnkit.errors import CnnkitError, InterruptedRunError
+from cnnkit.evaluation import Setup, predict_all
+from cnnkit.events import Note, OnEvent, Warned
+from cnnkit.results import TrainResult
+from cnnkit.runs import RunFolder
+from cnnkit.training.checkpointing import Checkpointing
+from cnnkit.training.data import Place, RunData
+from cnnkit.training.interrupt import terminated_as_interrupted
+from cnnkit.training.loop import DivergedRunError, Trainer
+from cnnkit.training.network_check import check_network
+from cnnkit.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a training needs beside the folder it is kept in.
+
+    Attributes:
+        setup: network and data, put together.
+        recipe: every setting, resolved.
+        data: the splits.
+        place: where batches are made.
+        checkpointing: when the state is written.
+        data_dir: where datasets are looked for.
+        fit: one line that says what happens to an image on its way to the network.
+    """
+
+    setup: Setup
+    recipe: Recipe
+    data: RunData
+    place: Place
+    checkpointing: Checkpointing
+    data_dir: Path
+    fit: str
+
+    def build(self) -> nn.Module:
+        """Return the network with its first weights, on its device, tried on an input.
+
+        Raises:
+            UsageError: it cannot be trained on this data.
+        """
+        device = self.place.device
+        torch.manual_seed(self.recipe.seed)
+        network = self.setup.build().to(device)
+        network = network.to(memory_format=memory_format(device, self.setup.channels_last))
+        with torch.random.fork_rng(_devices(device)):  # dropout must not draw what training will
+            num_images = min(2, self.recipe.batch_size, len(self.data.train))
+            check_network(network, self.setup, num_images)
+        return network
+
+    def describe(self, run_id: str, num_params: int) -> dict[str, Any]:
+        """Return what `run.json` holds."""
+        return {
+            "id": run_id,
+            "created": now(),
+            "setup": self.setup.to_dict(),
+            "recipe": self.recipe.model_dump(),
+            "num_params": num_params,
+            **describe_machine(self.place.device),
+            "num_workers": self.place.num_workers,
+            "skip_bad": self.place.skip_bad,
+            "data_dir": str(self.data_dir.resolve()),
+            "checkpointing": asdict(self.checkpointing),
+            "resumed": [],
+        }
+
+
+def carry_out(
+    job: Job,
+    network: nn.Module,
+    run: RunFolder,
+    description: Mapping[str, Any],
+    checkpoint: TrainingCheckpoint | None,
+    start: float,
+    on_event: OnEvent,
+) -> TrainResult:
+    """Train, test, and write the result; the caller holds the lock of the run.
+
+    Args:
+        job: what to do.
+        network: the one that `job.build` returned.
+        run: the folder.
+        description: what `run.json` holds.
+        checkpoint: where to go on; None from the beginning.
+        start: when the work began, by `time.perf_counter`.
+        on_event: told about the progress.
+
+    Raises:
+        RunFailedError: the loss is not finite, or an image is broken.
+        UnavailableError: memory or disk ran out.
+        InterruptedRunError: Ctrl-C, and the run can be resumed.
+    """
+    try:
+        with terminated_as_interrupted(), explained(job.recipe):
+            return _train_and_test(job, network, run, description, checkpoint, start, on_event)
+    except BaseException as error:
+        if run.checkpoints.find("last") is None:
+            raise  # nothing of it could be used
+        if isinstance(error, KeyboardInterrupt):
+            raise InterruptedRunError(
+                "interrupted; the last checkpoint is kept", resume_hint(run)
+            ) from error
+        if isinstance(error, CnnkitError) and not isinstance(
+            error, InterruptedRunError | DivergedRunError
+        ):
+            on_event(Note(f"the last checkpoint is kept: {resume_hint(run)}"))
+        raise
+
+
+def resume_hint(run: RunFolder) -> str:
+    """Return the command that goes on with a run, as a sentence."""
+    return f"`cnnkit train --resume {shlex.quote(str(run.path))}` goes on"
+
+
+def now() -> str:
+    """Return date and time, with the offset from UTC."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Return the parts of `run.json` that tell where a run was computed."""
+    return {
+        "device": {
+            "name": str(device),
+            "hardware": device_name(device),
+            "num_threads": torch.get_num_threads(),
+        },
+        "versions": {
+            "cnnkit": __version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
+    }
+
+
+def say_plan(job: Job, num_params: int, on_event: OnEvent) -> None:
+    """Say what will be done, and what about it the user must know."""
+    on_event(Note(job.fit))
+    on_event(Note(f"{job.data.counts()}; {num_params:,} parameters; on {job.place.device}"))
+    if job.recipe.monitor == "test":
+        on_event(
+            Warned(
+                "the test set is followed every epoch; choose nothing by it, or its figures no "
+                "longer tell how good the network is"
+            )
+        )
+    if job.data.test is None:
+        on_event(Warned("there is no test set, so the result is not tested"))
+
+
+def own_randomness(device: torch.device) -> AbstractContextManager[None]:
+    """Return a context whose random numbers leave the caller's alone."""
+    return torch.random.fork_rng(_devices(device))
+
+
+def explained(recipe: Recipe) -> AbstractContextManager[None]:
+    """Return a context that tells what helps where memory runs out."""
+    return explained_out_of_memory(
+        f"use a smaller -b/--batch-size than {recipe.batch_size}, or a smaller --input"
+    )
+
+
+def _devices(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []
+
+
+def _train_and_test(
+    job: Job,
+    network: nn.Module,
+    run: RunFolder,
+    description: Mapping[str, Any],
+    checkpoint: TrainingCheckpoint | None,
+    start: float,
+    on_event: OnEvent,
+) -> TrainResult:
+    setup, recipe, data, place = job.setup, job.recipe, job.data, job.place
+    train_batches = place.batches(data.train, setup, recipe.batch_size)
+    val_batches = test_batches = None
+    if data.val is not None:
+        val_batches = place.batches(data.val, setup, setup.eval_batch_size)
+    if data.test is not None:
+        test_batches = place.batches(data.test, setup, setup.eval_batch_size)
+    trainer = Trainer(
+        network,
+        len(setup.classes),
+        recipe,
+        train_batches,
+        val_batches,
+        test_batches if recipe.monitor == "test" else None,
+        place.device,
+        run,
+        str(description["id"]),
+        job.checkpointing,
+        start,
+        on_event,
+    )
+    if checkpoint is not None:
+        trainer.restore(checkpoint)
+        progress = trainer.progress
+        if progress.epoch <= recipe.epochs:
+            after = f", after step {progress.step:,}" if progress.step else ""
+            on_event(Note(f"goes on in epoch {progress.epoch} of {recipe.epochs}{after}"))
+    fitted = trainer.fit()
+    if fitted.is_interrupted:
+        progress = trainer.progress
+        where = f"epoch {progress.epoch - 1}"
+        if progress.step:
+            where = f"step {progress.step:,} of epoch {progress.epoch}"
+        raise InterruptedRunError(
+            f"interrupted after {where} of {recipe.epochs}; all is kept", resume_hint(run)
+        )
+    network.load_state_dict(dict(run.load_checkpoint("best").weights))
+    metrics = None
+    if test_batches is not None:
+        predictions = predict_all(network, test_batches, len(setup.classes), "test", on_event)
+        metrics = predictions.metrics()
+    result = TrainResult(
+        run=str(run.path),
+        model=setup.model,
+        dataset=setup.dataset,
+        device=str(place.device),
+        num_params=int(description["num_params"]),
+        num_train_images=train_batches.num_images - len(train_batches.skipped),
+        num_val_images=val_batches.num_images - len(val_batches.skipped) if val_batches else 0,
+        epochs=fitted.epochs,
+        best_epoch=fitted.best_epoch,
+        test=metrics,
+        num_skipped=place.num_skipped(),
+        seconds=trainer.seconds(),
+    )
+    run.write_result(result.to_dict())
+    return result

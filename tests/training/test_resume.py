@@ -1,0 +1,520 @@
+"""A run that was stopped ends as one that was not, and loses nothing to what may happen to it."""
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import cnnkit
+from cnnkit import Recipe, resume
+from cnnkit.checkpoints import Checkpoint, CheckpointFolder, TrainingCheckpoint
+from cnnkit.errors import (
+    CheckFailedError,
+    CnnkitError,
+    ExitCode,
+    InterruptedRunError,
+    NotFoundError,
+    RunFailedError,
+    UnavailableError,
+    UsageError,
+)
+from cnnkit.events import EpochEnded, Event, Note, Warned
+from tests.conftest import Cnnkit
+from tests.training.killing import make_photos, outcome, same
+
+ROOT = Path(__file__).parents[2]
+IN_PROJECT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def recipe(**settings: object) -> Recipe:
+    return Recipe.of(**{"epochs": 4, "batch_size": 128, "optimizer": "sgd", **settings})
+
+
+def only_run() -> Path:
+    (run,) = Path("runs").iterdir()
+    return run
+
+
+def stop_after_epoch(number: int) -> Callable[[Event], None]:
+    """Press Ctrl-C when an epoch is over."""
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, EpochEnded) and event.epoch == number:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return on_event
+
+
+def stopped(folder: str = "runs", **settings: object) -> Path:
+    """Return a run that was stopped after its second epoch."""
+    with pytest.raises(InterruptedRunError) as caught:
+        cnnkit.train(
+            "linear", recipe=recipe(**settings), runs_dir=Path(folder), on_event=stop_after_epoch(2)
+        )
+    assert "goes on" in caught.value.hint
+    (run,) = Path(folder).iterdir()
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that was not stopped."""
+    runs = tmp_path_factory.mktemp("whole")
+    return Path(cnnkit.train("linear", recipe=recipe(), runs_dir=runs).run)
+
+
+def assert_equal(run: Path, other: Path) -> None:
+    one, two = outcome(run), outcome(other)
+    assert [name for name in one if not same(one[name], two[name])] == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--times", "5", "--seed", "1", "--epochs", "2"],
+        ["--times", "2", "--seed", "2", "--epochs", "2", "--recipe", "sgd", "--workers", "1"],
+    ],
+)
+def test_killed_and_resumed_is_bit_for_bit_the_run_that_was_not(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.training.killing", tmp_path / "runs", *arguments],
+        env=IN_PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{arguments[1]} of {arguments[1]} equal" in done.stdout
+
+
+@pytest.mark.parametrize("number", [3, 11, 12, 22, 30])
+def test_ctrl_c_in_any_step_is_no_break(
+    monkeypatch: pytest.MonkeyPatch, whole: Path, number: int
+) -> None:
+    forward = nn.Linear.forward
+    count = [0]
+
+    def counted(self: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            count[0] += 1
+            if count[0] == number:
+                os.kill(os.getpid(), signal.SIGINT)
+        return forward(self, x)
+
+    with monkeypatch.context() as context:
+        context.setattr(nn.Linear, "forward", counted)
+        with pytest.raises(InterruptedRunError, match=r"step \d+ of epoch \d of 4; all is kept"):
+            cnnkit.train("linear", recipe=recipe())
+    resume(only_run())
+    assert_equal(only_run(), whole)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_the_state_is_written_as_often_as_asked(whole: Path) -> None:
+    def steps_written(**settings: object) -> list[tuple[int, int]]:
+        written: list[tuple[int, int]] = []
+        save = CheckpointFolder.save
+
+        def noted(self: CheckpointFolder, checkpoint: Checkpoint) -> None:
+            if isinstance(checkpoint, TrainingCheckpoint):
+                written.append((checkpoint.epoch, checkpoint.step))
+            save(self, checkpoint)
+
+        with pytest.MonkeyPatch.context() as context:
+            context.setattr(CheckpointFolder, "save", noted)
+            result = cnnkit.train("linear", recipe=recipe(), **settings)  # type: ignore[arg-type]
+        assert_equal(Path(result.run), whole)
+        return written
+
+    ends = [(epoch, 0) for epoch in (1, 2, 3, 4)]
+    every = [(epoch, step) for epoch in range(4) for step in range(1, 12)]
+    assert steps_written(checkpoint_minutes=0) == ends
+    assert steps_written(checkpoint_minutes=1e-9) == sorted([*every, *ends])
+    # Counted from the first step of the run; an epoch has 11.
+    assert [one for one in steps_written(checkpoint_steps=10) if one[1]] == [
+        (0, 10), (1, 9), (2, 8), (3, 7)
+    ]  # fmt: skip
+
+
+def test_sigterm_finishes_the_step_saves_and_prints_how_to_go_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cnnkit", "train", "lenet5", "--epochs", "9999"]
+    with subprocess.Popen(command, env=IN_PROJECT, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not list(Path("runs").glob("*/metrics.csv")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.terminate()
+        _, errors = process.communicate()
+    assert process.returncode == ExitCode.INTERRUPTED
+    last = errors.splitlines()[-1]
+    assert last.startswith("cnnkit: interrupted after ")
+    assert f"`cnnkit train --resume {only_run()}` goes on" in last
+    assert not (only_run() / ".lock").exists()
+
+
+def test_what_may_change_is_changed_and_recorded(cnnkit: Cnnkit, whole: Path) -> None:
+    run = stopped()
+    answer = cnnkit(
+        "train", "--resume", run, "-j", "0", "--checkpoint-steps", "5", "--epochs", "4", "--json"
+    )
+    assert answer.code == 0, answer.stderr
+    assert "goes on in epoch 3 of 4" in answer.stderr
+    assert_equal(run, whole)
+    description = json.loads((run / "run.json").read_text())
+    (entry,) = description["resumed"]
+    assert set(entry) == {"at", "epoch", "step", "changes", "device", "versions"}
+    assert (entry["epoch"], entry["step"]) == (2, 0)
+    assert entry["changes"]["checkpoint_steps"] == [None, 5]
+    assert entry["changes"].get("epochs") is None
+    assert description["checkpointing"] == {"minutes": 10.0, "steps": 5}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--lr", "0.5"], "--lr cannot be changed in a run that goes on: it was 0.05, not 0.5"),
+        (["-b", "64"], "--batch-size cannot be changed in a run that goes on: it was 128, not 64"),
+        (["--ema", "0.9"], "--ema cannot be changed in a run that goes on: it was none, not 0.9"),
+        (["--input", "1x9x9"], "--input cannot be changed in a run that goes on: it was 1x8x8"),
+        (["--skip-bad"], "--skip-bad cannot be changed"),
+        (
+            ["--model-arg", "a=1"],
+            "--model-arg cannot be changed in a run that goes on: it was none",
+        ),
+        (["--epochs", "3"], "--epochs 3 is below the 4 of the run"),
+        (["--epochs", "8"], "--epochs cannot be changed with --schedule onecycle, whose"),
+        (["lenet5"], "the run is of linear, not of lenet5"),
+        (["linear", "iris"], "the run is of digits, not of iris"),
+        (["--checkpoint-steps", "0"], "--checkpoint-steps must be at least 1"),
+        (["-j", "-1"], "--workers must be at least 0"),
+        (["--dry-run"], "--resume and --dry-run contradict each other"),
+    ],
+)
+def test_what_would_break_the_run_is_refused(
+    cnnkit: Cnnkit, whole: Path, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    run = tmp_path / "copy"
+    shutil.copytree(whole, run)
+    (run / "result.json").unlink()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    answer = cnnkit("train", "--resume", run, *arguments)
+    assert answer.code == ExitCode.USAGE
+    assert says in answer.stderr
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    same_again = ["linear", "digits", "--lr", "0.05", "-b", "128", "--device", "auto"]
+    assert cnnkit("train", *same_again, "--resume", run).code == 0
+
+
+def test_a_constant_learning_rate_goes_on_for_more_epochs(whole: Path) -> None:
+    settings = {"schedule": "constant", "optimizer": "adam", "ema": 0.9}
+    short = Path(cnnkit.train("linear", recipe=recipe(epochs=2, **settings)).run)
+    events: list[Event] = []
+    with pytest.raises(UsageError, match="is complete; give more --epochs to go on"):
+        resume(short)
+    result = resume(short, {"epochs": 4}, on_event=events.append)
+    assert any("was tested already" in event.text for event in events if isinstance(event, Warned))
+    assert len(result.epochs) == 4
+    long = cnnkit.train("linear", recipe=recipe(**settings), runs_dir=Path("long"))
+    assert_equal(short, Path(long.run))
+    with pytest.raises(UsageError, match="has come to its end; begin a new run for more"):
+        resume(whole)
+
+
+def test_patience_stops_and_goes_on_stopping() -> None:
+    settings = {"epochs": 40, "patience": 2, "schedule": "constant", "lr": 0.5}
+    events: list[Event] = []
+    result = cnnkit.train("linear", recipe=recipe(**settings), on_event=events.append)
+    accuracies = [epoch.val_accuracy or 0.0 for epoch in result.epochs]
+    highest = accuracies.index(max(accuracies))
+    assert len(accuracies) == highest + 1 + 2 < 40
+    note = f"stopped after epoch {highest + 3}: no better one since epoch {highest + 1}"
+    assert note in [event.text for event in events if isinstance(event, Note)]
+    run = stopped("again", **settings)
+    resume(run)
+    assert_equal(run, Path(result.run))
+    with pytest.raises(UsageError, match="nothing is held out to tell by"):
+        cnnkit.train("linear", recipe=recipe(patience=2, val_split=0))
+
+
+def test_the_average_is_what_is_evaluated() -> None:
+    result = cnnkit.train("linear", recipe=recipe(ema=0.9))
+    assert cnnkit.evaluate(result.run).metrics == result.test
+    assert cnnkit.evaluate(result.run, split="val").metrics.loss == (
+        result.epochs[result.best_epoch - 1].val_loss
+    )
+    plain = cnnkit.train("linear", recipe=recipe())
+    assert plain.epochs[0].train_loss == result.epochs[0].train_loss
+    assert plain.epochs[0].val_loss != result.epochs[0].val_loss
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "training.pt", "manifest.json"])
+def test_a_checkpoint_cut_short_anywhere_costs_no_more_than_its_steps(
+    whole: Path, name: str
+) -> None:
+    run = stopped()
+    length = (run / "checkpoints" / "last" / name).stat().st_size
+    for tenth in range(10):
+        copy = Path(f"cut-{tenth}")
+        shutil.copytree(run, copy)
+        damaged = copy / "checkpoints" / "last" / name
+        damaged.write_bytes(damaged.read_bytes()[: length * tenth // 10])
+        events: list[Event] = []
+        resume(copy, on_event=events.append)
+        (warning,) = [event.text for event in events if isinstance(event, Warned)]
+        assert str(damaged) in warning
+        assert "the checkpoint before it is used" in warning
+        assert_equal(copy, whole)
+        assert (copy / "checkpoints" / "damaged" / name).exists()
+
+
+def test_a_damaged_checkpoint_does_not_replace_the_one_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Stopped in the middle of the first save after it, there must be one to go on from."""
+    run = stopped()
+    (run / "checkpoints" / "last" / "training.pt").write_bytes(b"")
+    rename = Path.rename
+
+    def stop(self: Path, target: Path) -> Path:
+        if self.name == ".last-new":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as context:
+        context.setattr(Path, "rename", stop)
+        with pytest.raises(InterruptedRunError, match="the last checkpoint is kept"):
+            resume(run)
+    assert CheckpointFolder(run / "checkpoints").load_training("previous").epoch == 1
+    assert len(resume(run).epochs) == 4
+
+
+def test_damage_beyond_repair_is_said_and_touches_nothing(cnnkit: Cnnkit) -> None:
+    run = stopped()
+    for folder in ("last", "previous"):
+        (run / "checkpoints" / folder / "training.pt").write_bytes(b"x")
+    answer = cnnkit("train", "--resume", run)
+    assert answer.code == ExitCode.CHECK_FAILED
+    assert "training.pt is not what was saved" in answer.stderr
+    assert cnnkit("eval", run).code == 0
+    shutil.rmtree(run / "checkpoints")
+    assert cnnkit("train", "--resume", run).code == 0  # as if killed before the first
+
+
+def test_damaged_best_weights_are_found_before_the_work(cnnkit: Cnnkit) -> None:
+    run = stopped()
+    best = run / "checkpoints" / "best" / "model.safetensors"
+    content = bytearray(best.read_bytes())
+    content[-1] ^= 1
+    best.unlink()  # the file may be that of `last` as well
+    best.write_bytes(content)
+    answer = cnnkit("train", "--resume", run)
+    # The epoch before comes by the best one again.
+    assert answer.code == 0, answer.stderr
+    assert "best is damaged or missing: the weights of epoch 2" in " ".join(answer.stderr.split())
+
+
+class Harm:
+    """A pickle that writes a file when it is executed."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch executed",)
+
+
+def test_a_crafted_pickle_is_refused_by_name_and_never_executed(whole: Path) -> None:
+    run = stopped()
+
+    def craft(folder: str, content: bytes) -> None:
+        path = run / "checkpoints" / folder
+        (path / "training.pt").write_bytes(content)
+        manifest = json.loads((path / "manifest.json").read_text())
+        manifest["files"]["training.pt"] = {
+            "bytes": len(content), "sha256": sha256(content).hexdigest()
+        }  # fmt: skip
+        (path / "manifest.json").write_text(json.dumps(manifest))
+
+    torch.save({"progress": Harm()}, "harm.pt")
+    with zipfile.ZipFile("harm.pt") as archive:
+        assert any(b"system" in archive.read(name) for name in archive.namelist())
+    crafted = Path("harm.pt").read_bytes()
+    craft("last", crafted)
+    kept = Path("kept")
+    shutil.copytree(run, kept)
+    events: list[Event] = []
+    resume(kept, on_event=events.append)
+    (warning,) = [event.text for event in events if isinstance(event, Warned)]
+    assert "is refused, for it holds more than data: it asks for posix.system" in warning
+    assert_equal(kept, whole)
+    craft("previous", pickle.dumps(Harm()))  # no archive of torch at all
+    with pytest.raises(CheckFailedError, match=r"posix\.system"):
+        resume(run)
+    craft("last", b"")
+    craft("previous", crafted)
+    with pytest.raises(CheckFailedError, match="is refused"):
+        resume(run)
+    assert not list(Path().rglob("executed"))
+
+
+def test_checkpoints_of_another_run_are_refused() -> None:
+    run, other, wider = stopped("a"), stopped("b", seed=1), stopped("c", seed=2)
+    shutil.rmtree(run / "checkpoints")
+    shutil.copytree(other / "checkpoints", run / "checkpoints")
+    with pytest.raises(CheckFailedError, match="is of another run"):
+        resume(run)
+    description = json.loads((wider / "run.json").read_text())
+    description["setup"]["model"] = "mlp"
+    (wider / "run.json").write_text(json.dumps(description))
+    with pytest.raises(CheckFailedError, match="does not fit the network and recipe of its run"):
+        resume(wider)
+
+
+def test_images_and_networks_that_changed_are_refused(tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos")
+    net = tmp_path / "net.py"
+    net.write_text(
+        "from torch import nn\ndef make(): return nn.Sequential(nn.Flatten(), nn.Linear(4320, 2))\n"
+    )
+    with pytest.raises(InterruptedRunError):
+        cnnkit.train("net.py:make", "photos", recipe(), on_event=stop_after_epoch(1))
+    run = only_run()
+    extra = tmp_path / "photos" / "dark" / "00.jpg"
+    shutil.copy(tmp_path / "photos" / "dark" / "0.jpg", extra)
+    with pytest.raises(CheckFailedError, match="are not those that the run began with"):
+        resume(run)
+    extra.unlink()
+    net.write_text(net.read_text() + "# changed\n")
+    with pytest.raises(CheckFailedError, match="has changed since the run began"):
+        resume(run)
+
+
+def test_a_second_process_is_refused_and_a_killed_one_leaves_nothing(cnnkit: Cnnkit) -> None:
+    run = stopped()
+
+    hold = (
+        "import sys; from pathlib import Path; from cnnkit.runs import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).lock(): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", hold, run]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env=IN_PROJECT, **pipes) as process:  # type: ignore[call-overload]
+        assert process.stdout.readline().strip() == b"held"
+        answer = cnnkit("train", "--resume", run)
+        assert answer.code == ExitCode.UNAVAILABLE
+        told = f"is being trained by another process ({process.pid}); wait"
+        assert told in answer.stderr
+        process.kill()
+    assert (run / ".lock").exists()
+    assert cnnkit("train", "--resume", run).code == 0
+    assert not (run / ".lock").exists()
+
+
+def test_a_planted_nan_stops_before_the_weights_change(
+    cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = nn.Linear.forward
+    count = [0]
+
+    def planted(self: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+        count[0] += self.training
+        result = forward(self, x)
+        return result * float("nan") if self.training and count[0] == 17 else result
+
+    with monkeypatch.context() as context:
+        context.setattr(nn.Linear, "forward", planted)
+        answer = cnnkit("train", "linear", "-b", "128")
+    assert answer.code == ExitCode.RUN_FAILED
+    line = answer.stderr.splitlines()[-1]
+    # The first forward of all is that of the check; 11 steps are an epoch.
+    assert "the loss is nan at step 5 of epoch 2: the training has diverged" in line
+    assert "try a smaller --lr than 0.002, or --clip-grad 1" in line
+    assert f"the last good checkpoint is {only_run() / 'checkpoints' / 'last'}" in line
+    assert cnnkit("eval", only_run(), "--checkpoint", "last", "--json").json["epoch"] == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("no small disk can be mounted here")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_disk_that_fills_up_costs_nothing(small_disk: Path, whole: Path) -> None:
+    filler = small_disk / "filler"
+
+    def fill(event: Event) -> None:
+        if isinstance(event, EpochEnded) and event.epoch == 2:
+            with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+                while True:
+                    file.write(b"x" * 1000)
+
+    events: list[Event] = []
+
+    def both(event: Event) -> None:
+        events.append(event)
+        fill(event)
+
+    with pytest.raises(UnavailableError, match="no space left") as caught:
+        cnnkit.train("linear", recipe=recipe(), runs_dir=small_disk, on_event=both)
+    assert "free some space" in caught.value.hint
+    (run,) = (path for path in small_disk.iterdir() if path.is_dir())
+    assert f"`cnnkit train --resume {run}` goes on" in str(events[-1])
+    with pytest.raises(CnnkitError, match="no space left"):
+        resume(run)
+    filler.unlink()
+    resume(run)
+    assert_equal(run, whole)
+
+
+def test_what_is_no_run_is_refused(cnnkit: Cnnkit) -> None:
+    assert cnnkit("train", "--resume", "gone").code == ExitCode.NOT_FOUND
+    Path("empty").mkdir()
+    answer = cnnkit("train", "--resume", "empty")
+    assert answer.code == ExitCode.NOT_FOUND
+    assert "has no run.json" in answer.stderr
+    assert not list(Path("empty").iterdir())
+    answer = cnnkit("train")
+    assert answer.code == ExitCode.USAGE
+    assert "name a network to train" in answer.stderr
+    run = stopped()
+    description = json.loads((run / "run.json").read_text())
+    del description["checkpointing"]
+    (run / "run.json").write_text(json.dumps(description))
+    with pytest.raises(NotFoundError, match="incomplete: it has no 'checkpointing'"):
+        resume(run)
+
+
+def test_a_vanished_file_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos")
+    settings = recipe(batch_size=20)
+    kept = cnnkit.train("linear", "photos", settings, runs_dir=Path("whole"), num_workers=1)
+    lost = [(path, path.read_bytes()) for path in (tmp_path / "photos").rglob("*.jpg")]
+
+    def vanish(event: Event) -> None:
+        if isinstance(event, EpochEnded) and event.epoch == 2:
+            for path, _ in lost:
+                path.unlink()
+
+    with pytest.raises(RunFailedError, match=r"broken image .*No such file"):
+        cnnkit.train("linear", "photos", settings, num_workers=1, on_event=vanish)
+    for path, content in lost:
+        path.write_bytes(content)
+    resume(only_run(), {"workers": 3})
+    assert_equal(only_run(), Path(kept.run))
