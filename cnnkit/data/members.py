@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import re
 import tarfile
 import zipfile
 import zlib
@@ -21,6 +22,19 @@ READ_BYTES = 2**20
 
 class BrokenArchiveError(Exception):
     """An archive that is none, or ends too early; the message is the reason, for a list."""
+
+
+# What the readers of the several kinds raise where an archive is damaged or ends too early.
+_DAMAGE = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile)
+
+
+def _broken(error: Exception) -> BrokenArchiveError:
+    """Return the reason why an archive cannot be read on."""
+    if isinstance(error, EOFError) or re.search("unexpected end|end of (file|data)", str(error)):
+        return BrokenArchiveError("the archive is cut short")
+    if isinstance(error, tarfile.TarError):
+        return BrokenArchiveError(f"no tar archive, or damaged: {error}")
+    return BrokenArchiveError(f"the archive is damaged: {error}")
 
 
 @dataclass(frozen=True)
@@ -93,19 +107,11 @@ class Members:
                         if item.isreg():
                             yield _TarMember(archive, item)
                 watched.drain()
-        except tarfile.ReadError as error:
-            if "unexpected end" in str(error) or "end of file" in str(error):
-                raise BrokenArchiveError("the archive is cut short") from error
-            raise BrokenArchiveError(f"no tar archive, or damaged: {error}") from error
-        except tarfile.TarError as error:
-            raise BrokenArchiveError(f"no tar archive, or damaged: {error}") from error
-        except EOFError as error:
-            raise BrokenArchiveError("the archive is cut short") from error
-        except (lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
-            raise BrokenArchiveError(f"the archive is damaged: {error}") from error
+        except _DAMAGE as error:
+            raise _broken(error) from error
         except OSError as error:
             if error.errno is None:  # bz2 says so of data that is none of its own
-                raise BrokenArchiveError(f"the archive is damaged: {error}") from error
+                raise _broken(error) from error
             raise
         # tarfile takes any end for the end; a whole archive closes with blocks of zeros.
         if watched.last_block.strip(b"\0") or len(watched.last_block) < BLOCK:
@@ -156,7 +162,10 @@ class _TarMember(OpenMember):
     def read(self) -> Member:
         file = self._archive.extractfile(self._item)
         assert file is not None  # it is a regular file
-        content = file.read()
+        try:
+            content = file.read()
+        except _DAMAGE as error:
+            raise _broken(error) from error
         if len(content) < self._item.size:
             raise BrokenArchiveError("the archive is cut short")
         return Member(self.name, content)

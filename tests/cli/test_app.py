@@ -161,9 +161,9 @@ def test_ctrl_c_in_training_keeps_a_run_that_eval_reads(cnnkit: Cnnkit, tmp_path
     assert running.returncode == 130
     assert "Traceback" not in stderr
     assert json.loads(stdout)["error"] == "interrupted"
-    command = re.search(r"`cnnkit (eval .*?)`", stderr)
-    assert command is not None
-    answer = cnnkit(*command[1].split(), "--json")
+    run = re.search(r"`cnnkit train --resume (\S+)` goes on", stderr)
+    assert run is not None
+    answer = cnnkit("eval", run[1], "--json")
     assert answer.code == 0
     assert answer.json["num_images"] == 359
 
