@@ -249,8 +249,10 @@ class Trainer:
         minutes, steps = self.checkpointing.minutes, self.checkpointing.steps
         if minutes and now - self._last_saved > 60 * minutes:
             return True
+        if steps is None:
+            return False
         done = (self.progress.epoch - 1) * self.train.num_batches + self.progress.step
-        return steps is not None and done % steps == 0
+        return done % steps == 0
 
     def _save(self) -> None:
         """Write everything that the next step depends on."""

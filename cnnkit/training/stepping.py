@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grads_with_norm_
 
 from cnnkit.devices import is_out_of_memory
 from cnnkit.events import OnEvent, Warned
@@ -111,7 +111,8 @@ class Stepper:
         """
         loss, logits = self._set_gradients(images, labels)
         gradients = [one.grad for one in self._parameters if one.grad is not None]
-        norm = get_total_norm(gradients)
+        # as torch's get_total_norm, which imports the distributed half of torch first
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         if self._is_gated:
             is_bad = (~torch.isfinite(loss + norm)).to(self._found_inf.dtype)
             torch.maximum(self._found_inf, is_bad, out=self._found_inf)
