@@ -11,8 +11,6 @@ from cnnkit.architecture.inputs import InputShape
 from cnnkit.architecture.running import ForwardError
 from cnnkit.errors import UsageError
 
-LARGEST_TRIED = 1024  # pixels
-
 
 def check_number_of_inputs(name: str, network: nn.Module, inputs: Sequence[InputShape]) -> None:
     """Refuse inputs that the network's `forward` does not take, or too few.

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.options import RunsDir, complete_model
+from cnnkit.cli.options import COST_PANEL, Dtype, OptimizerState, RunsDir, complete_model
 from cnnkit.cli.output import Output, check_writable, with_default, with_output
-from cnnkit.cli.summary import COST_PANEL, VIEW_PANEL
+from cnnkit.cli.summary import VIEW_PANEL
 from cnnkit.errors import UsageError
 from cnnkit.events import Note
 
@@ -92,20 +92,8 @@ def compare(
             rich_help_panel=COST_PANEL,
         ),
     ] = 1,
-    dtype: Annotated[
-        str,
-        typer.Option(
-            help="Of weights and images: float32, float64, bfloat16 or float16.",
-            rich_help_panel=COST_PANEL,
-        ),
-    ] = "float32",
-    optimizer: Annotated[
-        str,
-        typer.Option(
-            help="Whose state counts in training: adam, adamw, sgd (with momentum), plain-sgd.",
-            rich_help_panel=COST_PANEL,
-        ),
-    ] = "adam",
+    dtype: Dtype = "float32",
+    optimizer: OptimizerState = "adam",
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Set networks side by side: `cnnkit compare alexnet_2012 vgg16 googlenet resnet152`.

@@ -10,6 +10,7 @@ from cnnkit.errors import UsageError
 
 DATA_PANEL = "Data"
 MACHINE_PANEL = "Machine"
+COST_PANEL = "Cost"
 
 
 def complete_model(incomplete: str) -> list[str]:
@@ -114,5 +115,21 @@ Workers = Annotated[
         help=with_default("Threads that read image files.", "one a core"),
         show_default=False,
         rich_help_panel=MACHINE_PANEL,
+    ),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        "--dtype",
+        help="Of weights and images: float32, float64, bfloat16 or float16.",
+        rich_help_panel=COST_PANEL,
+    ),
+]
+OptimizerState = Annotated[
+    str,
+    typer.Option(
+        "--optimizer",
+        help="Whose state counts in training: adam, adamw, sgd (with momentum), plain-sgd.",
+        rich_help_panel=COST_PANEL,
     ),
 ]

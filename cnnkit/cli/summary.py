@@ -7,13 +7,19 @@ from typing import Annotated
 import typer
 
 from cnnkit.architecture.inputs import as_input_shapes
-from cnnkit.cli.options import RunsDir, complete_model, parse_arguments
+from cnnkit.cli.options import (
+    COST_PANEL,
+    Dtype,
+    OptimizerState,
+    RunsDir,
+    complete_model,
+    parse_arguments,
+)
 from cnnkit.cli.output import Output, with_default, with_output
 from cnnkit.errors import ExitCode
 from cnnkit.events import Warned
 
 VIEW_PANEL = "View"
-COST_PANEL = "Cost"
 
 
 class View(StrEnum):
@@ -122,20 +128,8 @@ def summary(
             rich_help_panel=COST_PANEL,
         ),
     ] = 1,
-    dtype: Annotated[
-        str,
-        typer.Option(
-            help="Of weights and images: float32, float64, bfloat16 or float16.",
-            rich_help_panel=COST_PANEL,
-        ),
-    ] = "float32",
-    optimizer: Annotated[
-        str,
-        typer.Option(
-            help="Whose state counts in training: adam, adamw, sgd (with momentum), plain-sgd.",
-            rich_help_panel=COST_PANEL,
-        ),
-    ] = "adam",
+    dtype: Dtype = "float32",
+    optimizer: OptimizerState = "adam",
     cross_check: Annotated[
         bool,
         typer.Option(
