@@ -19,35 +19,20 @@ from cnnkit.cli.options import (
     parse_input,
 )
 from cnnkit.cli.output import Output, with_default, with_output
+from cnnkit.cli.recipe_options import with_recipe
 from cnnkit.errors import UsageError
 from cnnkit.training.checkpointing import Checkpointing
-from cnnkit.training.recipe import Monitor, Normalize, Optimizer, Recipe, Schedule
+from cnnkit.training.recipe import Recipe
 
-RECIPE_PANEL = "Recipe"
 CHECKPOINT_PANEL = "Checkpoints"
 
 
-def _default(name: str) -> str:
-    """Return the default of a setting, for its help."""
-    default = Recipe.model_fields[name].default
-    return f"{default:g}" if isinstance(default, float) else str(default)
-
-
-def _setting(name: str, text: str, default: str, *short: str) -> Any:
-    """Return an option of the recipe; where it is left out, the recipe has the default."""
-    return typer.Option(
-        *short,
-        name,
-        help=with_default(text, default),
-        show_default=False,
-        rich_help_panel=RECIPE_PANEL,
-    )
-
-
 @with_output
+@with_recipe
 def train(
     output: Output,
     context: typer.Context,
+    settings: dict[str, Any],
     model: Annotated[
         str | None,
         typer.Argument(
@@ -95,99 +80,6 @@ def train(
             help="Train nothing; print the settings as a file for -c, every default filled in.",
         ),
     ] = False,
-    epochs: Annotated[
-        int | None, _setting("--epochs", "Passes over the training set.", _default("epochs"))
-    ] = None,
-    batch_size: Annotated[
-        int | None, _setting("--batch-size", "Images a step.", _default("batch_size"), "-b")
-    ] = None,
-    lr: Annotated[
-        float | None, _setting("--lr", "Highest learning rate.", "0.002, for sgd 0.05")
-    ] = None,
-    optimizer: Annotated[
-        Optimizer | None, _setting("--optimizer", "What takes the steps.", _default("optimizer"))
-    ] = None,
-    momentum: Annotated[float | None, _setting("--momentum", "Of sgd.", "0.9")] = None,
-    weight_decay: Annotated[
-        float | None,
-        _setting("--weight-decay", "Pull of the weights towards 0.", "0, for adamw 0.01"),
-    ] = None,
-    schedule: Annotated[
-        Schedule | None,
-        _setting("--schedule", "How the learning rate moves.", _default("schedule")),
-    ] = None,
-    warmup_epochs: Annotated[
-        float | None,
-        _setting(
-            "--warmup-epochs",
-            "Epochs over which the learning rate rises first.",
-            "0, for onecycle 0.3 of all",
-        ),
-    ] = None,
-    label_smoothing: Annotated[
-        float | None,
-        _setting(
-            "--label-smoothing",
-            "Share of the target spread over all classes.",
-            _default("label_smoothing"),
-        ),
-    ] = None,
-    accumulate: Annotated[
-        int | None,
-        _setting(
-            "--accumulate",
-            "Take a batch in so many parts, to save memory; the step stays that of the batch.",
-            _default("accumulate"),
-        ),
-    ] = None,
-    clip_grad: Annotated[
-        float | None,
-        _setting("--clip-grad", "Shorten gradients whose norm is above this.", "never"),
-    ] = None,
-    ema: Annotated[
-        float | None,
-        _setting(
-            "--ema",
-            "Evaluate a running average of the weights, with this decay, such as 0.999.",
-            "none",
-        ),
-    ] = None,
-    patience: Annotated[
-        int | None,
-        _setting(
-            "--patience",
-            "Stop after so many epochs without a higher validation accuracy.",
-            "never",
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        _setting("--seed", "Of weights, order, dropout and validation split.", _default("seed")),
-    ] = None,
-    val_split: Annotated[
-        float | None,
-        _setting(
-            "--val-split",
-            "Share of the training set held out to choose the best epoch; 0 for none.",
-            _default("val_split"),
-        ),
-    ] = None,
-    normalize: Annotated[
-        Normalize | None,
-        _setting(
-            "--normalize",
-            "Mean and deviation: published ones where there are, else measured.",
-            _default("normalize"),
-        ),
-    ] = None,
-    monitor: Annotated[
-        Monitor | None,
-        _setting(
-            "--monitor",
-            "Follow the test set every epoch as well, as lectures do.",
-            _default("monitor"),
-        ),
-    ] = None,
     input_shape: Annotated[
         str | None,
         typer.Option(
@@ -219,26 +111,6 @@ def train(
     A tenth of the training images is held out, the epoch that does best on it is kept, and the
     test set is used once, at the end. The run is kept in a folder of its own.
     """
-    settings = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "lr": lr,
-        "optimizer": optimizer,
-        "momentum": momentum,
-        "weight_decay": weight_decay,
-        "schedule": schedule,
-        "warmup_epochs": warmup_epochs,
-        "label_smoothing": label_smoothing,
-        "accumulate": accumulate,
-        "clip_grad": clip_grad,
-        "ema": ema,
-        "patience": patience,
-        "seed": seed,
-        "val_split": val_split,
-        "normalize": normalize,
-        "monitor": monitor,
-    }
-    settings = {name: value for name, value in settings.items() if value is not None}
     arguments = parse_arguments(model_arg or [])
     shape = parse_input(input_shape) if input_shape else None
     checkpointing = Checkpointing.of(checkpoint_minutes, checkpoint_steps)

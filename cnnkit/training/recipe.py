@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from cnnkit.errors import UsageError
 from cnnkit.registry import did_you_mean
@@ -15,6 +15,17 @@ Monitor = Literal["val", "test"]
 DEFAULT_LEARNING_RATES = {"sgd": 0.05, "adam": 2e-3, "adamw": 2e-3}
 DEFAULT_WEIGHT_DECAYS = {"sgd": 0.0, "adam": 0.0, "adamw": 0.01}
 DEFAULT_MOMENTUM = 0.9
+RECIPE_PANEL = "Recipe"
+
+
+def _shown(default: str | None = None, panel: str = RECIPE_PANEL) -> dict[str, JsonValue]:
+    """Return what the help of a setting's option says beside its description.
+
+    Args:
+        default: what a setting that is left out comes to, where others decide it.
+        panel: the group of options that it stands in.
+    """
+    return {"shown_default": default, "panel": panel}
 
 
 class Recipe(BaseModel):
@@ -48,23 +59,81 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    epochs: int = Field(default=20, ge=1)
-    batch_size: int = Field(default=32, ge=1)
-    optimizer: Optimizer = "adam"
-    lr: float | None = Field(default=None, gt=0)
-    momentum: float | None = Field(default=None, ge=0, lt=1)
-    weight_decay: float | None = Field(default=None, ge=0)
-    schedule: Schedule = "onecycle"
-    warmup_epochs: float | None = Field(default=None, ge=0)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    accumulate: int = Field(default=1, ge=1)
-    clip_grad: float | None = Field(default=None, gt=0)
-    ema: float | None = Field(default=None, gt=0, lt=1)
-    patience: int | None = Field(default=None, ge=1)
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    val_split: float = Field(default=0.1, ge=0, lt=1)
-    normalize: Normalize = "auto"
-    monitor: Monitor = "val"
+    epochs: int = Field(default=20, ge=1, description="Passes over the training set.")
+    batch_size: int = Field(default=32, ge=1, description="Images a step.")
+
+    # the optimizer and its schedule
+    optimizer: Optimizer = Field(default="adam", description="What takes the steps.")
+    lr: float | None = Field(
+        default=None,
+        gt=0,
+        description="Highest learning rate.",
+        json_schema_extra=_shown("0.002, for sgd 0.05"),
+    )
+    momentum: float | None = Field(
+        default=None, ge=0, lt=1, description="Of sgd.", json_schema_extra=_shown("0.9")
+    )
+    weight_decay: float | None = Field(
+        default=None,
+        ge=0,
+        description="Pull of the weights towards 0.",
+        json_schema_extra=_shown("0, for adamw 0.01"),
+    )
+    schedule: Schedule = Field(default="onecycle", description="How the learning rate moves.")
+    warmup_epochs: float | None = Field(
+        default=None,
+        ge=0,
+        description="Epochs over which the learning rate rises first.",
+        json_schema_extra=_shown("0, for onecycle 0.3 of all"),
+    )
+
+    # the step
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of the target spread over all classes."
+    )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        description="Take a batch in so many parts, to save memory; the step stays that of the "
+        "batch.",
+    )
+    clip_grad: float | None = Field(
+        default=None,
+        gt=0,
+        description="Shorten gradients whose norm is above this.",
+        json_schema_extra=_shown("never"),
+    )
+    ema: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Evaluate a running average of the weights, with this decay, such as 0.999.",
+        json_schema_extra=_shown("none"),
+    )
+
+    # the run
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="Stop after so many epochs without a higher validation accuracy.",
+        json_schema_extra=_shown("never"),
+    )
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="Of weights, order, dropout and validation split."
+    )
+    val_split: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="Share of the training set held out to choose the best epoch; 0 for none.",
+    )
+    normalize: Normalize = Field(
+        default="auto",
+        description="Mean and deviation: published ones where there are, else measured.",
+    )
+    monitor: Monitor = Field(
+        default="val", description="Follow the test set every epoch as well, as lectures do."
+    )
 
     @classmethod
     def of(cls, **settings: Any) -> Self:
