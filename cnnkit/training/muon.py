@@ -97,13 +97,13 @@ class MuonAndAdamW(optim.Optimizer):
             other.step()
 
 
-def hidden_weights(model: nn.Module) -> list[nn.Parameter]:
+def hidden_weights(model: nn.Module) -> list[Tensor]:
     """Return the trained weights of convolutions and linear layers but the first and the last.
 
     First and last are so in the order in which the network defines its layers, and whether or not
     they are trained.
     """
-    weights: dict[int, nn.Parameter] = {
+    weights: dict[int, Tensor] = {
         id(layer.weight): layer.weight for layer in model.modules() if isinstance(layer, LAYERS)
     }
     return [one for one in list(weights.values())[1:-1] if one.requires_grad]

@@ -1,12 +1,14 @@
 """How a network is trained: every setting, its legal values, and its default."""
 
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from cnnkit.errors import UsageError
 from cnnkit.registry import did_you_mean
 
+Model = TypeVar("Model", bound=BaseModel)
 Optimizer = Literal["sgd", "adam", "adamw", "muon"]
 Schedule = Literal["constant", "cosine", "linear", "onecycle", "step"]
 Normalize = Literal["auto", "published", "measured", "none"]
@@ -18,6 +20,7 @@ DEFAULT_MOMENTUMS = {"sgd": 0.9, "muon": 0.95}
 # What one optimizer is told says nothing to another.
 OPTIMIZER_SETTINGS = ("lr", "lr_rest", "momentum", "nesterov", "weight_decay")
 RECIPE_PANEL = "Recipe"
+ABOUT_TABLES = ("about", "reached")  # what the file of a recipe says that is no setting
 
 
 def _shown(default: str | None = None, panel: str = RECIPE_PANEL) -> dict[str, JsonValue]:
@@ -177,12 +180,7 @@ class Recipe(BaseModel):
         Raises:
             UsageError: a setting is unknown or out of range; the message names the legal values.
         """
-        try:
-            return cls.model_validate(settings)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][0]) if first["loc"] else ""
-            raise _explained(name, first["type"], first["msg"], first["input"], cls) from error
+        return validated(cls, settings)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -231,6 +229,20 @@ class Recipe(BaseModel):
         if optimizer == "muon" and self.lr_rest is None:
             filled["lr_rest"] = DEFAULT_LEARNING_RATES["adamw"]
         return self.model_copy(update=filled)
+
+
+def validated(cls: type[Model], settings: Mapping[str, Any]) -> Model:
+    """Return a model of these settings.
+
+    Raises:
+        UsageError: a setting is unknown or out of range; the message names the legal values.
+    """
+    try:
+        return cls.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        raise _explained(name, first["type"], first["msg"], first["input"], cls) from error
 
 
 def _explained(name: str, kind: str, text: str, value: Any, cls: type[BaseModel]) -> UsageError:
