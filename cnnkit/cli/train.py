@@ -15,11 +15,12 @@ from cnnkit.cli.options import (
     Workers,
     complete_dataset,
     complete_model,
+    complete_recipe,
     parse_arguments,
     parse_input,
 )
 from cnnkit.cli.output import Output, with_default, with_output
-from cnnkit.cli.recipe_options import with_recipe
+from cnnkit.cli.recipe_options import Asked, begin_with, with_recipe
 from cnnkit.errors import UsageError
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.recipe import Recipe
@@ -42,13 +43,27 @@ def train(
         ),
     ] = None,
     dataset: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            help="A dataset by name, a folder of class folders, or fake:CxHxW:classes:images.",
+            help=with_default(
+                "A dataset by name, a folder of class folders, or fake:CxHxW:classes:images.",
+                "digits",
+            ),
             autocompletion=complete_dataset,
+            show_default=False,
         ),
-    ] = "digits",
+    ] = None,
     config: Config = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Begin with these settings: a name such as mnist-fast, which `cnnkit recipes` "
+            "lists, a kind of recipe (fast, best, lecture) for the dataset, or a file.",
+            autocompletion=complete_recipe,
+            show_default=False,
+        ),
+    ] = None,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -111,13 +126,13 @@ def train(
     A tenth of the training images is held out, the epoch that does best on it is kept, and the
     test set is used once, at the end. The run is kept in a folder of its own.
     """
-    arguments = parse_arguments(model_arg or [])
-    shape = parse_input(input_shape) if input_shape else None
     checkpointing = Checkpointing.of(checkpoint_minutes, checkpoint_steps)
 
     if resume is not None:
-        if dry_run:
-            raise UsageError("--resume and --dry-run contradict each other", "leave one out")
+        for option, is_used in (("--dry-run", dry_run), ("--recipe", recipe is not None)):
+            if is_used:
+                raise UsageError(f"--resume and {option} contradict each other", "leave one out")
+        arguments, shape = parse_arguments(model_arg or []), _shape(input_shape)
         values = {
             **settings,
             "model": model,
@@ -149,25 +164,30 @@ def train(
         )
         output.emit(result, shown_live=frozenset({"epochs"}))
         return
+    asked = Asked(model, dataset, input_shape, parse_arguments(model_arg or []), settings)
+    if recipe is not None:
+        asked = begin_with(recipe, asked, output.on_event)
+    model, dataset = asked.model, asked.dataset or "digits"
     if model is None:
         raise UsageError("name a network to train, such as lenet5", "`cnnkit models` lists them")
     check_names(model, dataset)
 
-    recipe = Recipe.of(**settings)
+    shape = _shape(asked.input)
+    made = Recipe.of(**asked.settings)
     if dry_run:
         places = {"data_dir": data_dir, "runs_dir": runs_dir}
         plain = {
             "model": model,
             "dataset": dataset,
-            **recipe.resolved().model_dump(),
-            "input": input_shape,
+            **made.resolved().model_dump(),
+            "input": asked.input,
             **{name: path and str(path) for name, path in places.items()},
             "skip_bad": skip_bad,
             "device": device,
             "workers": workers,
             "checkpoint_minutes": checkpointing.minutes,
             "checkpoint_steps": checkpointing.steps,
-            "model_arg": arguments,
+            "model_arg": asked.model_arguments,
         }
         output.emit_text(write_config(plain), "--dry-run writes TOML, for -c")
         return
@@ -177,8 +197,9 @@ def train(
     result = train_network(
         model,
         dataset,
-        recipe,
-        model_arguments=arguments,
+        made,
+        recipe_name=asked.recipe_name,
+        model_arguments=asked.model_arguments,
         input_shape=shape,
         device=device,
         data_dir=data_dir,
@@ -190,6 +211,10 @@ def train(
         on_event=output.on_event,
     )
     output.emit(result, shown_live=frozenset({"epochs"}))
+
+
+def _shape(text: str | None) -> tuple[int | None, int, int] | None:
+    return parse_input(text) if text else None
 
 
 def _is_given(context: typer.Context, parameter: str) -> bool:

@@ -13,6 +13,7 @@ from cnnkit.results.doctor import DoctorReport, Finding
 from cnnkit.results.evaluation import ClassMetrics, EvalResult, Metrics
 from cnnkit.results.layer_tree import LayerRow
 from cnnkit.results.printed_figure import PrintedFigure
+from cnnkit.results.recipes import RecipeList, RecipeRow
 from cnnkit.results.samples import Sample, SampleList
 from cnnkit.results.statistics import (
     BadFile,
@@ -62,6 +63,8 @@ __all__ = [
     "PrintedFigure",
     "PublishedFigures",
     "Quartiles",
+    "RecipeList",
+    "RecipeRow",
     "Result",
     "Sample",
     "SampleList",

@@ -43,6 +43,7 @@ def train(
     dataset: str = "digits",
     recipe: Recipe | None = None,
     *,
+    recipe_name: str | None = None,
     model_arguments: Mapping[str, str] | None = None,
     input_shape: tuple[int | None, int, int] | None = None,
     device: str = "auto",
@@ -60,6 +61,7 @@ def train(
         model: name of the network, `file.py:factory`, or `timm:name`.
         dataset: name of the dataset, or a folder of class folders.
         recipe: the settings; the defaults of `Recipe` where left out.
+        recipe_name: what `run.json` calls the recipe; see `find_recipe`.
         model_arguments: what the network's builder is given beside classes and channels.
         input_shape: channels (None for the network's own), height and width to train at; chosen
             to suit both where left out.
@@ -120,7 +122,10 @@ def train(
         run = create_run(runs_dir, description.name, Path(setup.dataset).name)
         try:
             with _held(run, on_event):
-                plain = job.describe(uuid.uuid4().hex, num_params)
+                plain = {
+                    **job.describe(uuid.uuid4().hex, num_params),
+                    "recipe_name": recipe_name,
+                }
                 run.write_description(plain)
                 return carry_out(job, network, run, plain, None, start, on_event)
         except BaseException:

@@ -1,21 +1,26 @@
 """How a network is trained: every setting, its legal values, and its default."""
 
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from cnnkit.errors import UsageError
 from cnnkit.registry import did_you_mean
 
-Optimizer = Literal["sgd", "adam", "adamw"]
+Model = TypeVar("Model", bound=BaseModel)
+Optimizer = Literal["sgd", "adam", "adamw", "muon"]
 Schedule = Literal["constant", "cosine", "linear", "onecycle", "step"]
 Normalize = Literal["auto", "published", "measured", "none"]
 Monitor = Literal["val", "test"]
 
-DEFAULT_LEARNING_RATES = {"sgd": 0.05, "adam": 2e-3, "adamw": 2e-3}
-DEFAULT_WEIGHT_DECAYS = {"sgd": 0.0, "adam": 0.0, "adamw": 0.01}
-DEFAULT_MOMENTUM = 0.9
+DEFAULT_LEARNING_RATES = {"sgd": 0.05, "adam": 2e-3, "adamw": 2e-3, "muon": 0.02}
+DEFAULT_WEIGHT_DECAYS = {"sgd": 0.0, "adam": 0.0, "adamw": 0.01, "muon": 0.01}
+DEFAULT_MOMENTUMS = {"sgd": 0.9, "muon": 0.95}
+# What one optimizer is told says nothing to another.
+OPTIMIZER_SETTINGS = ("lr", "lr_rest", "momentum", "nesterov", "weight_decay")
 RECIPE_PANEL = "Recipe"
+ABOUT_TABLES = ("about", "reached")  # what the file of a recipe says that is no setting
 
 
 def _shown(default: str | None = None, panel: str = RECIPE_PANEL) -> dict[str, JsonValue]:
@@ -36,10 +41,13 @@ class Recipe(BaseModel):
     Attributes:
         epochs: passes over the training set.
         batch_size: images a step.
-        optimizer: `sgd`, `adam` or `adamw`.
+        optimizer: `sgd`, `adam`, `adamw`, or `muon`; see `make_optimizer`.
         lr: highest learning rate; by optimizer where not given.
-        momentum: of `sgd`; 0.9 where not given.
-        weight_decay: L2 penalty (`sgd`, `adam`) or decoupled decay (`adamw`).
+        lr_rest: of `muon`: highest learning rate of what it leaves to `adamw`, whose own where not
+            given.
+        momentum: of `sgd` and `muon`; 0.9 and 0.95 where not given.
+        nesterov: of `sgd`: Nesterov's momentum, which `muon` always has.
+        weight_decay: L2 penalty (`sgd`, `adam`) or decoupled decay (`adamw`, `muon`).
         schedule: how the learning rate moves; see `make_schedule`.
         warmup_epochs: epochs over which the learning rate rises first.
         label_smoothing: share of the target spread over all classes.
@@ -47,13 +55,17 @@ class Recipe(BaseModel):
         clip_grad: longest gradient, as its Euclidean norm over all parameters; None for any.
         ema: decay of the running average of the weights, which is then what is evaluated; None
             for the weights themselves.
+        pretrained: start from the weights that torchvision has, with a new last layer.
+        freeze: train that layer alone.
+        dropout: probability of every dropout layer of the network; its own where not given.
         patience: stop when so many epochs in a row brought no higher validation accuracy; None
             not to.
         seed: of the weights, the order, dropout and the validation split.
         val_split: share of each class of the training set held out to choose the best epoch;
             0 for none; a dataset that brings a validation set uses that.
         normalize: `published` figures of the dataset, `measured` on the training set, `none`
-            (pixels 0..1), or `auto`: published where there are any, else measured.
+            (pixels 0..1), or `auto`: what pretrained weights were trained with, else published
+            where there are any, else measured.
         monitor: `val`, or `test` to follow the test set every epoch as well.
     """
 
@@ -68,16 +80,27 @@ class Recipe(BaseModel):
         default=None,
         gt=0,
         description="Highest learning rate.",
-        json_schema_extra=_shown("0.002, for sgd 0.05"),
+        json_schema_extra=_shown("0.002, for sgd 0.05, for muon 0.02"),
+    )
+    lr_rest: float | None = Field(
+        default=None,
+        gt=0,
+        description="Of muon: highest learning rate of what it leaves to adamw.",
+        json_schema_extra=_shown("0.002"),
     )
     momentum: float | None = Field(
-        default=None, ge=0, lt=1, description="Of sgd.", json_schema_extra=_shown("0.9")
+        default=None,
+        ge=0,
+        lt=1,
+        description="Of sgd and muon.",
+        json_schema_extra=_shown("0.9, for muon 0.95"),
     )
+    nesterov: bool = Field(default=False, description="Of sgd: look ahead along the momentum.")
     weight_decay: float | None = Field(
         default=None,
         ge=0,
         description="Pull of the weights towards 0.",
-        json_schema_extra=_shown("0, for adamw 0.01"),
+        json_schema_extra=_shown("0, for adamw and muon 0.01"),
     )
     schedule: Schedule = Field(default="onecycle", description="How the learning rate moves.")
     warmup_epochs: float | None = Field(
@@ -111,6 +134,21 @@ class Recipe(BaseModel):
         json_schema_extra=_shown("none"),
     )
 
+    # the network
+    pretrained: bool = Field(
+        default=False, description="Start from torchvision's weights, with a new last layer."
+    )
+    freeze: bool = Field(
+        default=False, description="Train the new last layer of pretrained weights alone."
+    )
+    dropout: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="Probability of every dropout layer.",
+        json_schema_extra=_shown("the network's own"),
+    )
+
     # the run
     patience: int | None = Field(
         default=None,
@@ -142,17 +180,24 @@ class Recipe(BaseModel):
         Raises:
             UsageError: a setting is unknown or out of range; the message names the legal values.
         """
-        try:
-            return cls.model_validate(settings)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][0]) if first["loc"] else ""
-            raise _explained(name, first["type"], first["msg"], first["input"], cls) from error
+        return validated(cls, settings)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.momentum is not None and self.optimizer != "sgd":
-            raise ValueError(f"momentum belongs to the optimizer sgd, not to {self.optimizer}")
+        for name, is_given, owners in (
+            ("momentum", self.momentum is not None, tuple(DEFAULT_MOMENTUMS)),
+            ("nesterov", self.nesterov, ("sgd",)),
+            ("lr_rest", self.lr_rest is not None, ("muon",)),
+        ):
+            if is_given and self.optimizer not in owners:
+                raise ValueError(
+                    f"{name} belongs to the optimizer {' and '.join(owners)}, not to "
+                    f"{self.optimizer}"
+                )
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        if self.freeze and not self.pretrained:
+            raise ValueError("freeze keeps pretrained weights: it needs pretrained as well")
         if self.warmup_epochs is not None and self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs must be below epochs, and {self.warmup_epochs:g} is not below "
@@ -179,9 +224,25 @@ class Recipe(BaseModel):
                 else self.warmup_epochs
             ),
         }
-        if optimizer == "sgd" and self.momentum is None:
-            filled["momentum"] = DEFAULT_MOMENTUM
+        if optimizer in DEFAULT_MOMENTUMS and self.momentum is None:
+            filled["momentum"] = DEFAULT_MOMENTUMS[optimizer]
+        if optimizer == "muon" and self.lr_rest is None:
+            filled["lr_rest"] = DEFAULT_LEARNING_RATES["adamw"]
         return self.model_copy(update=filled)
+
+
+def validated(cls: type[Model], settings: Mapping[str, Any]) -> Model:
+    """Return a model of these settings.
+
+    Raises:
+        UsageError: a setting is unknown or out of range; the message names the legal values.
+    """
+    try:
+        return cls.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        raise _explained(name, first["type"], first["msg"], first["input"], cls) from error
 
 
 def _explained(name: str, kind: str, text: str, value: Any, cls: type[BaseModel]) -> UsageError:
