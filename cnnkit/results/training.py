@@ -15,7 +15,8 @@ class EpochMetrics:
     Attributes:
         epoch: its number, from 1.
         train_loss: mean loss over the pass, while the weights change; with label smoothing if any.
-        train_accuracy: share of training images classified right, while the weights change.
+        train_accuracy: share of training images classified right, while the weights change; of
+            images that are mixed, the class of the larger part counts as right.
         val_loss: mean cross entropy on the validation set after the pass; None without one.
         val_accuracy: accuracy there; None without one.
         learning_rate: that of the last step.

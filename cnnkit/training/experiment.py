@@ -89,6 +89,7 @@ def train(
     place = Place(target, workers, skip_bad)
     data = open_data(dataset, recipe, data_dir, on_event)
     shape = choose_input(description, data.train, input_shape)
+    recipe.augmentation.check(shape.height, shape.width)
     preprocessing, normalization = choose_preprocessing(
         shape, data.entry, data.train, recipe.normalize, workers, skip_bad
     )
