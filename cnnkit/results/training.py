@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from cnnkit.results.base import Result, to_plain
-from cnnkit.results.evaluation import Metrics
+from cnnkit.results.evaluation import Metrics, tta_sentences
 from cnnkit.results.table import Column, Table, format_value
 
 
@@ -62,6 +62,7 @@ class TrainResult(Result):
         test: the figures of these weights on the test set; None where the set has none.
         num_skipped: broken images that were left out.
         seconds: duration of the whole run, opening the data included.
+        tta: test-time augmentation of validation and test: `none`, `mirror` or `shift`.
     """
 
     schema: ClassVar[str] = "cnnkit.train/1"
@@ -78,6 +79,7 @@ class TrainResult(Result):
     test: Metrics | None
     num_skipped: int
     seconds: float
+    tta: str = "none"
 
     def tables(self) -> tuple[Table, ...]:
         """Return the epochs as one table, the test figures below it."""
@@ -120,6 +122,7 @@ class TrainResult(Result):
         return (
             f"test: {test[0]}",
             *test[1:],
+            *tta_sentences(self.tta),
             f"weights: {chosen}",
             *skipped,
             f"{format_value('count', self.num_params)} parameters, "

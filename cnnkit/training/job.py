@@ -240,7 +240,8 @@ def _train_and_test(
     network.load_state_dict(dict(run.load_checkpoint("best").weights))
     metrics = None
     if test_batches is not None:
-        predictions = predict_all(network, test_batches, len(setup.classes), "test", on_event)
+        num_classes = len(setup.classes)
+        predictions = predict_all(network, test_batches, num_classes, "test", on_event, setup.tta)
         metrics = predictions.metrics()
     result = TrainResult(
         run=str(run.path),
@@ -255,6 +256,7 @@ def _train_and_test(
         test=metrics,
         num_skipped=place.num_skipped(),
         seconds=trainer.seconds(),
+        tta=setup.tta,
     )
     run.write_result(result.to_dict())
     return result

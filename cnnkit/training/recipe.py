@@ -58,7 +58,7 @@ class Recipe(BaseModel):
         mixup: alpha of blending two images.
         cutmix: alpha of swapping boxes between two images.
         tta: what of an image is evaluated: itself, its `mirror` image too, or both and their
-            `shift` by a pixel; see `View`.
+            `shift` by a pixel; see `mean_logits`.
         patience: stop when so many epochs in a row brought no higher validation accuracy; None
             not to.
         seed: of the weights, the order, the augmentation, dropout and the validation split.
