@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from cnnkit.data.batches import Batches
 from cnnkit.errors import RunFailedError
+from cnnkit.evaluation.views import mean_logits
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
 from cnnkit.results import ClassMetrics, Metrics
 
@@ -78,6 +79,7 @@ def predict_all(
     num_classes: int,
     task: str = "evaluate",
     on_event: OnEvent = ignore,
+    tta: str = "none",
 ) -> Predictions:
     """Run a network over every image of a set, in its evaluation mode.
 
@@ -89,6 +91,7 @@ def predict_all(
         num_classes: number of logits.
         task: name of the task in the events.
         on_event: told about the progress.
+        tta: test-time augmentation; see `mean_logits`.
 
     Raises:
         RunFailedError: an image is broken, or all are and none is left, or a loss is not finite.
@@ -105,7 +108,7 @@ def predict_all(
         model.eval()
         with torch.inference_mode():
             for images, truth in batches.ordered():
-                logits = model(images).float()
+                logits = mean_logits(model, images, tta)
                 highest = logits.topk(min(5, num_classes)).indices
                 labels.append(truth)
                 predicted.append(highest[:, 0])

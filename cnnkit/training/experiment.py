@@ -14,7 +14,7 @@ from cnnkit.checkpoints import TrainingCheckpoint
 from cnnkit.data import default_data_dir
 from cnnkit.devices import choose_device, num_usable_cores
 from cnnkit.errors import CheckFailedError, CnnkitError, NotFoundError, UsageError
-from cnnkit.evaluation import Setup, file_sha256, lasting_name
+from cnnkit.evaluation import Setup, check_views, file_sha256, lasting_name
 from cnnkit.events import Note, OnEvent, Warned, ignore
 from cnnkit.models import find_model
 from cnnkit.results import TrainResult
@@ -91,6 +91,8 @@ def train(
     place = Place(target, workers, skip_bad)
     data = open_data(dataset, recipe, data_dir, on_event)
     shape = choose_input(description, data.train, input_shape)
+    recipe.augmentation.check(shape.height, shape.width)
+    check_views(recipe.tta, shape.height, shape.width)
     preprocessing, normalization = choose_preprocessing(
         shape, data.entry, data.train, recipe.normalize, workers, skip_bad
     )
@@ -112,6 +114,7 @@ def train(
         fingerprint=data.fingerprint,
         model_sha256=file_sha256(description.spec),
         model_arguments=dict(model_arguments or {}),
+        tta=recipe.tta,
     )
     fit = describe_fit(data.train, shape, normalization)
     job = Job(setup, recipe, data, place, checkpointing, data_dir, fit)

@@ -14,6 +14,7 @@ from torch import nn
 
 from cnnkit import __version__
 from cnnkit.checkpoints import TrainingCheckpoint
+from cnnkit.data.augmentation import Augmentation
 from cnnkit.devices import device_name, explained_out_of_memory, memory_format
 from cnnkit.errors import CnnkitError, InterruptedRunError
 from cnnkit.evaluation import Setup, predict_all
@@ -154,6 +155,16 @@ def say_plan(job: Job, num_params: int, on_event: OnEvent) -> None:
     """Say what will be done, and what about it the user must know."""
     on_event(Note(job.fit))
     on_event(Note(f"{job.data.counts()}; {num_params:,} parameters; on {job.place.device}"))
+    augmentation = job.recipe.augmentation
+    if augmentation != Augmentation():
+        on_event(Note(f"augmentation: {augmentation.sentence()}"))
+    if augmentation.mixes:
+        on_event(
+            Note(
+                "train loss and accuracy are those of mixed images: one is right where the class "
+                "of its larger part scores highest"
+            )
+        )
     if job.recipe.monitor == "test":
         on_event(
             Warned(
@@ -191,7 +202,7 @@ def _train_and_test(
     on_event: OnEvent,
 ) -> TrainResult:
     setup, recipe, data, place = job.setup, job.recipe, job.data, job.place
-    train_batches = place.batches(data.train, setup, recipe.batch_size)
+    train_batches = place.batches(data.train, setup, recipe.batch_size, recipe.augmentation)
     val_batches = test_batches = None
     if data.val is not None:
         val_batches = place.batches(data.val, setup, setup.eval_batch_size)
@@ -229,7 +240,8 @@ def _train_and_test(
     network.load_state_dict(dict(run.load_checkpoint("best").weights))
     metrics = None
     if test_batches is not None:
-        predictions = predict_all(network, test_batches, len(setup.classes), "test", on_event)
+        num_classes = len(setup.classes)
+        predictions = predict_all(network, test_batches, num_classes, "test", on_event, setup.tta)
         metrics = predictions.metrics()
     result = TrainResult(
         run=str(run.path),
@@ -244,6 +256,7 @@ def _train_and_test(
         test=metrics,
         num_skipped=place.num_skipped(),
         seconds=trainer.seconds(),
+        tta=setup.tta,
     )
     run.write_result(result.to_dict())
     return result

@@ -11,7 +11,7 @@ from cnnkit.checkpoints import Checkpoint, TrainingCheckpoint
 from cnnkit.data.batches import Batches
 from cnnkit.devices import synchronize
 from cnnkit.errors import CheckFailedError, RunFailedError
-from cnnkit.evaluation import predict_all
+from cnnkit.evaluation import Predictions, predict_all
 from cnnkit.events import (
     EpochEnded,
     Note,
@@ -215,14 +215,18 @@ class Trainer:
         """Add the figures of the sets that are followed."""
         model = self.stepper.evaluated
         if self.val is not None:
-            val = predict_all(model, self.val, self.num_classes, "validate", self.on_event)
+            val = self._predict(model, self.val, "validate")
             judged = val.metrics()
             metrics = replace(metrics, val_loss=judged.loss, val_accuracy=judged.accuracy)
         if self.test is not None:
-            test = predict_all(model, self.test, self.num_classes, "test", self.on_event)
+            test = self._predict(model, self.test, "test")
             judged = test.metrics()
             metrics = replace(metrics, test_loss=judged.loss, test_accuracy=judged.accuracy)
         return metrics
+
+    def _predict(self, model: nn.Module, batches: Batches, task: str) -> Predictions:
+        tta = self.recipe.tta
+        return predict_all(model, batches, self.num_classes, task, self.on_event, tta)
 
     def _end_epoch(self, metrics: EpochMetrics) -> None:
         """Keep the figures of an epoch, its weights, and where the training is."""

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from cnnkit.data.augmentation import MAX_RANDAUGMENT, Augmentation, Flip
 from cnnkit.errors import UsageError
 from cnnkit.registry import did_you_mean
 
@@ -13,6 +14,7 @@ Optimizer = Literal["sgd", "adam", "adamw", "muon"]
 Schedule = Literal["constant", "cosine", "linear", "onecycle", "step"]
 Normalize = Literal["auto", "published", "measured", "none"]
 Monitor = Literal["val", "test"]
+TestTime = Literal["none", "mirror", "shift"]
 
 DEFAULT_LEARNING_RATES = {"sgd": 0.05, "adam": 2e-3, "adamw": 2e-3, "muon": 0.02}
 DEFAULT_WEIGHT_DECAYS = {"sgd": 0.0, "adam": 0.0, "adamw": 0.01, "muon": 0.01}
@@ -21,6 +23,7 @@ DEFAULT_MOMENTUMS = {"sgd": 0.9, "muon": 0.95}
 OPTIMIZER_SETTINGS = ("lr", "lr_rest", "momentum", "nesterov", "weight_decay")
 RECIPE_PANEL = "Recipe"
 ABOUT_TABLES = ("about", "reached")  # what the file of a recipe says that is no setting
+AUGMENTATION_PANEL = "Augmentation"
 
 
 def _shown(default: str | None = None, panel: str = RECIPE_PANEL) -> dict[str, JsonValue]:
@@ -58,9 +61,18 @@ class Recipe(BaseModel):
         pretrained: start from the weights that torchvision has, with a new last layer.
         freeze: train that layer alone.
         dropout: probability of every dropout layer of the network; its own where not given.
+        crop: pixels that training images are shifted by at most; see `Augmentation` for this and
+            the next five.
+        flip: `none`, `random` or `alternating`: which images are mirrored.
+        randaugment: magnitude of two operations an image; None for none.
+        cutout: side of a square that is cut out.
+        mixup: alpha of blending two images.
+        cutmix: alpha of swapping boxes between two images.
+        tta: what of an image is evaluated: itself, its `mirror` image too, or both and their
+            `shift` by a pixel; see `mean_logits`.
         patience: stop when so many epochs in a row brought no higher validation accuracy; None
             not to.
-        seed: of the weights, the order, dropout and the validation split.
+        seed: of the weights, the order, the augmentation, dropout and the validation split.
         val_split: share of each class of the training set held out to choose the best epoch;
             0 for none; a dataset that brings a validation set uses that.
         normalize: `published` figures of the dataset, `measured` on the training set, `none`
@@ -149,6 +161,50 @@ class Recipe(BaseModel):
         json_schema_extra=_shown("the network's own"),
     )
 
+    # augmentation
+    crop: int = Field(
+        default=0,
+        ge=0,
+        description="Shift each image by up to so many pixels, filled by reflection.",
+        json_schema_extra=_shown(panel=AUGMENTATION_PANEL),
+    )
+    flip: Flip = Field(
+        default="none",
+        description="Mirror images by chance, or in every other epoch.",
+        json_schema_extra=_shown(panel=AUGMENTATION_PANEL),
+    )
+    randaugment: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_RANDAUGMENT,
+        description="Two operations of RandAugment an image, of this magnitude, such as 9.",
+        json_schema_extra=_shown("none", panel=AUGMENTATION_PANEL),
+    )
+    cutout: int = Field(
+        default=0,
+        ge=0,
+        description="Cut out a square of so many pixels.",
+        json_schema_extra=_shown(panel=AUGMENTATION_PANEL),
+    )
+    mixup: float = Field(
+        default=0.0,
+        ge=0,
+        description="Blend two images and their labels; alpha of the shares, such as 0.2.",
+        json_schema_extra=_shown(panel=AUGMENTATION_PANEL),
+    )
+    cutmix: float = Field(
+        default=0.0,
+        ge=0,
+        description="Swap a box between two images; alpha of its size, such as 1. With mixup, one "
+        "of the two a batch.",
+        json_schema_extra=_shown(panel=AUGMENTATION_PANEL),
+    )
+    tta: TestTime = Field(
+        default="none",
+        description="Evaluate the mean over an image and its mirror image, or their shifts too.",
+        json_schema_extra=_shown(panel=AUGMENTATION_PANEL),
+    )
+
     # the run
     patience: int | None = Field(
         default=None,
@@ -157,7 +213,10 @@ class Recipe(BaseModel):
         json_schema_extra=_shown("never"),
     )
     seed: int = Field(
-        default=0, ge=0, lt=2**63, description="Of weights, order, dropout and validation split."
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="Of weights, order, augmentation, dropout and validation split.",
     )
     val_split: float = Field(
         default=0.1,
@@ -208,7 +267,22 @@ class Recipe(BaseModel):
                 f"accumulate must be at most batch_size, and {self.accumulate} is above "
                 f"{self.batch_size}"
             )
+        if self.augmentation.mixes and self.batch_size < 2:
+            name = "mixup" if self.mixup else "cutmix"
+            raise ValueError(f"{name} mixes two images of a batch, and batch_size is 1")
         return self
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What is done to the training images."""
+        return Augmentation(
+            crop=self.crop,
+            flip=self.flip,
+            randaugment=self.randaugment,
+            cutout=self.cutout,
+            mixup=self.mixup,
+            cutmix=self.cutmix,
+        )
 
     def resolved(self) -> "Recipe":
         """Return the recipe with every default of the optimizer and schedule filled in."""

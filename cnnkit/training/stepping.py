@@ -104,7 +104,7 @@ class Stepper:
 
         Args:
             images: of shape (B, C, H, W).
-            labels: of shape (B,).
+            labels: of shape (B,), or the share of each class, of shape (B, K).
 
         Raises:
             NotFiniteError: before the weights change; on a GPU the figures tell instead.
