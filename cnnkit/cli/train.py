@@ -20,11 +20,13 @@ from cnnkit.cli.options import (
 )
 from cnnkit.cli.output import Output, with_default, with_output
 from cnnkit.cli.recipe_options import with_recipe
+from cnnkit.cli.run_log import RunLog
 from cnnkit.errors import UsageError
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.recipe import Recipe
 
 CHECKPOINT_PANEL = "Checkpoints"
+LOG_PANEL = "Logs"
 
 
 @with_output
@@ -73,11 +75,26 @@ def train(
             rich_help_panel=CHECKPOINT_PANEL,
         ),
     ] = None,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard",
+            help="Log figures and pictures for TensorBoard in the run folder.",
+            rich_help_panel=LOG_PANEL,
+        ),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
             help="Train nothing; print the settings as a file for -c, every default filled in.",
+        ),
+    ] = False,
+    lr_find: Annotated[
+        bool,
+        typer.Option(
+            "--lr-find",
+            help="Train nothing; look for a learning rate, and draw it where -o names a .png file.",
         ),
     ] = False,
     input_shape: Annotated[
@@ -115,9 +132,11 @@ def train(
     shape = parse_input(input_shape) if input_shape else None
     checkpointing = Checkpointing.of(checkpoint_minutes, checkpoint_steps)
 
+    modes = {"--resume": resume is not None, "--dry-run": dry_run, "--lr-find": lr_find}
+    chosen = [option for option, is_chosen in modes.items() if is_chosen]
+    if len(chosen) > 1:
+        raise UsageError(f"{chosen[0]} and {chosen[1]} contradict each other", "leave one out")
     if resume is not None:
-        if dry_run:
-            raise UsageError("--resume and --dry-run contradict each other", "leave one out")
         values = {
             **settings,
             "model": model,
@@ -140,14 +159,13 @@ def train(
 
         from cnnkit.runs import open_run
 
-        open_run(resume, runs_dir).read_description()  # before torch is imported
+        run = open_run(resume, runs_dir)
+        run.read_description()  # before torch is imported
+        with RunLog(output.on_event, tensorboard, run.path) as log:
+            from cnnkit.training.experiment import resume as resume_run
 
-        from cnnkit.training.experiment import resume as resume_run
-
-        result = resume_run(
-            resume, given, data_dir=place, runs_dir=runs_dir, on_event=output.on_event
-        )
-        output.emit(result, shown_live=frozenset({"epochs"}))
+            log.result = resume_run(resume, given, data_dir=place, runs_dir=runs_dir, on_event=log)
+            output.emit(log.result, shown_live=frozenset({"epochs"}))
         return
     if model is None:
         raise UsageError("name a network to train, such as lenet5", "`cnnkit models` lists them")
@@ -167,29 +185,62 @@ def train(
             "workers": workers,
             "checkpoint_minutes": checkpointing.minutes,
             "checkpoint_steps": checkpointing.steps,
+            "tensorboard": tensorboard,
             "model_arg": arguments,
         }
         output.emit_text(write_config(plain), "--dry-run writes TOML, for -c")
         return
 
-    from cnnkit.training.experiment import train as train_network
+    if lr_find:
+        if tensorboard:
+            raise UsageError(
+                "--lr-find and --tensorboard contradict each other",
+                "-o FILE.png draws what --lr-find finds",
+            )
+        is_picture = output.names_picture()
 
-    result = train_network(
-        model,
-        dataset,
-        recipe,
-        model_arguments=arguments,
-        input_shape=shape,
-        device=device,
-        data_dir=data_dir,
-        runs_dir=runs_dir,
-        num_workers=workers,
-        skip_bad=skip_bad,
-        checkpoint_minutes=checkpointing.minutes,
-        checkpoint_steps=checkpointing.steps,
-        on_event=output.on_event,
-    )
-    output.emit(result, shown_live=frozenset({"epochs"}))
+        from cnnkit.training.lr_finding import find_learning_rate
+
+        search = find_learning_rate(
+            model,
+            dataset,
+            recipe,
+            model_arguments=arguments,
+            input_shape=shape,
+            device=device,
+            data_dir=data_dir,
+            num_workers=workers,
+            skip_bad=skip_bad,
+            on_event=output.on_event,
+        )
+        if not is_picture:
+            output.emit(search)
+            return
+
+        from cnnkit.render.curves import learning_rate_picture
+
+        output.emit_picture(learning_rate_picture(search), search)
+        return
+
+    with RunLog(output.on_event, tensorboard) as log:
+        from cnnkit.training.experiment import train as train_network
+
+        log.result = train_network(
+            model,
+            dataset,
+            recipe,
+            model_arguments=arguments,
+            input_shape=shape,
+            device=device,
+            data_dir=data_dir,
+            runs_dir=runs_dir,
+            num_workers=workers,
+            skip_bad=skip_bad,
+            checkpoint_minutes=checkpointing.minutes,
+            checkpoint_steps=checkpointing.steps,
+            on_event=log,
+        )
+        output.emit(log.result, shown_live=frozenset({"epochs"}))
 
 
 def _is_given(context: typer.Context, parameter: str) -> bool:

@@ -80,6 +80,10 @@ class Batches(ABC):
         order = epoch_order(self.num_images, seed, epoch)
         return self._batches(order, self._starts(shuffled=True), first_step)
 
+    def as_bytes(self, images: Tensor) -> Tensor:
+        """Return images of a batch as uint8 of the same shape, no longer normalised."""
+        return self._preprocessing.denormalize(images)
+
     @abstractmethod
     def _batches(self, order: Tensor, starts: list[int], first: int = 0) -> Iterator[NumberedBatch]:
         """Return the images in this order from batch `first` on, each batch with its number.
