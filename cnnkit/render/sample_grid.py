@@ -71,8 +71,8 @@ def labelled_grid(pictures: Sequence[Picture], labels: Sequence[str]) -> bytes:
         row, column = divmod(number, per_row)
         x, y = GAP + column * step, GAP + row * row_height
         canvas.paste(fitted(picture, side, side).convert("RGB"), (x, y))
-        words = _shortened(label, side)
-        draw.text((x, y + side + 2), words, fill=INK, font=_font(LABEL_SIZE))
+        words = cut_to_fit(label, side)
+        draw.text((x, y + side + 2), words, fill=INK, font=font(LABEL_SIZE))
     stream = io.BytesIO()
     canvas.save(stream, "PNG")
     return stream.getvalue()
@@ -154,7 +154,7 @@ class _Grid:
             x, y = self._corner(number)
             for part, title in enumerate(self._result.titles):
                 left = x + part * (self._side + GAP)
-                text = _shortened(title, self._side + GAP // 2)
+                text = cut_to_fit(title, self._side + GAP // 2)
                 self._write(canvas, left, y - _lines(1, LABEL_SIZE) - 2, text, LABEL_SIZE, FAINT)
 
     def _draw_sample(self, canvas: "Image", sample: Sample, x: int, y: int) -> None:
@@ -175,9 +175,9 @@ class _Grid:
             what = f"broken: {sample.reason}"
             if sample.reason is None:
                 what = f"{sample.height}x{sample.width} {sample.mode}"
-            name = _shortened(sample.label or "-", self._room)
+            name = cut_to_fit(sample.label or "-", self._room)
             self._write(canvas, x, y, name, LABEL_SIZE, INK)
-            text = _shortened(f"{sample.index:,} · {what}", self._room)
+            text = cut_to_fit(f"{sample.index:,} · {what}", self._room)
             self._write(canvas, x, y + _lines(1, LABEL_SIZE), text, LABEL_SIZE, FAINT)
 
     def _write(
@@ -192,15 +192,16 @@ class _Grid:
     ) -> None:
         from PIL import ImageDraw
 
-        ImageDraw.Draw(canvas).text((x, y), text, fill=color, font=_font(size, is_bold))
+        ImageDraw.Draw(canvas).text((x, y), text, fill=color, font=font(size, is_bold))
 
     def _wrapped(self, text: str, size: int, is_bold: bool = False) -> list[str]:
-        letter = _font(size, is_bold).getlength("abcdefghijklmnopqrstuvwxyz ") / 27
+        letter = font(size, is_bold).getlength("abcdefghijklmnopqrstuvwxyz ") / 27
         return textwrap.wrap(text, max(20, int((self._width - 2 * MARGIN) / letter * 0.97)))
 
 
 @cache
-def _font(size: int, is_bold: bool = False) -> "FreeTypeFont":
+def font(size: int, is_bold: bool = False) -> "FreeTypeFont":
+    """Return a font for letters of so many pixels."""
     import matplotlib
     from PIL import ImageFont
 
@@ -208,12 +209,12 @@ def _font(size: int, is_bold: bool = False) -> "FreeTypeFont":
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
 
 
-def _shortened(text: str, room: int) -> str:
+def cut_to_fit(text: str, room: int) -> str:
     """Return as much of a line as fits in so many pixels."""
-    font, text = _font(LABEL_SIZE), " ".join(text.split())
-    if font.getlength(text) <= room:
+    letters, text = font(LABEL_SIZE), " ".join(text.split())
+    if letters.getlength(text) <= room:
         return text
-    while text and font.getlength(f"{text}…") > room:
+    while text and letters.getlength(f"{text}…") > room:
         text = text[:-1]
     return f"{text}…"
 
