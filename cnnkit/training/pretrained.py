@@ -13,7 +13,6 @@ from cnnkit.errors import CheckFailedError, UnavailableError, UsageError
 from cnnkit.events import OnEvent
 from cnnkit.files import explain_os_error
 from cnnkit.models import MODELS, ModelDescription, ModelEntry
-from cnnkit.registry import did_you_mean
 from cnnkit.training.muon import LAYERS
 
 _BUILDERS = "torchvision.models:"
@@ -150,8 +149,9 @@ def _torchvision_name(entry: ModelEntry) -> str:
 def _without_weights(model: ModelDescription) -> UsageError:
     names = [one.name for one in MODELS.values() if one.builder.startswith(_BUILDERS)]
     examples = ("resnet18", "resnet50", "mobilenet_v3_small", "efficientnet_b0", "vit_b_16")
+    near = [name for name in names if name in model.name]  # of resnet18_table
     return UsageError(
         f"there are no pretrained weights for {model.spec}",
-        did_you_mean(model.name, names)
-        or f"there are for the {len(names)} networks of torchvision, such as {', '.join(examples)}",
+        f"there are for the {len(names)} networks of torchvision, such as "
+        f"{', '.join(near or examples)}",
     )

@@ -164,7 +164,7 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
     ("model", "says"),
     [
         ("lenet5", "there are no pretrained weights for lenet5"),
-        ("resnet18_table", "did you mean resnet18"),
+        ("resnet18_table", "networks of torchvision, such as resnet18$"),
         ("linear", "such as resnet18, resnet50"),
     ],
 )
