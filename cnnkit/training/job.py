@@ -26,6 +26,7 @@ from cnnkit.training.data import Place, RunData
 from cnnkit.training.interrupt import terminated_as_interrupted
 from cnnkit.training.loop import DivergedRunError, Trainer
 from cnnkit.training.network_check import check_network
+from cnnkit.training.optimizers import make_optimizer
 from cnnkit.training.pretrained import load_weights
 from cnnkit.training.recipe import Recipe
 
@@ -58,7 +59,7 @@ class Job:
         """Return the network with its first weights, on its device, tried on an input.
 
         Raises:
-            UsageError: it cannot be trained on this data.
+            UsageError: it cannot be trained on this data, or by this optimizer.
             CheckFailedError: the file of its weights holds others.
         """
         device = self.place.device
@@ -69,6 +70,7 @@ class Job:
         adapt_network(network, self.recipe, self.setup.model)
         network = network.to(device)
         network = network.to(memory_format=memory_format(device, self.setup.channels_last))
+        make_optimizer(network, self.recipe)  # what it refuses is said before anything is made
         with torch.random.fork_rng(_devices(device)):  # dropout must not draw what training will
             num_images = min(2, self.recipe.batch_size, len(self.data.train))
             check_network(network, self.setup, num_images)
