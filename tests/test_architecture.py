@@ -115,6 +115,7 @@ def test_nothing_below_the_command_line_prints_exits_or_reads_the_environment() 
         ["stats", "--help"],
         ["models"],
         ["datasets"],
+        ["recipes"],
         ["conv", "227", "--kernel", "11", "--stride", "4", "--json"],
         ["conv", "--stack", "3,3"],
         ["conv", "--image", "1 2", "--weight", "1/3", "--show"],

@@ -226,7 +226,7 @@ def test_examples_marked_so_are_run(
                 assert answer.stderr.splitlines() == shown
                 continue
             assert answer.code == ExitCode.DONE, answer.stderr
-            if words[0] in ("models", "datasets", "stats", "conv", "compare", "summary"):
+            if words[0] in ("models", "recipes", "datasets", "stats", "conv", "compare", "summary"):
                 assert set(shown) - {"…"} <= set(answer.stdout.splitlines()), line
             elif words[0] == "train":  # its figures hang on the machine
                 printed = without_figures(answer.stdout + answer.stderr)
@@ -309,7 +309,7 @@ OPAQUE = (
     "name",
     [
         *("train", "eval", "stats", "show", "summary", "compare", "conv"),
-        *("models", "datasets", "doctor"),
+        *("models", "recipes", "datasets", "doctor"),
     ],
 )
 def test_json_fields_are_told(name: str) -> None:

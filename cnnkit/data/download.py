@@ -41,6 +41,7 @@ def fetch(
     path: Path,
     *,
     md5: str | None = None,
+    sha256: str | None = None,
     on_event: OnEvent = ignore,
     timeout: float = TIMEOUT_SECONDS,
 ) -> None:
@@ -49,7 +50,8 @@ def fetch(
     Args:
         url: where it comes from.
         path: where it goes; an older file of the name is replaced.
-        md5: what its checksum must be; None to check only its length.
+        md5: what its checksum must be; None for whatever it is.
+        sha256: how its SHA-256 must begin, likewise; without either only its length is checked.
         on_event: told how many bytes have come.
         timeout: how many seconds the other side may be silent.
 
@@ -59,7 +61,7 @@ def fetch(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     task = f"download {path.name}"
-    digest = hashlib.md5(usedforsecurity=False)
+    digest = hashlib.md5(usedforsecurity=False) if sha256 is None else hashlib.sha256()
     num_bytes = 0
     with _staged(path) as partial:
         with (
@@ -71,7 +73,7 @@ def fetch(
                 digest.update(chunk)
                 num_bytes += len(chunk)
                 on_event(TaskAdvanced(task, num_bytes))
-        if md5 is not None and digest.hexdigest() != md5:
+        if not digest.hexdigest().startswith(sha256 or md5 or ""):
             raise DownloadError(f"{url} sent another file than expected (wrong checksum)")
         os.replace(partial, path)  # noqa: PTH105  (the same call as for folders below)
 

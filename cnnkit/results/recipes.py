@@ -49,6 +49,13 @@ class RecipeList(Result):
 
     def tables(self) -> tuple[Table, ...]:
         """Return a row a recipe."""
+        return (self._table("unknown"),)
+
+    def exact_table(self) -> Table:
+        """Return the same with nothing where nothing is known."""
+        return self._table(None)
+
+    def _table(self, unknown: str | None) -> Table:
         columns = (
             Column("name", "name", "name"),
             Column("model", "network", "name", rank=1),
@@ -61,12 +68,12 @@ class RecipeList(Result):
             Column("seconds", "time", "seconds"),
             Column("machine", "on", rank=3),
         )
-        rows = tuple(
-            tuple(_known(getattr(row, column.key)) for column in columns) for row in self.recipes
+        rows = []
+        for recipe in self.recipes:
+            values = [getattr(recipe, column.key) for column in columns]
+            rows.append(tuple(unknown if value is None else value for value in values))
+        notes = (
+            "reached: accuracy on the test set, mean of n runs with different seeds",
+            "time: of a whole run, median; --json names the machine",
         )
-        notes = ("reached: accuracy on the test set, mean of n runs with different seeds",)
-        return (Table("recipes", "", columns, rows, notes),)
-
-
-def _known(value: str | float | None) -> str | float:
-    return "unknown" if value is None else value
+        return Table("recipes", "", columns, tuple(rows), notes)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from cnnkit.data import find_dataset, open_dataset
 from cnnkit.data.augmentation import Augmentation
@@ -61,10 +62,7 @@ def open_data(dataset: str, recipe: Recipe, data_dir: Path, on_event: OnEvent) -
         val = open_dataset(dataset, "val", data_dir=data_dir, on_event=on_event)
     elif recipe.val_split:
         stay, held_out = stratified_holdout(images.labels, recipe.val_split, recipe.seed)
-        if len(held_out) == 0:
-            raise UsageError(
-                f"{dataset} has too few training images to hold some out", "use --val-split 0"
-            )
+        _check_classes(dataset, images, held_out)
         images, val = images.subset(stay), images.subset(held_out)
     if recipe.patience is not None and val is None:
         raise UsageError(
@@ -77,6 +75,25 @@ def open_data(dataset: str, recipe: Recipe, data_dir: Path, on_event: OnEvent) -
     if recipe.monitor == "test" and test is None:
         raise UsageError(f"{dataset} has no test set to monitor", "use --monitor val")
     return RunData(entry, images, val, test, fingerprint)
+
+
+def _check_classes(dataset: str, images: ImageSet, held_out: Tensor) -> None:
+    """Refuse to hold images out where a class has none for that.
+
+    Raises:
+        UsageError: a class has a single image, which stays to be trained on.
+    """
+    counts = torch.bincount(images.labels, minlength=len(images.classes))
+    held = torch.bincount(images.labels[held_out], minlength=len(images.classes))
+    empty = [images.classes[i] for i in torch.nonzero((counts > 0) & (held == 0)).flatten()]
+    if empty:
+        shown = ", ".join(map(repr, empty[:3])) + (", ..." if len(empty) > 3 else "")
+        raise UsageError(
+            f"--val-split leaves no validation image of {len(empty)} "
+            f"class{'es' if len(empty) > 1 else ''} of {dataset} ({shown}): two images of a class "
+            "are the least",
+            "use --val-split 0, or bring more images",
+        )
 
 
 def checked_workers(num_workers: int) -> int:

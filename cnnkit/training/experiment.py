@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from cnnkit.checkpoints import TrainingCheckpoint
 from cnnkit.data import default_data_dir
@@ -31,6 +32,7 @@ from cnnkit.training.job import (
     own_randomness,
     say_plan,
 )
+from cnnkit.training.pretrained import find_weights
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.resuming import data_dir_of, settle
 
@@ -77,7 +79,8 @@ def train(
     Raises:
         NotFoundError: there is no such network or dataset.
         UsageError: a setting makes no sense, or network and data do not fit.
-        UnavailableError: device, data, memory or disk cannot be had.
+        UnavailableError: device, data, pretrained weights, memory or disk cannot be had.
+        CheckFailedError: the file of pretrained weights is another one.
         RunFailedError: loss or gradient are not finite, or an image is broken.
         InterruptedRunError: Ctrl-C or SIGTERM; `resume` goes on from the step that was reached.
     """
@@ -100,12 +103,15 @@ def train(
         network = job.build()
         num_params = sum(parameter.numel() for parameter in network.parameters())
         say_plan(job, num_params, on_event)
+        if recipe.freeze:
+            on_event(Note(f"{_num_trained(network):,} parameters are trained, the others stay"))
         run = create_run(runs_dir, find_model(model).name, Path(job.setup.dataset).name)
         try:
             with _held(run, on_event):
                 plain = {
                     **job.describe(uuid.uuid4().hex, num_params),
                     "recipe_name": recipe_name,
+                    "weights": find_weights(find_model(model)).name if recipe.pretrained else None,
                 }
                 run.write_description(plain)
                 return carry_out(job, network, run, plain, None, start, on_event)
@@ -138,12 +144,15 @@ def prepare(
     data_dir = data_dir or default_data_dir()
     workers = checked_workers(num_usable_cores() if num_workers is None else num_workers)
     place = Place(target, workers, skip_bad)
+    weights = find_weights(description) if recipe.pretrained else None
     data = open_data(dataset, recipe, data_dir, on_event)
+    if weights is not None and input_shape is None:
+        input_shape = (None, *weights.size)
     shape = choose_input(description, data.train, input_shape)
     recipe.augmentation.check(shape.height, shape.width)
     check_views(recipe.tta, shape.height, shape.width)
     preprocessing, normalization = choose_preprocessing(
-        shape, data.entry, data.train, recipe.normalize, workers, skip_bad
+        shape, data.entry, data.train, recipe.normalize, workers, skip_bad, weights
     )
     setup = Setup(
         model=description.spec,
@@ -166,7 +175,11 @@ def prepare(
         tta=recipe.tta,
     )
     fit = describe_fit(data.train, shape, normalization)
-    return Job(setup, recipe, data, place, checkpointing, data_dir, fit)
+    file = None
+    if weights is not None:
+        on_event(Note(f"begins with {weights.name} of torchvision, and a new last layer"))
+        file = weights.obtain(on_event)
+    return Job(setup, recipe, data, place, checkpointing, data_dir, fit, file)
 
 
 def resume(
@@ -224,7 +237,10 @@ def resume(
             )
         checkpoint = _newest(folder, on_event)
         fit = f"goes on with {folder.path}: {setup.model} on {setup.dataset}"
-        job = Job(setup, settled.recipe, data, place, settled.checkpointing, where, fit)
+        file = None
+        if settled.recipe.pretrained and checkpoint is None:
+            file = find_weights(find_model(setup.model)).obtain(on_event)
+        job = Job(setup, settled.recipe, data, place, settled.checkpointing, where, fit, file)
         machine = describe_machine(device)
         with (
             own_randomness(device),
@@ -245,6 +261,10 @@ def resume(
             description = _recorded(description, settled.changes, checkpoint, job, machine)
             folder.write_description(description)
             return carry_out(job, network, folder, description, checkpoint, start, on_event)
+
+
+def _num_trained(network: nn.Module) -> int:
+    return sum(one.numel() for one in network.parameters() if one.requires_grad)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from cnnkit.data.preprocessing import Preprocessing
 from cnnkit.errors import UsageError
 from cnnkit.models import ModelDescription, check_request
 from cnnkit.results import format_value
+from cnnkit.training.pretrained import PretrainedWeights
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def choose_preprocessing(
     normalize: str,
     num_workers: int,
     skip_bad: bool,
+    weights: PretrainedWeights | None = None,
 ) -> tuple[Preprocessing, str]:
     """Return how images are treated, and where the normalisation comes from.
 
@@ -79,6 +81,7 @@ def choose_preprocessing(
         normalize: `auto`, `published`, `measured` or `none`.
         num_workers: threads that decode files for the measurement.
         skip_bad: leave broken images out of it.
+        weights: that the network starts from; `auto` means their normalisation.
 
     Raises:
         UsageError: published figures were asked for and there are none.
@@ -100,7 +103,10 @@ def choose_preprocessing(
             f"the published figures of {dataset.name} are for colour, and the network sees grey",
             "use --normalize measured",
         )
-    if published is not None and usable and normalize != "measured":
+    if weights is not None and normalize == "auto":
+        mean, std = weights.mean, weights.std
+        origin = "as the weights want it"
+    elif published is not None and usable and normalize != "measured":
         repeat = channels // len(published.mean)
         mean, std = published.mean * repeat, published.std * repeat
         origin = "published"

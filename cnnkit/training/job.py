@@ -21,11 +21,14 @@ from cnnkit.evaluation import Setup, predict_all
 from cnnkit.events import Note, OnEvent, RunStarted, Warned
 from cnnkit.results import TrainResult
 from cnnkit.runs import RunFolder
+from cnnkit.training.adapting import adapt_network
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import Place, RunData
 from cnnkit.training.interrupt import terminated_as_interrupted
 from cnnkit.training.loop import DivergedRunError, Trainer, tell_confusion
 from cnnkit.training.network_check import check_network
+from cnnkit.training.optimizers import make_optimizer
+from cnnkit.training.pretrained import load_weights
 from cnnkit.training.recipe import Recipe
 
 
@@ -41,6 +44,7 @@ class Job:
         checkpointing: when the state is written.
         data_dir: where datasets are looked for.
         fit: one line that says what happens to an image on its way to the network.
+        weights: file of the weights that it starts from; None for fresh ones.
     """
 
     setup: Setup
@@ -50,17 +54,24 @@ class Job:
     checkpointing: Checkpointing
     data_dir: Path
     fit: str
+    weights: Path | None = None
 
     def build(self) -> nn.Module:
         """Return the network with its first weights, on its device, tried on an input.
 
         Raises:
-            UsageError: it cannot be trained on this data.
+            UsageError: it cannot be trained on this data, or by this optimizer.
+            CheckFailedError: the file of its weights holds others.
         """
         device = self.place.device
         torch.manual_seed(self.recipe.seed)
-        network = self.setup.build().to(device)
+        network = self.setup.build()
+        if self.weights is not None:
+            load_weights(network, self.weights)
+        adapt_network(network, self.recipe, self.setup.model)
+        network = network.to(device)
         network = network.to(memory_format=memory_format(device, self.setup.channels_last))
+        make_optimizer(network, self.recipe)  # what it refuses is said before anything is made
         with torch.random.fork_rng(_devices(device)):  # dropout must not draw what training will
             num_images = min(2, self.recipe.batch_size, len(self.data.train))
             check_network(network, self.setup, num_images)

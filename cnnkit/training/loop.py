@@ -24,6 +24,7 @@ from cnnkit.events import (
 )
 from cnnkit.results import EpochMetrics
 from cnnkit.runs import RunFolder
+from cnnkit.training.adapting import set_training_mode
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.interrupt import DeferredInterrupt
 from cnnkit.training.progress import DivergedError, Progress
@@ -172,7 +173,7 @@ class Trainer:
         task = f"epoch {epoch}/{self.recipe.epochs}"
         self.on_event(TaskStarted(task, self.train.num_images, "images"))
         start = last_report = time.perf_counter()
-        self.model.train()
+        set_training_mode(self.model, self.recipe)
         try:
             for number, images, labels in self.train.shuffled(
                 self.recipe.seed, epoch, progress.step

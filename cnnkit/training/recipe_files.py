@@ -193,14 +193,14 @@ def _of_kind(kind: str, model: str | None, dataset: str | None) -> NamedRecipe:
     if len(suiting) == 1:
         return suiting[0]
     if not suiting:
-        raise NotFoundError(
-            f"there is no {kind} recipe for {dataset}", _choose_one(of_kind)
-        )
+        wanted_for = f" for {dataset}" if dataset is not None else ""
+        raise NotFoundError(f"there is no {kind} recipe{wanted_for}", _choose_one(of_kind))
     raise UsageError(f"{kind} stands for {len(suiting)} recipes", _choose_one(suiting))
 
 
 def _choose_one(recipes: Iterable[NamedRecipe]) -> str:
-    return f"choose one of {', '.join(one.name for one in recipes) or 'none'}"
+    names = [one.name for one in recipes]
+    return f"choose one of {', '.join(names)}" if names else "`cnnkit recipes` lists all"
 
 
 def _parsed(name: str, text: str) -> NamedRecipe:

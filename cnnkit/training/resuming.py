@@ -49,7 +49,7 @@ def settle(description: Mapping[str, Any], given: Mapping[str, Any]) -> Settled:
     try:
         recipe = Recipe.of(**description["recipe"])
         then = {
-            **description["recipe"],
+            **recipe.model_dump(),  # with what an older run did not know
             "model": description["setup"]["model"],
             "dataset": description["setup"]["dataset"],
             "model_arguments": dict(description["setup"]["model_arguments"]),

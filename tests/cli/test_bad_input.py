@@ -96,9 +96,12 @@ def test_unknown_split(refused: Refused, finished: Path) -> None:
         ("-b", "0", "batch_size must be at least 1, not 0"),
         ("--batch-size", "-1", "batch_size must be at least 1, not -1"),
         ("--lr", "0", "lr must be above 0"),
-        ("--optimizer", "lion", "'lion' is not one of 'sgd', 'adam', 'adamw'"),
+        ("--optimizer", "lion", "'lion' is not one of 'sgd', 'adam', 'adamw', 'muon'"),
         ("--schedule", "lines", "'lines' is not one of"),
-        ("--momentum", "0.9", "momentum belongs to the optimizer sgd, not to adam"),
+        ("--momentum", "0.9", "momentum belongs to the optimizer sgd and muon, not to adam"),
+        ("--lr-rest", "0.1", "lr_rest belongs to the optimizer muon, not to adam"),
+        ("--dropout", "1", "dropout must be below 1"),
+        ("--dropout", "0.5", "lenet5 has no dropout layer that --dropout could set"),
         ("--val-split", "1.5", "val_split must be below 1, not 1.5"),
         ("--label-smoothing", "1", "label_smoothing must be below 1"),
         ("--warmup-epochs", "20", "warmup_epochs must be below epochs"),
@@ -127,6 +130,26 @@ def test_unknown_split(refused: Refused, finished: Path) -> None:
 )
 def test_values_that_make_no_sense(refused: Refused, option: str, value: str, says: str) -> None:
     refused("train", "lenet5", "digits", option, value, code=2, says=says)
+
+
+def test_a_network_that_an_optimizer_has_nothing_in(refused: Refused) -> None:
+    refused("train", "linear", "--optimizer", "muon",
+            code=2, says="muon trains the layers between the first and the last",
+            hint="use --optimizer adamw or sgd")  # fmt: skip
+
+
+def test_pretrained_weights_that_there_are_not(refused: Refused) -> None:
+    refused("train", "lenet5", "--pretrained", code=2, says="no pretrained weights for lenet5",
+            hint="such as resnet18")  # fmt: skip
+    refused("train", "resnet18", "--freeze", code=2, says="freeze keeps pretrained weights")
+
+
+def test_a_class_without_an_image_to_hold_out(refused: Refused, photos: Path) -> None:
+    make_images(photos / "emu", 1)
+    refused(
+        "train", "linear", photos, "--input", "3x8x8",
+        code=2, says="leaves no validation image of 1 class of", hint="use --val-split 0",
+    )  # fmt: skip
 
 
 def test_images_too_small_for_the_network(refused: Refused) -> None:

@@ -1,6 +1,9 @@
 """Muon with AdamW against the same steps by hand, in float64."""
 
+import os
+import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +13,13 @@ from torch.nn import functional
 from torch.optim._muon import _zeropower_via_newtonschulz
 
 import cnnkit
-from cnnkit.errors import UsageError
+from cnnkit.errors import InterruptedRunError, UsageError
+from cnnkit.events import EpochEnded, Event
 from cnnkit.training.muon import hidden_weights
 from cnnkit.training.optimizers import make_optimizer, make_schedule
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.stepping import Stepper
+from tests.training.killing import outcome, same
 
 Array = np.ndarray
 STEPS = 3
@@ -185,7 +190,7 @@ def test_filters_are_never_copied(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_the_state_goes_on_bit_for_bit(form: str, tmp_path: object) -> None:
+def test_the_state_goes_on_bit_for_bit(form: str) -> None:
     settings = {"schedule": "cosine", "weight_decay": 0.1, "ema": 0.9}
     straight, stopped = network(form), network(form)
     stepper = make_stepper(straight, **settings)
@@ -209,6 +214,22 @@ def test_the_state_goes_on_bit_for_bit(form: str, tmp_path: object) -> None:
     ):
         assert torch.equal(one, other)
     assert second.learning_rate == stepper.learning_rate
+
+
+def test_a_run_that_was_stopped_ends_as_one_that_was_not() -> None:
+    recipe = Recipe.of(epochs=2, batch_size=256, optimizer="muon", clip_grad=1.0, ema=0.9)
+
+    def stop(event: Event) -> None:
+        if isinstance(event, EpochEnded):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(InterruptedRunError):
+        cnnkit.train("lenet5", "digits", recipe, device="cpu", on_event=stop)
+    (run,) = Path("runs").iterdir()
+    cnnkit.resume(run)
+    straight = Path(cnnkit.train("lenet5", "digits", recipe, device="cpu").run)
+    one, other = outcome(run), outcome(straight)
+    assert [name for name in one if not same(one[name], other[name])] == []
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "onecycle", "step"])

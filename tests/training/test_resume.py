@@ -518,3 +518,15 @@ def test_a_vanished_file_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
         path.write_bytes(content)
     resume(only_run(), {"workers": 3})
     assert_equal(only_run(), Path(kept.run))
+
+
+def test_a_run_of_an_older_cnnkit_has_the_defaults_of_what_it_did_not_know() -> None:
+    run = stopped()
+    path = run / "run.json"
+    description = json.loads(path.read_text())
+    for name in ("nesterov", "lr_rest", "pretrained", "freeze", "dropout"):
+        del description["recipe"][name]
+    path.write_text(json.dumps(description))
+    with pytest.raises(UsageError, match=r"--nesterov cannot be changed .* it was False, not True"):
+        resume(run, {"nesterov": True})
+    assert resume(run, {"nesterov": False}).best_epoch

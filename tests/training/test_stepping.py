@@ -102,6 +102,11 @@ CASES: list[tuple[dict[str, object], Rule]] = [
     ({"optimizer": "sgd", "lr": 0.3, "accumulate": 4}, sgd(0.9, 0.0)),
     ({"optimizer": "adam", "lr": 0.1, "ema": 0.7}, adam(0.0, False)),
     (
+        {"optimizer": "adam", "lr": 0.1, "weight_decay": 0.2, "ema": 0.9, "clip_grad": 0.1,
+         "label_smoothing": 0.1, "accumulate": 4},
+        adam(0.2, False),
+    ),
+    (
         {"optimizer": "adamw", "lr": 0.1, "weight_decay": 0.2, "schedule": "linear", "ema": 0.9,
          "clip_grad": 0.1, "label_smoothing": 0.1, "accumulate": 7},
         adam(0.2, True),
