@@ -270,6 +270,7 @@ def _explained(name: str, kind: str, text: str, value: Any, cls: type[BaseModel]
     wanted = text.removeprefix("Input ").replace("should be", "must be")
     for long, short in (
         ("greater than or equal to", "at least"),
+        ("less than or equal to", "at most"),
         ("greater than", "above"),
         ("less than", "below"),
     ):
