@@ -25,31 +25,48 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
     """
     if path is None or context.resilient_parsing:
         return path
+    defaults = read_settings(path, context.command, "--config")
+    context.default_map = {**(context.default_map or {}), **defaults}
+    return path
+
+
+def read_settings(path: Path, command: Any, option: str) -> dict[str, object]:
+    """Return the settings of a file by the names of a command's parameters.
+
+    Args:
+        path: of a TOML file.
+        command: whose options, or arguments, are the keys.
+        option: that the file was given to, for the messages.
+
+    Raises:
+        NotFoundError: there is no such file.
+        UsageError: it is not TOML, or has a key that is no option.
+    """
+    option = f"{option} {path}"
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise explain_os_error(error, f"read --config {path}") from error
+        raise explain_os_error(error, f"read {option}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path} is not TOML: {error}") from error
-    parameters = {_key(parameter): parameter for parameter in context.command.params}
+        raise UsageError(f"{option} is not TOML: {error}") from error
+    parameters = {_key(parameter): parameter for parameter in command.params}
     # Where the answer goes is a matter of the call, not of the work.
     parameters = {
         key: parameter
         for key, parameter in parameters.items()
         if key not in ("config", "help") and getattr(parameter, "rich_help_panel", "") != PANEL
     }
-    defaults: dict[str, object] = {}
+    found: dict[str, object] = {}
     for key, value in settings.items():
         parameter = parameters.get(key.replace("-", "_"))
         if parameter is None:
             raise UsageError(
-                f"--config {path} has an unknown key {key!r}",
+                f"{option} has an unknown key {key!r}",
                 did_you_mean(key.replace("-", "_"), parameters)
                 or f"the keys are {', '.join(sorted(parameters))}",
             )
-        defaults[parameter.name] = _as_given(path, key, value, parameter)
-    context.default_map = {**(context.default_map or {}), **defaults}
-    return path
+        found[parameter.name] = _as_given(option, key, value, parameter)
+    return found
 
 
 def write_config(settings: Mapping[str, object]) -> str:
@@ -83,7 +100,7 @@ def _key(parameter: Any) -> str:
     return str(long).lstrip("-").replace("-", "_")
 
 
-def _as_given(path: Path, key: str, value: object, parameter: Any) -> object:
+def _as_given(option: str, key: str, value: object, parameter: Any) -> object:
     """Return a value as the command line would have had it.
 
     Raises:
@@ -100,7 +117,7 @@ def _as_given(path: Path, key: str, value: object, parameter: Any) -> object:
             return value
     elif isinstance(value, int | float | str):
         return value
-    raise UsageError(f"--config {path}: the value of {key!r} is not of the kind that it takes")
+    raise UsageError(f"{option}: the value of {key!r} is not of the kind that it takes")
 
 
 Config = Annotated[

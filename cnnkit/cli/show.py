@@ -1,11 +1,18 @@
 """`cnnkit show`: images of a dataset to look at."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnnkit.cli.config import read_settings
 from cnnkit.cli.options import DATA_PANEL, DataDir, Workers, complete_dataset, parse_input
 from cnnkit.cli.output import Output, with_default, with_output
+from cnnkit.errors import UsageError
+from cnnkit.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from cnnkit.data.augmentation import Augmentation
 
 CHOICE_PANEL = "Which images"
 MOST_IMAGES = 10_000
@@ -14,6 +21,7 @@ MOST_IMAGES = 10_000
 @with_output
 def show(
     output: Output,
+    context: typer.Context,
     dataset: Annotated[
         str,
         typer.Argument(
@@ -82,6 +90,15 @@ def show(
             rich_help_panel=DATA_PANEL,
         ),
     ] = False,
+    augmented: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECIPE",
+            help="Show beside it what training makes of it in its first epochs; a file for -c.",
+            show_default=False,
+            rich_help_panel=DATA_PANEL,
+        ),
+    ] = None,
     allow_large: Annotated[
         bool,
         typer.Option(
@@ -99,6 +116,7 @@ def show(
     """
     is_picture = output.names_picture()
     shape = None if input_shape is None else parse_input(input_shape)
+    augmentation = None if augmented is None else _augmentation(context, augmented)
 
     from cnnkit.stats.samples import show_dataset
 
@@ -111,6 +129,7 @@ def show(
         seed=seed,
         input_shape=shape,
         normalized=normalized,
+        augmentation=augmentation,
         allow_large=allow_large,
         data_dir=data_dir,
         num_workers=workers,
@@ -123,3 +142,26 @@ def show(
     from cnnkit.render import samples_picture
 
     output.emit_picture(samples_picture(result))
+
+
+def _augmentation(context: typer.Context, recipe: str) -> "Augmentation":
+    """Return what a recipe does to training images.
+
+    Args:
+        context: of this command, next to which `train` stands.
+        recipe: the path of a file for `cnnkit train -c`.
+
+    Raises:
+        NotFoundError: there is no such file.
+        UsageError: it is no recipe, or one without augmentation.
+    """
+    commands: Any = context.find_root().command
+    settings = read_settings(Path(recipe), commands.commands["train"], "--augmented")
+    known = {name: value for name, value in settings.items() if name in Recipe.model_fields}
+    augmentation = Recipe.of(**known).augmentation
+    if not augmentation.sentence():
+        raise UsageError(
+            f"--augmented {recipe} changes no training image",
+            "its settings for that are crop, flip, randaugment, cutout, mixup and cutmix",
+        )
+    return augmentation
