@@ -1,11 +1,16 @@
 """`cnnkit show`: images of a dataset to look at."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cnnkit.cli.options import DATA_PANEL, DataDir, Workers, complete_dataset, parse_input
 from cnnkit.cli.output import Output, with_default, with_output
+from cnnkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from cnnkit.data.augmentation import Augmentation
 
 CHOICE_PANEL = "Which images"
 MOST_IMAGES = 10_000
@@ -82,6 +87,15 @@ def show(
             rich_help_panel=DATA_PANEL,
         ),
     ] = False,
+    augmented: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECIPE",
+            help="Show beside it what training makes of it in its first epochs; a name, or a file.",
+            show_default=False,
+            rich_help_panel=DATA_PANEL,
+        ),
+    ] = None,
     allow_large: Annotated[
         bool,
         typer.Option(
@@ -99,6 +113,7 @@ def show(
     """
     is_picture = output.names_picture()
     shape = None if input_shape is None else parse_input(input_shape)
+    augmentation = None if augmented is None else _augmentation(augmented, dataset)
 
     from cnnkit.stats.samples import show_dataset
 
@@ -111,6 +126,7 @@ def show(
         seed=seed,
         input_shape=shape,
         normalized=normalized,
+        augmentation=augmentation,
         allow_large=allow_large,
         data_dir=data_dir,
         num_workers=workers,
@@ -123,3 +139,25 @@ def show(
     from cnnkit.render import samples_picture
 
     output.emit_picture(samples_picture(result))
+
+
+def _augmentation(recipe: str, dataset: str) -> "Augmentation":
+    """Return what a recipe does to training images.
+
+    Args:
+        recipe: its name, or the path of its file.
+        dataset: that it is wanted for.
+
+    Raises:
+        NotFoundError: there is no such recipe or file.
+        UsageError: it is no recipe, or one without augmentation.
+    """
+    from cnnkit.training.recipe_files import find_recipe
+
+    augmentation = find_recipe(recipe, dataset=dataset).recipe.augmentation
+    if not augmentation.sentence():
+        raise UsageError(
+            f"--augmented {recipe} changes no training image",
+            "its settings for that are crop, flip, randaugment, cutout, mixup and cutmix",
+        )
+    return augmentation

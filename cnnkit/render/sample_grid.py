@@ -175,10 +175,19 @@ class _Grid:
             what = f"broken: {sample.reason}"
             if sample.reason is None:
                 what = f"{sample.height}x{sample.width} {sample.mode}"
-            name = cut_to_fit(sample.label or "-", self._room)
+            pictures = sample.pictures or ()
+            has_captions = any(picture.caption for picture in pictures)
+            room = self._side if has_captions else self._room
+            name = cut_to_fit(sample.label or "-", room)
             self._write(canvas, x, y, name, LABEL_SIZE, INK)
-            text = cut_to_fit(f"{sample.index:,} · {what}", self._room)
+            text = cut_to_fit(f"{sample.index:,} · {what}", room)
             self._write(canvas, x, y + _lines(1, LABEL_SIZE), text, LABEL_SIZE, FAINT)
+            for part, picture in enumerate(pictures):
+                left = x + part * (self._side + GAP)
+                for number, line in enumerate(picture.caption[:2]):
+                    text = cut_to_fit(line, self._side)
+                    below = y + _lines(number, LABEL_SIZE)
+                    self._write(canvas, left, below, text, LABEL_SIZE, FAINT)
 
     def _write(
         self,

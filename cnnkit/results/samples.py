@@ -16,12 +16,14 @@ class Picture:
         height: in pixels.
         channels: 1 for grey, 3 for RGB.
         pixels: a byte a value, row by row, the channels of a pixel together.
+        caption: lines of its own; none for most.
     """
 
     width: int
     height: int
     channels: int
     pixels: bytes
+    caption: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class SampleList(Result):
         normalization: how they were normalised; None where they were not.
         titles: what each picture of a sample shows; not in the JSON.
         samples: the images.
+        augmentation: how training would change them, in words; None where that is not shown.
     """
 
     schema: ClassVar[str] = "cnnkit.show/1"
@@ -117,6 +120,7 @@ class SampleList(Result):
     normalization: Normalization | None
     titles: tuple[str, ...]
     samples: tuple[Sample, ...]
+    augmentation: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but the pictures."""
@@ -160,4 +164,6 @@ class SampleList(Result):
             text += f", chosen by seed {self.seed}"
         treated = (f"brought to {self.input}, as a network gets them",) if self.input else ()
         sentences = self.normalization.sentences() if self.normalization else ()
-        return text, *treated, *sentences
+        augmented = self.augmentation
+        changed = (f"augmented, each epoch anew: {augmented}",) if augmented else ()
+        return text, *treated, *sentences, *changed

@@ -53,11 +53,16 @@ class ImageTreatment:
             them as they are.
         figures: to normalise them with; None not to.
         max_side: larger pictures are reduced to this.
+        treated: the pixels of each image before any normalisation, uint8 of shape (C, H, W);
+            kept where `keeps`.
+        keeps: whether to keep them.
     """
 
     shape: tuple[int | None, int, int] | None
     figures: Figures | None
     max_side: int
+    keeps: bool = False
+    treated: list[Tensor] = field(default_factory=list)
     _seen: _Range = field(default_factory=_Range)
 
     def titles(self) -> tuple[str, ...]:
@@ -76,7 +81,7 @@ class ImageTreatment:
             image: of mode `L` or `RGB`.
             content: the bytes of its file; None for an image in memory.
         """
-        found = [self._picture(image)]
+        found = [self.picture(image)]
         own = 1 if image.mode == "L" else 3
         channels = (self.shape[0] if self.shape else None) or own
         if self.figures is not None:
@@ -88,13 +93,15 @@ class ImageTreatment:
         if self.shape is not None:
             # As training does: files are resized while they are decoded, sets in memory as tensors.
             pixels = treat.resize(pixels) if content is None else treat.decode(content)[None]
-            found.append(self._picture(to_image(pixels[0])))
+            found.append(self.picture(to_image(pixels[0])))
+        if self.keeps:
+            self.treated.append(pixels[0])
         if self.figures is not None:
             values = treat.normalize(pixels)[0].double()
             self._seen.add(values)
             low, high = values.min(), values.max()
             stretched = (values - low) / max(float(high - low), 1e-12)
-            found += [self._picture(to_image(_to_bytes(one))) for one in (values, stretched)]
+            found += [self.picture(to_image(to_bytes(one))) for one in (values, stretched)]
         return tuple(found)
 
     def normalization(self) -> Normalization | None:
@@ -112,7 +119,8 @@ class ImageTreatment:
             above=seen.above / seen.number,
         )
 
-    def _picture(self, image: Image.Image) -> Picture:
+    def picture(self, image: Image.Image) -> Picture:
+        """Return an image of mode `L` or `RGB` as a picture, reduced if it is too large."""
         if max(image.size) > self.max_side:
             image = image.copy()
             image.thumbnail((self.max_side, self.max_side), Image.Resampling.LANCZOS)
@@ -142,6 +150,6 @@ def to_image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
 
 
-def _to_bytes(values: Tensor) -> Tensor:
+def to_bytes(values: Tensor) -> Tensor:
     """Return values as bytes, as they are shown: 0 is black, 1 is white, what is beyond is cut."""
     return (values.clamp(0, 1) * 255).round().to(torch.uint8)

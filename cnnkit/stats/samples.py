@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cnnkit.data.archives import ArchiveStream
+from cnnkit.data.augmentation import Augmentation
 from cnnkit.data.catalogue import DATASETS
 from cnnkit.data.image_set import TensorSet
 from cnnkit.data.streams import EncodedImage, ImageStream
@@ -14,6 +15,7 @@ from cnnkit.errors import NotFoundError, RunFailedError, UsageError
 from cnnkit.events import OnEvent, Warned, ignore
 from cnnkit.registry import did_you_mean
 from cnnkit.results.samples import Sample, SampleList
+from cnnkit.stats.augmented_samples import NUM_EPOCHS, augmented_titles, with_augmented
 from cnnkit.stats.decoding import BrokenImageError, decode
 from cnnkit.stats.grey import to_8_bits
 from cnnkit.stats.measuring import unlimited_pixels
@@ -41,6 +43,7 @@ def show_dataset(
     seed: int = 0,
     input_shape: tuple[int | None, int, int] | None = None,
     normalized: bool = False,
+    augmentation: Augmentation | None = None,
     allow_large: bool = False,
     data_dir: Path | None = None,
     download: bool = True,
@@ -60,6 +63,7 @@ def show_dataset(
             training does.
         normalized: normalise them, with published figures where there are some, else with those
             measured on `MAX_MEASURED` images.
+        augmentation: show what training makes of them with it, in each of its first epochs.
         allow_large: decode images of very many pixels as well.
         data_dir: where the files of named sets are looked for, and downloaded to.
         download: whether missing files may be downloaded.
@@ -82,13 +86,25 @@ def show_dataset(
     chosen = tuple(indices) or _choose(candidates, num, seed)
     _check_indices(source, chosen, number)
     figures = None
-    if normalized:
+    if normalized or (augmentation is not None and augmentation.cutout):
         figures = _published(source, input_shape) or _measured(
             source, input_shape, seed, data_dir, allow_large, num_workers, on_event
         )
-    treatment = ImageTreatment(input_shape, figures, max_picture_side(len(chosen)))
+    num_pictures = len(chosen) * (1 if augmentation is None else 1 + NUM_EPOCHS)
+    treatment = ImageTreatment(
+        input_shape,
+        figures if normalized else None,
+        max_picture_side(num_pictures),
+        keeps=augmentation is not None,
+    )
     with unlimited_pixels():
         found = _samples(source, sorted(set(chosen)), treatment, allow_large)
+    titles = treatment.titles()
+    if augmentation is not None:
+        found = with_augmented(
+            found, treatment.treated, treatment, augmentation, figures, seed, number
+        )
+        titles += augmented_titles()
     return SampleList(
         dataset=source.dataset,
         split=source.split,
@@ -97,7 +113,8 @@ def show_dataset(
         seed=None if indices else seed,
         input=shape_text(input_shape) if input_shape else None,
         normalization=treatment.normalization(),
-        titles=treatment.titles(),
+        augmentation=None if augmentation is None else augmentation.sentence(),
+        titles=titles,
         samples=tuple(found[index] for index in chosen),
     )
 

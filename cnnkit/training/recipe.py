@@ -81,7 +81,8 @@ class Recipe(BaseModel):
         monitor: `val`, or `test` to follow the test set every epoch as well.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Strict, for True is no number of epochs.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     epochs: int = Field(default=20, ge=1, description="Passes over the training set.")
     batch_size: int = Field(default=32, ge=1, description="Images a step.")

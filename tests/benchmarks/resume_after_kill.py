@@ -1,8 +1,9 @@
 """Thirty trainings that are killed (SIGKILL) at random moments, once or twice, and resumed.
 
 Each must end with the weights, the optimizer, the random state and the figures of the run that was
-not killed, bit for bit: with dropout, batch norm, momentum, clipping, accumulation, label smoothing
-and an average of the weights, and for image files with a random number of readers at every resume.
+not killed, bit for bit: with dropout, batch norm, momentum, clipping, accumulation, label
+smoothing, every kind of augmentation and an average of the weights, and for image files with a
+random number of readers at every resume.
 The moments are points of time, or lie within a step, an evaluation, or the writing of a file.
 
     python tests/benchmarks/resume_after_kill.py [--seed 100]

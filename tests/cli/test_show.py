@@ -128,3 +128,37 @@ def test_bad_input_is_one_line(
     assert answer.stderr.count("\n") == 1
     assert message in answer.stderr
     assert not list(Path().iterdir())
+
+
+def test_the_augmentation_of_a_recipe(cnnkit: Cnnkit, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('model = "lenet5"\nbatch-size = 64\ncrop = 1\nmixup = 0.2\n')
+    answer = cnnkit("show", "digits", "--num", "2", "--augmented", recipe, "--json")
+    assert answer.json["augmentation"] == "shifted by up to 1 pixel, mixup 0.2"
+    assert cnnkit("show", "digits", "--augmented", recipe, "-o", "x.png").code == 0
+    with Image.open(tmp_path / "x.png") as image:
+        image.load()
+    assert "▀" in cnnkit("show", "digits", "--augmented", recipe, "--color").stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "says"),
+    [
+        (None, 3, "cannot read the recipe recipe.toml: no such file"),
+        ("crop =", 2, "the recipe recipe.toml is not TOML"),
+        ("crops = 1", 2, "recipe recipe.toml has an unknown key 'crops'; did you mean crop?"),
+        ("crop = -1", 2, "crop must be at least 0, not -1"),
+        ("crop = true", 2, "crop must be a valid integer, not True"),
+        ("epochs = 3", 2, "--augmented recipe.toml changes no training image"),
+        ("crop = 8", 2, "crop 8 is too large for images of 8x8"),
+    ],
+)
+def test_what_is_no_augmentation_is_refused(
+    cnnkit: Cnnkit, tmp_path: Path, content: str | None, code: int, says: str
+) -> None:
+    if content is not None:
+        (tmp_path / "recipe.toml").write_text(content)
+    answer = cnnkit("show", "digits", "--augmented", "recipe.toml")
+    assert answer.code == code
+    assert says in " ".join(answer.stderr.split())
+    assert len(answer.stderr.splitlines()) == 1

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -9,8 +10,9 @@ import pytest
 from PIL import Image
 
 from cnnkit.render import print_result, samples_picture, statistics_picture, terminal_console
+from cnnkit.render.sample_grid import _Grid
 from cnnkit.results.samples import Picture, Sample, SampleList
-from tests.results.examples import SHOWN
+from tests.results.examples import MIXED, SHOWN
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -100,6 +102,7 @@ def test_odd_samples_are_drawn() -> None:
     from dataclasses import replace
 
     opened(samples_picture(SHOWN))  # grey, a broken one, signs of markup
+    opened(samples_picture(MIXED))
     names = ("", "日本語", "$x_1$", "a" * 500, "two\nlines")
     changed = tuple(
         replace(sample, label=name)
@@ -199,3 +202,23 @@ def test_the_bars_are_as_long_as_the_counts() -> None:
     assert len(measured) == 4
     for length, count in zip(measured, [100, 50, 25, 75], strict=True):
         assert length / measured[0] == pytest.approx(count / 100, abs=0.02)
+
+
+def test_a_picture_has_its_own_caption_beside_the_label_of_the_sample() -> None:
+    plain = replace(
+        MIXED,
+        samples=tuple(
+            replace(sample, pictures=sample.pictures and tuple(
+                replace(one, caption=()) for one in sample.pictures
+            ))
+            for sample in MIXED.samples
+        ),
+    )  # fmt: skip
+    with_captions, without = opened(samples_picture(MIXED)), opened(samples_picture(plain))
+    assert with_captions.shape == without.shape
+    rows, columns = np.nonzero((with_captions != without).any(2))
+    grid = _Grid(MIXED)
+    x, y = grid._corner(0)
+    left = x + grid._side + 12
+    assert left <= columns.min() < columns.max() < left + grid._side  # below its own picture
+    assert y + grid._side < rows.min() < rows.max() < y + grid._row_height

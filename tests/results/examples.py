@@ -1,5 +1,7 @@
 """Results with every corner, for the tests of results and renderers."""
 
+from dataclasses import replace
+
 from cnnkit.architecture.convolution import conv
 from cnnkit.results import (
     BadFile,
@@ -260,6 +262,20 @@ SHOWN = SampleList(
     ),
 )
 
+MIXED = replace(
+    SHOWN,
+    titles=("as stored", "augmented, epoch 1"),
+    normalization=None,
+    samples=(
+        Sample(
+            3, "cat", 2, 3, "L", None, None,
+            (GREY, replace(GREY, caption=("70 % cat", "30 % a dog of a very long name"))),
+        ),
+        Sample(7, None, None, None, None, "photos/c.jpg", "cut short", None),
+    ),
+    augmentation="shifted by up to 1 pixel, mixup 0.2",
+)  # fmt: skip
+
 NAMED = SampleList(
     dataset="digits",
     split="all",
@@ -413,5 +429,6 @@ ALL = {
     "doctor": DOCTOR,
     **summary_examples.EXAMPLES,
     "show": SHOWN,
+    "show_augmented": MIXED,
     "named": NAMED,
 }

@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torchvision.transforms import v2
 
 import cnnkit
 from cnnkit.data import DATASETS, open_dataset
+from cnnkit.data.augmentation import Augmentation
+from cnnkit.data.augmenting import Augmenter
 from cnnkit.data.image_set import TensorSet
 from cnnkit.errors import CnnkitError, NotFoundError, RunFailedError, UsageError
 from cnnkit.events import Event, Warned
@@ -281,7 +284,7 @@ def test_the_result_is_json_without_pixels(photos: Path) -> None:
     plain = show_dataset(str(photos), num=1).to_dict()
     assert list(plain) == [
         "schema", "dataset", "split", "num_images", "num_candidates", "seed", "input",
-        "normalization", "samples",
+        "normalization", "samples", "augmentation",
     ]  # fmt: skip
     assert list(plain["samples"][0]) == [
         "index", "label", "width", "height", "mode", "path", "reason"
@@ -292,3 +295,73 @@ def test_mnist(mnist_files: Path) -> None:
     result = show_dataset("mnist", split="test", indices=[0], data_dir=mnist_files.parents[1])
     assert (result.samples[0].label, result.num_images) == ("7", 10_000)
     assert int(first_pixels(result).astype(int).sum()) == 18454
+
+
+def test_what_training_makes_of_images_is_shown_for_the_first_epochs() -> None:
+    dataset = "fake:3x6x6:3:40"
+    shown = show_dataset(dataset, num=6, augmentation=Augmentation(crop=2, flip="alternating"))
+    assert shown.titles == ("as stored", *(f"augmented, epoch {number}" for number in range(1, 5)))
+    assert shown.augmentation == "shifted by up to 2 pixels, mirrored in every other epoch"
+    assert shown.notes()[-1] == f"augmented, each epoch anew: {shown.augmentation}"
+    plain = show_dataset(dataset, num=6)
+    assert plain.augmentation is None
+    train = open_dataset(dataset, "train")
+    assert isinstance(train, TensorSet)
+    for epoch in range(1, 5):
+        made = Augmenter(
+            Augmentation(crop=2, flip="alternating"), 0, epoch, 40, 3, torch.device("cpu")
+        )
+        for number, sample in enumerate(shown.samples):
+            assert plain.samples[number].pictures == sample.pictures[:1]  # type: ignore[index]
+            rows = torch.tensor([sample.index])
+            wanted = made.moved(train.images[rows], rows)[0].permute(1, 2, 0).numpy()
+            assert np.array_equal(first_pixels(shown, epoch, number), wanted)
+
+
+@pytest.mark.parametrize("dataset", ["fake:3x6x6:3:40", "folder"])
+def test_a_mixed_image_tells_the_shares_of_both_classes(photos: Path, dataset: str) -> None:
+    dataset = str(photos) if dataset == "folder" else dataset
+    shown = show_dataset(dataset, num=8, augmentation=Augmentation(cutmix=1.0))
+    originals = {sample.index: first_pixels(shown, 0, i) for i, sample in enumerate(shown.samples)}
+    labels = {sample.index: sample.label for sample in shown.samples}
+    num_mixed = 0
+    for number, sample in enumerate(shown.samples):
+        assert sample.pictures is not None
+        for part in range(1, 5):
+            pixels = first_pixels(shown, part, number)
+            own = (pixels == originals[sample.index]).all(2).mean()
+            caption = sample.pictures[part].caption
+            shares = dict(reversed(line.split(" % ")) for line in caption)
+            assert 1 <= len(caption) <= 2
+            if len(caption) == 1:
+                assert caption == (f"100 % {sample.label}",)
+                continue
+            num_mixed += 1
+            assert shares[sample.label] == f"{100 * own:.0f}"
+            (other,) = set(shares) - {sample.label}
+            assert other in labels.values()
+    assert num_mixed >= 8
+
+
+def test_what_is_cut_out_has_the_mean_colour(photos: Path) -> None:
+    shown = show_dataset(str(photos), num=3, augmentation=Augmentation(cutout=9))
+    stacked = np.concatenate([np.asarray(Image.open(path)) for path in photos.rglob("*.png")])
+    for number in range(3):
+        pixels, original = first_pixels(shown, 1, number), first_pixels(shown, 0, number)
+        (color,) = np.unique(pixels[(pixels != original).any(2)], axis=0)
+        np.testing.assert_allclose(color, stacked.mean((0, 1)), atol=0.6)
+
+
+def test_images_that_make_no_batch_are_refused(photos: Path) -> None:
+    changes = Augmentation(flip="random")
+    Image.new("RGB", (9, 9)).save(photos / "cat" / "small.png")
+    with pytest.raises(UsageError, match=r"differ in size or channels.*--input 3x224x224"):
+        show_dataset(str(photos), num=21, augmentation=changes)
+    (photos / "dog" / "broken.png").write_bytes(b"x")
+    shown = show_dataset(str(photos), num=22, input_shape=(3, 16, 16), augmentation=changes)
+    assert shown.titles[:2] == ("as stored", "brought to 3x16x16")
+    assert {len(sample.pictures) for sample in shown.samples if sample.pictures} == {6}
+    with pytest.raises(UsageError, match="crop 16 is too large for images of 16x16"):
+        show_dataset(
+            str(photos), num=2, input_shape=(3, 16, 16), augmentation=Augmentation(crop=16)
+        )

@@ -11,6 +11,7 @@ step, an evaluation, or the writing of a file.
 
 import argparse
 import csv
+import importlib
 import json
 import os
 import random
@@ -47,9 +48,15 @@ def make_net(num_classes, in_channels):
 """
 
 RECIPES = {
-    "adam": {"optimizer": "adam", "ema": 0.95, "clip_grad": 1.0, "label_smoothing": 0.1},
-    "sgd": {"optimizer": "sgd", "momentum": 0.9, "schedule": "linear", "accumulate": 3},
-}
+    "adam": {
+        "optimizer": "adam", "ema": 0.95, "clip_grad": 1.0, "label_smoothing": 0.1,
+        "crop": 2, "flip": "alternating", "cutout": 3, "mixup": 0.5, "cutmix": 1.0,
+    },
+    "sgd": {
+        "optimizer": "sgd", "momentum": 0.9, "schedule": "linear", "accumulate": 3,
+        "flip": "random", "randaugment": 9, "cutmix": 0.5, "tta": "shift",
+    },
+}  # fmt: skip
 
 
 def make_photos(folder: Path) -> None:
@@ -256,8 +263,9 @@ def main() -> None:
         arguments.folder, arguments.recipe, dataset, arguments.workers or 0, arguments.epochs
     )
     chance = random.Random(arguments.seed)
-    cnnkit.open_dataset("digits", "train")  # imports what every process needs, as this does:
+    cnnkit.open_dataset("digits", "train")  # imports what every process needs, as these do:
     torch.optim.Adam(nn.Linear(1, 1).parameters())
+    importlib.import_module("torchvision.transforms.v2")
     start = time.perf_counter()
     assert code_of(in_a_process(lambda: case.begin(arguments.folder / "whole"))) == 0
     seconds = time.perf_counter() - start

@@ -1,7 +1,9 @@
 import re
+from dataclasses import asdict
 
 import pytest
 
+from cnnkit.data.augmentation import Augmentation
 from cnnkit.errors import UsageError
 from cnnkit.training.recipe import Recipe
 
@@ -27,6 +29,14 @@ from cnnkit.training.recipe import Recipe
         ({"accumulate": 33}, "accumulate must be at most batch_size, and 33 is above 32"),
         ({"clip_grad": 0}, "clip_grad must be above 0, not 0"),
         ({"ema": 1.0}, "ema must be below 1, not 1.0"),
+        ({"crop": -1}, "crop must be at least 0, not -1"),
+        ({"flip": "up"}, "flip must be 'none', 'random' or 'alternating', not 'up'"),
+        ({"randaugment": 31}, "randaugment must be at most 30, not 31"),
+        ({"cutout": -1}, "cutout must be at least 0, not -1"),
+        ({"mixup": -0.1}, "mixup must be at least 0, not -0.1"),
+        ({"cutmix": float("inf")}, "cutmix must be a finite number, not inf"),
+        ({"cutmix": 1.0, "batch_size": 1}, "cutmix mixes two images of a batch, and batch_size is"),
+        ({"tta": "crop"}, "tta must be 'none', 'mirror' or 'shift', not 'crop'"),
         ({"patience": 0}, "patience must be at least 1, not 0"),
         ({"seed": -1}, "seed must be at least 0, not -1"),
         ({"epoch": 3}, "unknown setting 'epoch'; did you mean epochs?"),
@@ -60,6 +70,14 @@ def test_the_defaults_of_the_optimizer_and_schedule_are_filled_in() -> None:
     assert Recipe.of(optimizer="adamw").resolved().weight_decay == 0.01
     muon = Recipe.of(optimizer="muon").resolved()
     assert (muon.lr, muon.lr_rest, muon.momentum, muon.weight_decay) == (0.02, 2e-3, 0.95, 0.01)
+
+
+def test_the_augmentation_is_that_of_the_settings() -> None:
+    assert Recipe().augmentation == Augmentation()
+    settings: dict[str, object] = {
+        "crop": 2, "flip": "random", "randaugment": 3, "cutout": 4, "mixup": 0.5, "cutmix": 0.6
+    }  # fmt: skip
+    assert asdict(Recipe.of(**settings).augmentation) == settings
 
 
 def test_what_was_given_stays() -> None:

@@ -31,15 +31,18 @@ from cnnkit.errors import (
     UsageError,
 )
 from cnnkit.events import EpochEnded, Event, Note, Warned
+from cnnkit.training.stepping import Step, Stepper
 from tests.conftest import Cnnkit
 from tests.training.killing import make_photos, outcome, same
 
 ROOT = Path(__file__).parents[2]
+AUGMENTED = {"crop": 1, "flip": "alternating", "cutout": 2, "mixup": 0.3, "cutmix": 1.0}
 IN_PROJECT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def recipe(**settings: object) -> Recipe:
-    return Recipe.of(**{"epochs": 4, "batch_size": 128, "optimizer": "sgd", **settings})
+    plain = {"epochs": 4, "batch_size": 128, "optimizer": "sgd"}
+    return Recipe.of(**{**plain, **AUGMENTED, **settings})
 
 
 def only_run() -> Path:
@@ -122,6 +125,30 @@ def test_ctrl_c_in_any_step_is_no_break(
     resume(only_run())
     assert_equal(only_run(), whole)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 3])
+def test_augmented_files_go_on_alike_with_any_number_of_readers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, num_workers: int
+) -> None:
+    make_photos(tmp_path / "photos")
+    settings = recipe(epochs=2, batch_size=16, randaugment=9, crop=3, cutout=7)
+    kept = cnnkit.train("linear", "photos", settings, runs_dir=Path("whole"), num_workers=2)
+    take = Stepper.take
+    count = [0]
+
+    def counted(self: Stepper, images: torch.Tensor, labels: torch.Tensor) -> Step:
+        count[0] += 1
+        if count[0] == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+        return take(self, images, labels)
+
+    with monkeypatch.context() as context:
+        context.setattr(Stepper, "take", counted)
+        with pytest.raises(InterruptedRunError, match="step 2 of epoch 2 of 2"):
+            cnnkit.train("linear", "photos", settings, num_workers=num_workers)
+    resume(only_run(), {"workers": 3 - num_workers})
+    assert_equal(only_run(), Path(kept.run))
 
 
 def test_the_state_is_written_as_often_as_asked(whole: Path) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from cnnkit.events import Event, Warned
 from cnnkit.training.progress import DivergedError, RunningMetrics
 from cnnkit.training.recipe import Recipe
-from cnnkit.training.stepping import NotFiniteError, Stepper
+from cnnkit.training.stepping import NotFiniteError, Step, Stepper
 
 CPU = torch.device("cpu")
 STEPS = 3  # so that momentum, bias correction, schedule and average have something to do
@@ -159,6 +159,44 @@ def test_parts_of_a_batch_make_the_step_of_the_batch(num_images: int, accumulate
     torch.testing.assert_close(other.logits, one.logits, rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(other.gradient_norm, one.gradient_norm, rtol=1e-12, atol=0)
     torch.testing.assert_close(in_parts.weight, whole.weight, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("accumulate", [1, 7])
+def test_mixed_labels_weigh_the_losses_of_both(smoothing: float, accumulate: int) -> None:
+    x, y = batches()[0]
+    others = y.roll(1)
+    share = torch.linspace(0, 1, 64, dtype=torch.float64)[:, None]
+    shares = share * nn.functional.one_hot(y, 4) + (1 - share) * nn.functional.one_hot(others, 4)
+    model = linear()
+    weight, bias = (parameter.detach().numpy().copy() for parameter in model.parameters())
+    logits = x.numpy() @ weight.T + bias
+    scores = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    rows = np.arange(64)
+
+    def losses(labels: Array) -> Array:
+        return -(1 - smoothing) * scores[rows, labels] - smoothing * scores.mean(1)
+
+    one, two = losses(y.numpy()), losses(others.numpy())
+    wanted = share[:, 0].numpy() * one + (1 - share[:, 0].numpy()) * two
+    step = make_stepper(
+        model, optimizer="sgd", lr=0.3, label_smoothing=smoothing, accumulate=accumulate
+    ).take(x, shares)
+    assert float(step.loss) == pytest.approx(wanted.mean(), rel=1e-12)
+    below = np.exp(scores) - (1 - smoothing) * shares.numpy() - smoothing / 4
+    np.testing.assert_allclose(
+        model.weight.detach().numpy(), weight - 0.3 * below.T @ x.numpy() / 64, rtol=1e-9
+    )
+
+
+def test_of_a_mixed_image_the_class_of_the_larger_part_is_right() -> None:
+    logits = torch.eye(4)[[0, 1, 2, 3, 0]]
+    shares = torch.tensor(
+        [[0.7, 0.3, 0, 0], [0.7, 0.3, 0, 0], [0, 0.5, 0.5, 0], [0, 0, 0, 1], [0, 0.6, 0.2, 0.2]]
+    )
+    running = RunningMetrics()
+    running.add(1, Step(torch.tensor(1.0), torch.tensor(1.0), logits), shares)
+    assert running.means() == (1.0, 3 / 5)
 
 
 class Narrow(nn.Module):

@@ -21,6 +21,7 @@ from cnnkit.errors import CheckFailedError, InterruptedRunError, RunFailedError,
 from cnnkit.evaluation import Setup
 from cnnkit.events import EpochEnded, Event, Note, Warned
 from cnnkit.results import TrainResult
+from tests.conftest import Cnnkit
 
 QUICK = {"epochs": 2, "batch_size": 64}
 
@@ -60,7 +61,9 @@ def test_the_run_folder_is_that_of_the_design() -> None:
     description = json.loads((run / "run.json").read_text())
     assert description["schema"] == "cnnkit.run/1"
     assert description["recipe"]["lr"] == 0.002
-    by_choice = {"momentum", "lr_rest", "clip_grad", "ema", "dropout", "patience"}
+    by_choice = {
+        "momentum", "lr_rest", "clip_grad", "ema", "dropout", "patience", "randaugment",
+    }  # fmt: skip
     recipe = description["recipe"]
     assert {key for key, value in recipe.items() if value is None} == by_choice
     assert json.loads((run / "result.json").read_text()) == result.to_dict()
@@ -393,3 +396,70 @@ def test_a_network_of_ones_own_is_trained_and_evaluated(tmp_path: Path) -> None:
     result = cnnkit.train("net.py:make_net", recipe=recipe, model_arguments={"hidden": "16"})
     assert result.num_params == 64 * 16 + 16 + 160 + 10
     assert cnnkit.evaluate(result.run).metrics == result.test
+
+
+def test_augmented_images_are_trained_on_and_plain_ones_judged(photos: Path) -> None:
+    settings = {"crop": 2, "flip": "alternating", "cutout": 6, "randaugment": 5}
+    events: list[Event] = []
+    changed = cnnkit.train(
+        "lenet5", str(photos), Recipe.of(**QUICK, **settings), on_event=events.append
+    )
+    plain = trained("lenet5", str(photos))
+    assert changed.epochs[0].train_loss != plain.epochs[0].train_loss
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert (
+        "augmentation: shifted by up to 2 pixels, mirrored in every other epoch, RandAugment of "
+        "magnitude 5, a square of 6 pixels cut out"
+    ) in notes
+    assert not any("mixed" in note for note in notes)
+    assert cnnkit.evaluate(changed.run).metrics == changed.test
+
+
+def test_mixed_images_are_said_to_be_what_the_train_figures_are_of() -> None:
+    events: list[Event] = []
+    recipe = Recipe.of(epochs=6, batch_size=64, mixup=0.3, cutmix=1.0, label_smoothing=0.1)
+    result = cnnkit.train("linear", "digits", recipe, on_event=events.append)
+    assert any(
+        isinstance(event, Note)
+        and "one is right where the class of its larger part scores highest" in event.text
+        for event in events
+    )
+    assert result.epochs[-1].val_accuracy > 0.5  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"crop": 32}, "crop 32 is too large for images of 32x32"),
+        ({"cutout": 33}, "cutout 33 is larger than images of 32x32"),
+    ],
+)
+def test_augmentation_that_the_size_does_not_allow_is_refused_before_the_work(
+    settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        trained(**settings)
+    assert not Path("runs").exists()
+
+
+def test_test_time_augmentation_is_that_of_the_run_and_may_be_changed(cnnkit: Cnnkit) -> None:
+    result = trained("linear", tta="shift")
+    assert result.to_dict()["tta"] == "shift"
+    answer = cnnkit("eval", result.run, "--json")
+    assert answer.json["tta"] == "shift"
+    assert result.test is not None
+    assert answer.json["loss"] == result.test.loss
+    assert cnnkit("eval", result.run, "--split", "val", "--json").json["loss"] == (
+        result.epochs[result.best_epoch - 1].val_loss
+    )
+    plain = cnnkit("eval", result.run, "--tta", "none", "--json").json
+    assert plain["tta"] == "none"
+    assert plain["loss"] != answer.json["loss"]
+    # Without validation images it changes nothing about the weights.
+    weights = trained("linear", tta="mirror", val_split=0)
+    same_weights = trained("linear", val_split=0)
+    assert same_weights.test is not None
+    plain = cnnkit("eval", weights.run, "--tta", "none", "--json").json
+    assert plain["loss"] == same_weights.test.loss
+    assert "both shifted by a pixel" in cnnkit("eval", result.run).stdout
+    assert "both shifted" not in cnnkit("eval", result.run, "--tta", "mirror").stdout
