@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cnnkit.stats import measure_dataset
     from cnnkit.stats.samples import show_dataset
     from cnnkit.training.experiment import resume, train
+    from cnnkit.training.lr_finding import find_learning_rate
     from cnnkit.training.recipe import Recipe
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ _HOMES = {
     "compare": "cnnkit.architecture.comparing",
     "conv": "cnnkit.architecture.convolution",
     "evaluate": "cnnkit.evaluation",
+    "find_learning_rate": "cnnkit.training.lr_finding",
     "measure_dataset": "cnnkit.stats",
     "open_dataset": "cnnkit.data",
     "resume": "cnnkit.training.experiment",
@@ -45,6 +47,7 @@ __all__ = [
     "compare",
     "conv",
     "evaluate",
+    "find_learning_rate",
     "measure_dataset",
     "open_dataset",
     "resume",
