@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cnnkit.stats import measure_dataset
     from cnnkit.stats.samples import show_dataset
     from cnnkit.training.experiment import resume, train
+    from cnnkit.training.lr_finding import find_learning_rate
     from cnnkit.training.recipe import Recipe
     from cnnkit.training.recipe_files import find_recipe
 
@@ -31,6 +32,7 @@ _HOMES = {
     "compare": "cnnkit.architecture.comparing",
     "conv": "cnnkit.architecture.convolution",
     "evaluate": "cnnkit.evaluation",
+    "find_learning_rate": "cnnkit.training.lr_finding",
     "find_recipe": "cnnkit.training.recipe_files",
     "measure_dataset": "cnnkit.stats",
     "open_dataset": "cnnkit.data",
@@ -47,6 +49,7 @@ __all__ = [
     "compare",
     "conv",
     "evaluate",
+    "find_learning_rate",
     "find_recipe",
     "measure_dataset",
     "open_dataset",

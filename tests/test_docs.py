@@ -308,7 +308,7 @@ OPAQUE = (
 @pytest.mark.parametrize(
     "name",
     [
-        *("train", "eval", "stats", "show", "summary", "compare", "conv"),
+        *("train", "lr_find", "eval", "stats", "show", "summary", "compare", "conv"),
         *("models", "recipes", "datasets", "doctor"),
     ],
 )

@@ -1,6 +1,5 @@
 """`cnnkit show`: images of a dataset to look at."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer

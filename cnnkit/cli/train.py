@@ -146,6 +146,12 @@ def train(
     checkpointing = Checkpointing.of(checkpoint_minutes, checkpoint_steps)
 
     modes = {"--resume": resume is not None, "--dry-run": dry_run, "--lr-find": lr_find}
+    is_picture = output.names_picture()
+    if is_picture and not lr_find:
+        raise UsageError(
+            "only --lr-find answers with a picture",
+            "the curves of a training are curves.png in its run folder",
+        )
     chosen = [option for option, is_chosen in modes.items() if is_chosen]
     if len(chosen) > 1:
         raise UsageError(f"{chosen[0]} and {chosen[1]} contradict each other", "leave one out")
@@ -218,8 +224,6 @@ def train(
                 "--lr-find and --tensorboard contradict each other",
                 "-o FILE.png draws what --lr-find finds",
             )
-        is_picture = output.names_picture()
-
         from cnnkit.training.lr_finding import find_learning_rate
 
         search = find_learning_rate(

@@ -74,6 +74,18 @@ def test_normalisation_is_the_formula_in_float64() -> None:
     )
 
 
+def test_what_was_normalised_comes_back_to_the_byte() -> None:
+    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).repeat(1, 3, 1, 1)
+    for mean, std in (
+        ((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)),
+        ((0.0,) * 3, (9.0,) * 3),
+    ):
+        treat = Preprocessing(3, 16, 16, mean, std)
+        assert torch.equal(treat.denormalize(treat.normalize(pixels)), pixels)
+        beyond = treat.normalize(pixels) * 100  # an augmentation may leave the range
+        assert treat.denormalize(beyond).dtype == torch.uint8
+
+
 def test_grey_is_that_of_pillow() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     ours = to_channels(torch.from_numpy(pixels).permute(2, 0, 1)[None], 1)

@@ -19,6 +19,8 @@ from cnnkit.results import (
     EpochMetrics,
     EvalResult,
     Finding,
+    LearningRatePoint,
+    LearningRateSearch,
     Metrics,
     ModelList,
     ModelRow,
@@ -75,6 +77,23 @@ TRAINED = TrainResult(
     test=METRICS,
     num_skipped=1,
     seconds=71.25,
+)
+
+LR_FOUND = LearningRateSearch(
+    model="lenet5",
+    dataset="digits",
+    device="cpu",
+    optimizer="sgd",
+    batch_size=32,
+    seed=0,
+    recipe_lr=0.05,
+    points=tuple(
+        LearningRatePoint(step, 1e-6 * 1.1**step, 2.3 - 0.01 * step, 2.31 - 0.01 * step)
+        for step in range(1, 148)
+    ),
+    diverged_at=1.31,
+    lowest_at=0.3123,
+    suggestion=0.03741,
 )
 
 MONITORED = TrainResult(
@@ -411,6 +430,7 @@ ALL = {
     "counted": COUNTED,
     "train": TRAINED,
     "monitored": MONITORED,
+    "lr_find": LR_FOUND,
     "eval": EVALUATED,
     "compare": COMPARED,
     "compare_own": COMPARED_OWN,

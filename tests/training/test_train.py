@@ -19,7 +19,15 @@ from cnnkit import Recipe
 from cnnkit.data import open_dataset
 from cnnkit.errors import CheckFailedError, InterruptedRunError, RunFailedError, UsageError
 from cnnkit.evaluation import Setup
-from cnnkit.events import EpochEnded, Event, Note, Warned
+from cnnkit.events import (
+    ConfusionCounted,
+    EpochEnded,
+    Event,
+    Note,
+    RunStarted,
+    TrainingImages,
+    Warned,
+)
 from cnnkit.results import TrainResult
 from tests.conftest import Cnnkit
 
@@ -463,3 +471,36 @@ def test_test_time_augmentation_is_that_of_the_run_and_may_be_changed(cnnkit: Cn
     assert plain["loss"] == same_weights.test.loss
     assert "both shifted by a pixel" in cnnkit("eval", result.run).stdout
     assert "both shifted" not in cnnkit("eval", result.run, "--tta", "mirror").stdout
+
+
+@pytest.mark.parametrize("batch_size", [16, 64])
+def test_the_first_batch_is_told_as_the_network_gets_it(batch_size: int) -> None:
+    events: list[Event] = []
+    cnnkit.train(
+        "linear", "digits", Recipe.of(epochs=2, batch_size=batch_size, val_split=0.0),
+        on_event=events.append,
+    )  # fmt: skip
+    (told,) = [event for event in events if isinstance(event, TrainingImages)]
+    from cnnkit.data.batches import epoch_order
+
+    images = open_dataset("digits", "train", data_dir=Path())
+    rows = epoch_order(len(images), 0, 1)[: min(batch_size, 32)]
+    assert (told.epoch, told.width, told.height, told.channels) == (1, 8, 8, 1)
+    assert list(told.pixels) == [bytes(images.images[row].flatten().tolist()) for row in rows]
+    assert list(told.labels) == images.labels[rows].tolist()
+
+
+def test_the_start_and_the_confusions_are_told() -> None:
+    events: list[Event] = []
+    result = cnnkit.train("linear", "digits", Recipe.of(**QUICK), on_event=events.append)
+    (start,) = [event for event in events if isinstance(event, RunStarted)]
+    assert start == RunStarted(
+        result.run, "linear", "digits", tuple(map(str, range(10))), 2, (), None
+    )
+    *val, test = [event for event in events if isinstance(event, ConfusionCounted)]
+    assert [(event.split, event.epoch) for event in val] == [("val", 1), ("val", 2)]
+    for event, epoch in zip(val, result.epochs, strict=True):
+        right = sum(event.counts[index][index] for index in range(10))
+        assert right / result.num_val_images == epoch.val_accuracy
+    assert (test.split, test.epoch) == ("test", result.best_epoch)
+    assert test.counts == cnnkit.evaluate(result.run).confusion
