@@ -21,11 +21,13 @@ from cnnkit.cli.options import (
 )
 from cnnkit.cli.output import Output, with_default, with_output
 from cnnkit.cli.recipe_options import Asked, begin_with, with_recipe
+from cnnkit.cli.run_log import RunLog
 from cnnkit.errors import UsageError
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.recipe import Recipe
 
 CHECKPOINT_PANEL = "Checkpoints"
+LOG_PANEL = "Logs"
 
 
 @with_output
@@ -88,11 +90,26 @@ def train(
             rich_help_panel=CHECKPOINT_PANEL,
         ),
     ] = None,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard",
+            help="Log figures and pictures for TensorBoard in the run folder.",
+            rich_help_panel=LOG_PANEL,
+        ),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
             help="Train nothing; print the settings as a file for -c, every default filled in.",
+        ),
+    ] = False,
+    lr_find: Annotated[
+        bool,
+        typer.Option(
+            "--lr-find",
+            help="Train nothing; look for a learning rate, and draw it where -o names a .png file.",
         ),
     ] = False,
     input_shape: Annotated[
@@ -128,10 +145,13 @@ def train(
     """
     checkpointing = Checkpointing.of(checkpoint_minutes, checkpoint_steps)
 
+    modes = {"--resume": resume is not None, "--dry-run": dry_run, "--lr-find": lr_find}
+    chosen = [option for option, is_chosen in modes.items() if is_chosen]
+    if len(chosen) > 1:
+        raise UsageError(f"{chosen[0]} and {chosen[1]} contradict each other", "leave one out")
     if resume is not None:
-        for option, is_used in (("--dry-run", dry_run), ("--recipe", recipe is not None)):
-            if is_used:
-                raise UsageError(f"--resume and {option} contradict each other", "leave one out")
+        if recipe is not None:
+            raise UsageError("--resume and --recipe contradict each other", "leave one out")
         arguments, shape = parse_arguments(model_arg or []), _shape(input_shape)
         values = {
             **settings,
@@ -155,14 +175,13 @@ def train(
 
         from cnnkit.runs import open_run
 
-        open_run(resume, runs_dir).read_description()  # before torch is imported
+        run = open_run(resume, runs_dir)
+        run.read_description()  # before torch is imported
+        with RunLog(output.on_event, tensorboard, run.path) as log:
+            from cnnkit.training.experiment import resume as resume_run
 
-        from cnnkit.training.experiment import resume as resume_run
-
-        result = resume_run(
-            resume, given, data_dir=place, runs_dir=runs_dir, on_event=output.on_event
-        )
-        output.emit(result, shown_live=frozenset({"epochs"}))
+            log.result = resume_run(resume, given, data_dir=place, runs_dir=runs_dir, on_event=log)
+            output.emit(log.result, shown_live=frozenset({"epochs"}))
         return
     asked = Asked(model, dataset, input_shape, parse_arguments(model_arg or []), settings)
     if recipe is not None:
@@ -187,30 +206,63 @@ def train(
             "workers": workers,
             "checkpoint_minutes": checkpointing.minutes,
             "checkpoint_steps": checkpointing.steps,
+            "tensorboard": tensorboard,
             "model_arg": asked.model_arguments,
         }
         output.emit_text(write_config(plain), "--dry-run writes TOML, for -c")
         return
 
-    from cnnkit.training.experiment import train as train_network
+    if lr_find:
+        if tensorboard:
+            raise UsageError(
+                "--lr-find and --tensorboard contradict each other",
+                "-o FILE.png draws what --lr-find finds",
+            )
+        is_picture = output.names_picture()
 
-    result = train_network(
-        model,
-        dataset,
-        made,
-        recipe_name=asked.recipe_name,
-        model_arguments=asked.model_arguments,
-        input_shape=shape,
-        device=device,
-        data_dir=data_dir,
-        runs_dir=runs_dir,
-        num_workers=workers,
-        skip_bad=skip_bad,
-        checkpoint_minutes=checkpointing.minutes,
-        checkpoint_steps=checkpointing.steps,
-        on_event=output.on_event,
-    )
-    output.emit(result, shown_live=frozenset({"epochs"}))
+        from cnnkit.training.lr_finding import find_learning_rate
+
+        search = find_learning_rate(
+            model,
+            dataset,
+            made,
+            model_arguments=asked.model_arguments,
+            input_shape=shape,
+            device=device,
+            data_dir=data_dir,
+            num_workers=workers,
+            skip_bad=skip_bad,
+            on_event=output.on_event,
+        )
+        if not is_picture:
+            output.emit(search)
+            return
+
+        from cnnkit.render.curves import learning_rate_picture
+
+        output.emit_picture(learning_rate_picture(search), search)
+        return
+
+    with RunLog(output.on_event, tensorboard) as log:
+        from cnnkit.training.experiment import train as train_network
+
+        log.result = train_network(
+            model,
+            dataset,
+            made,
+            recipe_name=asked.recipe_name,
+            model_arguments=asked.model_arguments,
+            input_shape=shape,
+            device=device,
+            data_dir=data_dir,
+            runs_dir=runs_dir,
+            num_workers=workers,
+            skip_bad=skip_bad,
+            checkpoint_minutes=checkpointing.minutes,
+            checkpoint_steps=checkpointing.steps,
+            on_event=log,
+        )
+        output.emit(log.result, shown_live=frozenset({"epochs"}))
 
 
 def _shape(text: str | None) -> tuple[int | None, int, int] | None:

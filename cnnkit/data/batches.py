@@ -98,6 +98,10 @@ class Batches(ABC):
     def _home(self) -> torch.device:
         """Where the images are before they are normalised."""
 
+    def as_bytes(self, images: Tensor) -> Tensor:
+        """Return images of a batch as uint8 of the same shape, no longer normalised."""
+        return self._preprocessing.denormalize(images)
+
     @abstractmethod
     def _batches(
         self,

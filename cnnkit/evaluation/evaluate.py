@@ -107,7 +107,7 @@ def evaluate(
         device=str(target),
         metrics=predictions.metrics(),
         per_class=predictions.per_class(setup.classes),
-        confusion=tuple(tuple(row) for row in predictions.confusion().tolist()),
+        confusion=predictions.confusion_counts(),
         num_skipped=len(batches.skipped),
         seconds=predictions.seconds,
         images_per_second=len(predictions.labels) / predictions.seconds,

@@ -59,6 +59,10 @@ class Predictions:
         counts = torch.bincount(cells, minlength=self.num_classes**2)
         return counts.reshape(self.num_classes, self.num_classes)
 
+    def confusion_counts(self) -> tuple[tuple[int, ...], ...]:
+        """Return `confusion` as rows of numbers."""
+        return tuple(tuple(row) for row in self.confusion().tolist())
+
     def per_class(self, names: tuple[str, ...]) -> tuple[ClassMetrics, ...]:
         """Return precision, recall and F1 of each class."""
         confusion = self.confusion()

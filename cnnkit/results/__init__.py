@@ -12,6 +12,7 @@ from cnnkit.results.convolution import ConvResult
 from cnnkit.results.doctor import DoctorReport, Finding
 from cnnkit.results.evaluation import ClassMetrics, EvalResult, Metrics
 from cnnkit.results.layer_tree import LayerRow
+from cnnkit.results.learning_rate import LearningRatePoint, LearningRateSearch
 from cnnkit.results.printed_figure import PrintedFigure
 from cnnkit.results.recipes import RecipeList, RecipeRow
 from cnnkit.results.samples import Sample, SampleList
@@ -57,6 +58,8 @@ __all__ = [
     "Finding",
     "Kind",
     "LayerRow",
+    "LearningRatePoint",
+    "LearningRateSearch",
     "Metrics",
     "ModelList",
     "ModelRow",

@@ -83,11 +83,60 @@ def train(
     """
     start = time.perf_counter()
     recipe = (recipe or Recipe()).resolved()
+    job = prepare(
+        model,
+        dataset,
+        recipe,
+        model_arguments=model_arguments,
+        input_shape=input_shape,
+        device=device,
+        data_dir=data_dir,
+        num_workers=num_workers,
+        skip_bad=skip_bad,
+        checkpointing=Checkpointing.of(checkpoint_minutes, checkpoint_steps),
+        on_event=on_event,
+    )
+    with own_randomness(job.place.device), explained(recipe):
+        network = job.build()
+        num_params = sum(parameter.numel() for parameter in network.parameters())
+        say_plan(job, num_params, on_event)
+        run = create_run(runs_dir, find_model(model).name, Path(job.setup.dataset).name)
+        try:
+            with _held(run, on_event):
+                plain = {
+                    **job.describe(uuid.uuid4().hex, num_params),
+                    "recipe_name": recipe_name,
+                }
+                run.write_description(plain)
+                return carry_out(job, network, run, plain, None, start, on_event)
+        except BaseException:
+            if not run.checkpoints.names():
+                run.remove()  # nothing of it could be used
+            raise
+
+
+def prepare(
+    model: str,
+    dataset: str,
+    recipe: Recipe,
+    *,
+    model_arguments: Mapping[str, str] | None,
+    input_shape: tuple[int | None, int, int] | None,
+    device: str,
+    data_dir: Path | None,
+    num_workers: int | None,
+    skip_bad: bool,
+    checkpointing: Checkpointing,
+    on_event: OnEvent,
+) -> Job:
+    """Open the data and put it together with the network; nothing is built or written.
+
+    Arguments and errors are those of `train`; the recipe is resolved.
+    """
     description = find_model(model)
     target = choose_device(device)
     data_dir = data_dir or default_data_dir()
     workers = checked_workers(num_usable_cores() if num_workers is None else num_workers)
-    checkpointing = Checkpointing.of(checkpoint_minutes, checkpoint_steps)
     place = Place(target, workers, skip_bad)
     data = open_data(dataset, recipe, data_dir, on_event)
     shape = choose_input(description, data.train, input_shape)
@@ -117,24 +166,7 @@ def train(
         tta=recipe.tta,
     )
     fit = describe_fit(data.train, shape, normalization)
-    job = Job(setup, recipe, data, place, checkpointing, data_dir, fit)
-    with own_randomness(target), explained(recipe):
-        network = job.build()
-        num_params = sum(parameter.numel() for parameter in network.parameters())
-        say_plan(job, num_params, on_event)
-        run = create_run(runs_dir, description.name, Path(setup.dataset).name)
-        try:
-            with _held(run, on_event):
-                plain = {
-                    **job.describe(uuid.uuid4().hex, num_params),
-                    "recipe_name": recipe_name,
-                }
-                run.write_description(plain)
-                return carry_out(job, network, run, plain, None, start, on_event)
-        except BaseException:
-            if not run.checkpoints.names():
-                run.remove()  # nothing of it could be used
-            raise
+    return Job(setup, recipe, data, place, checkpointing, data_dir, fit)
 
 
 def resume(

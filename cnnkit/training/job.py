@@ -18,13 +18,13 @@ from cnnkit.data.augmentation import Augmentation
 from cnnkit.devices import device_name, explained_out_of_memory, memory_format
 from cnnkit.errors import CnnkitError, InterruptedRunError
 from cnnkit.evaluation import Setup, predict_all
-from cnnkit.events import Note, OnEvent, Warned
+from cnnkit.events import Note, OnEvent, RunStarted, Warned
 from cnnkit.results import TrainResult
 from cnnkit.runs import RunFolder
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import Place, RunData
 from cnnkit.training.interrupt import terminated_as_interrupted
-from cnnkit.training.loop import DivergedRunError, Trainer
+from cnnkit.training.loop import DivergedRunError, Trainer, tell_confusion
 from cnnkit.training.network_check import check_network
 from cnnkit.training.recipe import Recipe
 
@@ -228,6 +228,18 @@ def _train_and_test(
         if progress.epoch <= recipe.epochs:
             after = f", after step {progress.step:,}" if progress.step else ""
             on_event(Note(f"goes on in epoch {progress.epoch} of {recipe.epochs}{after}"))
+    has_best = val_batches is not None and trainer.progress.best_epoch > 0
+    on_event(
+        RunStarted(
+            path=str(run.path),
+            model=setup.model,
+            dataset=setup.dataset,
+            classes=setup.classes,
+            num_epochs=recipe.epochs,
+            epochs=tuple(metrics.to_dict() for metrics in trainer.progress.epochs),
+            best_epoch=trainer.progress.best_epoch if has_best else None,
+        )
+    )
     fitted = trainer.fit()
     if fitted.is_interrupted:
         progress = trainer.progress
@@ -242,6 +254,7 @@ def _train_and_test(
     if test_batches is not None:
         num_classes = len(setup.classes)
         predictions = predict_all(network, test_batches, num_classes, "test", on_event, setup.tta)
+        tell_confusion(predictions, "test", fitted.best_epoch, on_event)
         metrics = predictions.metrics()
     result = TrainResult(
         run=str(run.path),
