@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 AUTO = "auto"
 
 MIN_FLOPS_OF_BF16 = 10**9
-"""A forward pass of a batch below this gains nothing by bf16: each layer casts what it is given,
-which costs microseconds a layer, and these many operations take a processor a millisecond or two."""
+"""A forward pass of a batch below this gains nothing by bf16: every layer casts what it is given,
+which takes as long as is saved."""
 
 MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 # Of glibc's malloc.h: give memory back to the system above so many free bytes; map larger blocks.
