@@ -192,9 +192,11 @@ def with_decoded(
             return images
         return decoded(images, preprocessing, place.num_workers, place.skip_bad, on_event)
 
+    train = in_memory(data.train)
+    assert train is not None
     return replace(
         data,
-        train=in_memory(data.train),
+        train=train,
         val=in_memory(data.val),
         test=in_memory(data.test) if recipe.monitor == "test" else data.test,
     )
