@@ -201,7 +201,13 @@ class Trainer:
                 if now - last_report > REPORT_EVERY_SECONDS:
                     last_report = now
                     loss, accuracy = running.means()
-                    values = {"loss": loss, "accuracy": accuracy}
+                    values = {
+                        "step": progress.step,
+                        "num_steps": self.train.num_batches,
+                        "loss": loss,
+                        "accuracy": accuracy,
+                        "learning_rate": self.stepper.learning_rate,
+                    }
                     self.on_event(TaskAdvanced(task, running.num_images, values))
             if running.num_images == 0:
                 raise RunFailedError("every training image is broken", "repair them")
