@@ -1,8 +1,11 @@
 """Where to compute: choosing a device, and naming it."""
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnkit.errors import UnavailableError, UsageError
@@ -11,6 +14,15 @@ if TYPE_CHECKING:
     import torch
 
 AUTO = "auto"
+
+MIN_FLOPS_OF_BF16 = 10**9
+"""A forward pass of a batch below this gains nothing by bf16: every layer casts what it is given,
+which takes as long as is saved."""
+
+MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+# Of glibc's malloc.h: give memory back to the system above so many free bytes; map larger blocks.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+KEPT_BYTES = 2**30
 
 
 def choose_device(name: str = AUTO) -> "torch.device":
@@ -59,6 +71,85 @@ def memory_format(device: "torch.device", channels_last: bool) -> "torch.memory_
 
     wanted = channels_last and device.type != "mps"
     return torch.channels_last if wanted else torch.contiguous_format
+
+
+def choose_precision(name: str, device: "torch.device", flops: int) -> str:
+    """Return the precision of this name: `fp32`, `bf16` or `fp16`.
+
+    `auto` takes bf16 where the hardware multiplies it natively (on a processor AVX512_BF16 or AMX,
+    on a GPU from compute capability 8 on) and the network is large enough to gain by it.
+
+    Args:
+        name: one of these, or `auto`.
+        device: where it is computed.
+        flops: of the forward pass of a batch.
+
+    Raises:
+        UnavailableError: the device does not train in this precision.
+    """
+    if name == AUTO:
+        gains = has_native_bf16(device) and flops >= MIN_FLOPS_OF_BF16
+        return "bf16" if gains else "fp32"
+    if name == "fp16" and device.type != "cuda":
+        raise UnavailableError(
+            f"--precision fp16 needs a CUDA GPU, and the device is {device}",
+            "use bf16, which needs no scaling of the loss, or fp32",
+        )
+    return name
+
+
+def has_native_bf16(device: "torch.device") -> bool:
+    """Return whether a device multiplies bf16 as it is, and not by way of fp32."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    capabilities = torch.cpu.get_capabilities()
+    return device.type == "cpu" and any(
+        capabilities.get(name) for name in ("avx512_bf16", "amx_bf16")
+    )
+
+
+def autocast(device: "torch.device", precision: str) -> AbstractContextManager[object]:
+    """Return a context in which a network computes in a precision; its weights stay fp32."""
+    import torch
+
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, {"bf16": torch.bfloat16, "fp16": torch.float16}[precision])
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep the memory of tensors for the next ones.
+
+    By default it hands large blocks back to the system, which zeroes every page of the next one: a
+    twelfth of the time of a training step on a processor. Only glibc is told; others go on as they
+    are.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+        mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+
+
+def available_bytes(device: "torch.device") -> int | None:
+    """Return how much memory is free for images on their way to a device; None if unknown."""
+    import torch
+
+    found = []
+    information = Path("/proc/meminfo")
+    if information.exists():
+        lines = dict(line.split(":", 1) for line in information.read_text().splitlines())
+        if "MemAvailable" in lines:
+            found.append(int(lines["MemAvailable"].split()[0]) * 1024)
+    for limit in map(Path, MEMORY_LIMITS):  # of a container
+        if limit.exists() and (text := limit.read_text().strip()).isdecimal():
+            found.append(int(text))
+    if device.type == "cuda":
+        found.append(torch.cuda.mem_get_info(device)[0])
+    return min(found, default=None)
 
 
 @contextmanager
@@ -110,7 +201,6 @@ def device_name(device: "torch.device") -> str:
 def processor_name() -> str:
     """Return the name of the processor, or `unknown`."""
     import platform
-    from pathlib import Path
 
     information = Path("/proc/cpuinfo")
     if information.exists():

@@ -102,7 +102,7 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     dashed = name.replace("_", "-")
     option = typer.Option(
         *([SHORT[name]] if name in SHORT else []),
-        f"--{dashed}/--no-{dashed}" if field.annotation is bool else f"--{dashed}",
+        f"--{dashed}/--no-{dashed}" if field.annotation in (bool, bool | None) else f"--{dashed}",
         help=with_default(
             field.description, str(extra.get("shown_default") or _shown(field.default))
         ),

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from cnnkit.data.augmentation import Augmentation
 from cnnkit.data.augmenting import Augmenter
-from cnnkit.data.image_set import EncodedSet, ImageSet, TensorSet
+from cnnkit.data.image_set import DecodedSet, EncodedSet, ImageSet, TensorSet
 from cnnkit.data.preprocessing import Preprocessing, to_channels
 from cnnkit.errors import RunFailedError
+from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
 
 MAX_RESIZED_BYTES = 2**31  # a set that would be larger after resizing is resized batch by batch
 CHUNK_BYTES = 2**22  # so many bytes of float images are normalised at once
+DECODED_AT_ONCE = 64  # images that a worker takes where a whole set is decoded
 PREFETCHED_BATCHES = 2  # read ahead beside those that the workers have in hand
 
 Batch = tuple[Tensor, Tensor]
@@ -148,6 +150,10 @@ class TensorBatches(Batches):
             pixels = preprocessing.resize(pixels)
         self._images = pixels.to(device)
         self._labels = images.labels.to(device)
+        self._is_whole: Tensor | None = None
+        if isinstance(images, DecodedSet) and images.broken:
+            self._is_whole = images.is_whole
+            self.skipped |= images.broken
 
     @property
     def _home(self) -> torch.device:
@@ -171,6 +177,10 @@ class TensorBatches(Batches):
             * preprocessing.width
         )
         step = max(1, CHUNK_BYTES // batch_bytes)
+        if self._is_whole is not None:
+            is_whole = self._is_whole[order]
+            num_before = [0, *is_whole.cumsum(0).tolist()]
+            order, starts = order[is_whole], [num_before[start] for start in starts]
         order = order.to(self._device)
         # A chunk begins where it does in a whole pass: so a batch has the same place in memory,
         # by which some kernels choose how to add.
@@ -184,7 +194,7 @@ class TensorBatches(Batches):
             sizes = [end - start for start, end in pairwise(bounds)]
             parts = zip(images.split_with_sizes(sizes), labels.split_with_sizes(sizes), strict=True)
             for number, (some, their_labels) in enumerate(parts, begin):
-                if number >= first:
+                if number >= first and len(their_labels):
                     if augmenter is not None:
                         some, their_labels = augmenter.mixed(some, their_labels, number)
                     yield number, some, their_labels
@@ -249,12 +259,15 @@ class FileBatches(Batches):
                 yield number, images, labels
 
     def raw(self) -> Iterator[Batch]:
-        """Return all images in order as uint8 of shape (B, channels, height, width), on the CPU."""
+        """Return all images in order, and their places in the set.
+
+        Images are uint8 of shape (B, channels, height, width), on the CPU.
+        """
         starts = self._starts(shuffled=False)
         rows = torch.arange(self.num_images)
         for images, kept in self._read_ahead(self._parts(rows, starts)):
             if len(kept):
-                yield images, self._labels[kept]
+                yield images, kept
 
     @staticmethod
     def _parts(order: Tensor, starts: list[int]) -> Iterator[Tensor]:
@@ -320,6 +333,52 @@ def make_batches(
             augmentation,
         )
     raise TypeError(f"unknown kind of image set: {type(images).__name__}")
+
+
+def decoded(
+    images: EncodedSet,
+    preprocessing: Preprocessing,
+    num_workers: int,
+    skip_bad: bool,
+    on_event: OnEvent,
+) -> DecodedSet:
+    """Decode every image of a set once; batches of the result are those of the files.
+
+    Raises:
+        RunFailedError: an image is broken, and is not to be left out.
+    """
+    files = FileBatches(
+        images,
+        preprocessing,
+        DECODED_AT_ONCE,
+        torch.device("cpu"),
+        num_workers=num_workers,
+        skip_bad=skip_bad,
+    )
+    shape = (len(images), preprocessing.channels, preprocessing.height, preprocessing.width)
+    pixels = torch.zeros(shape, dtype=torch.uint8)
+    is_whole = torch.zeros(len(images), dtype=torch.bool)
+    task, done = f"decode {images.split}", 0
+    on_event(TaskStarted(task, len(images), "images"))
+    try:
+        for some, rows in files.raw():
+            pixels[rows] = some
+            is_whole[rows] = True
+            done += len(rows)
+            on_event(TaskAdvanced(task, done))
+    finally:
+        on_event(TaskEnded(task))
+    return DecodedSet(
+        dataset=images.dataset,
+        split=images.split,
+        classes=images.classes,
+        labels=images.labels,
+        channels=preprocessing.channels,
+        size=preprocessing.size,
+        images=pixels,
+        is_whole=is_whole,
+        broken=frozenset(files.skipped),
+    )
 
 
 def epoch_order(number: int, seed: int, epoch: int) -> Tensor:

@@ -69,6 +69,25 @@ class TensorSet(ImageSet):
         return self.images.contiguous().numpy().data.cast("B")
 
 
+@dataclass(frozen=True, eq=False)
+class DecodedSet(TensorSet):
+    """A split of encoded files that was decoded, as a network takes it but for the normalisation.
+
+    Every image keeps its place: what is drawn at random depends on it.
+
+    Attributes:
+        is_whole: which images could be decoded, bool of shape (N,); the others are never used.
+        broken: their names.
+    """
+
+    is_whole: Tensor
+    broken: frozenset[str]
+
+    def subset(self, indices: Tensor) -> Self:
+        """Return the set of these images, in this order; `indices` is int64 of shape (M,)."""
+        return replace(super().subset(indices), is_whole=self.is_whole[indices])
+
+
 class EncodedImages(ABC):
     """Encoded image files by index; read by several threads at once."""
 
@@ -107,8 +126,9 @@ class ImageFiles(EncodedImages):
 
     def read(self, index: int) -> bytes:
         """Return the bytes of the file."""
-        with open(self.paths[index], "rb") as file:  # noqa: PTH123  (no Path a sample)
-            return file.read()
+        # No Path and no buffer a file: they cost as much as decoding a small one.
+        with open(self.paths[index], "rb", buffering=0) as file:  # noqa: PTH123
+            return file.readall()
 
     def name(self, index: int) -> str:
         """Return the path."""

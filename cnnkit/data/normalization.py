@@ -6,7 +6,7 @@ from torch import Tensor
 
 from cnnkit.data.batches import FileBatches
 from cnnkit.data.histogram import Moments, count_values
-from cnnkit.data.image_set import EncodedSet, ImageSet, TensorSet
+from cnnkit.data.image_set import DecodedSet, EncodedSet, ImageSet, TensorSet
 from cnnkit.data.preprocessing import Preprocessing, to_channels
 from cnnkit.errors import RunFailedError
 
@@ -35,7 +35,8 @@ def measure_statistics(
     """Measure the channel statistics of a set after its channels were brought to the network's.
 
     A set in memory is measured whole, before any resizing. Of files, at most `SAMPLE_SIZE` are
-    decoded, chosen by a fixed seed, and measured as the network will see them.
+    measured as the network will see them, chosen by a fixed seed; they are decoded for that unless
+    all were.
 
     Returns:
         Means and standard deviations a channel, scale 0..1, and the number of images measured.
@@ -43,13 +44,15 @@ def measure_statistics(
     Raises:
         RunFailedError: an image is broken, and is not to be skipped.
     """
-    if isinstance(images, TensorSet):
+    is_of_files = isinstance(images, EncodedSet | DecodedSet)
+    if is_of_files and len(images) > SAMPLE_SIZE:
+        order = np.random.Generator(np.random.PCG64(SAMPLE_SEED)).permutation(len(images))
+        images = images.subset(torch.from_numpy(np.sort(order[:SAMPLE_SIZE])))
+    if isinstance(images, DecodedSet):
+        pixels = images.images[images.is_whole]
+    elif isinstance(images, TensorSet):
         pixels = to_channels(images.images, preprocessing.channels)
-        number = len(pixels)
     elif isinstance(images, EncodedSet):
-        if len(images) > SAMPLE_SIZE:
-            order = np.random.Generator(np.random.PCG64(SAMPLE_SEED)).permutation(len(images))
-            images = images.subset(torch.from_numpy(np.sort(order[:SAMPLE_SIZE])))
         files = FileBatches(
             images,
             preprocessing,
@@ -58,13 +61,12 @@ def measure_statistics(
             num_workers=num_workers,
             skip_bad=skip_bad,
         )
-        parts = [part for part, _ in files.raw()]
-        if not parts:
-            raise RunFailedError("every image of the sample is broken", "repair them")
-        pixels = torch.cat(parts)
-        number = len(pixels)
+        pixels = torch.cat([torch.empty(0, dtype=torch.uint8), *(part for part, _ in files.raw())])
     else:
         raise TypeError(f"unknown kind of image set: {type(images).__name__}")
+    number = len(pixels)
+    if number == 0:
+        raise RunFailedError("every image of the sample is broken", "repair them")
     mean, std = channel_statistics(pixels)
     if len(mean) < preprocessing.channels:
         mean, std = mean * preprocessing.channels, std * preprocessing.channels

@@ -10,6 +10,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from cnnkit.data.jpeg import decode_plain_jpeg
+
 RESIZE_CHUNK = 1024  # images resized at once; bounds the memory for the float copies
 
 
@@ -55,10 +57,16 @@ class Preprocessing:
         Raises:
             OSError, SyntaxError, ValueError: the file is no image, or broken.
         """
-        with Image.open(io.BytesIO(content)) as opened:
-            if opened.format == "JPEG":  # decodes at 1/2, 1/4 or 1/8 where that still covers
-                opened.draft(None, (self.width, self.height))
-            image = _to_mode(opened, "L" if self.channels == 1 else "RGB")
+        mode = "L" if self.channels == 1 else "RGB"
+        # Larger ones may be worth to be decoded at 1/2, 1/4 or 1/8 where that still covers.
+        plain = decode_plain_jpeg(content, 4 * self.width * self.height - 1)
+        if plain is not None:
+            image = plain if plain.mode == mode else plain.convert(mode)
+        else:
+            with Image.open(io.BytesIO(content)) as opened:
+                if opened.format == "JPEG":
+                    opened.draft(None, (self.width, self.height))
+                image = _to_mode(opened, mode)
         if image.size != (self.width, self.height):
             width, height = _covering(image.width, image.height, self.width, self.height)
             image = image.resize((width, height), Image.Resampling.BILINEAR)

@@ -94,7 +94,9 @@ def evaluate(
             skip_bad,
         )
         task = f"evaluate {images.split}"
-        predictions = predict_all(model, batches, len(setup.classes), task, on_event, tta)
+        predictions = predict_all(
+            model, batches, len(setup.classes), task, on_event, tta, setup.precision
+        )
     return EvalResult(
         run=str(folder.path),
         checkpoint=weights.name,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cnnkit.data.batches import Batches
+from cnnkit.devices import autocast
 from cnnkit.errors import RunFailedError
 from cnnkit.evaluation.views import mean_logits
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
@@ -84,6 +85,7 @@ def predict_all(
     task: str = "evaluate",
     on_event: OnEvent = ignore,
     tta: str = "none",
+    precision: str = "fp32",
 ) -> Predictions:
     """Run a network over every image of a set, in its evaluation mode.
 
@@ -96,11 +98,13 @@ def predict_all(
         task: name of the task in the events.
         on_event: told about the progress.
         tta: test-time augmentation; see `mean_logits`.
+        precision: `fp32`, `bf16` or `fp16`; see `autocast`.
 
     Raises:
         RunFailedError: an image is broken, or all are and none is left, or a loss is not finite.
     """
     modes = [(module, module.training) for module in model.modules()]
+    device = next(model.parameters()).device
     labels: list[Tensor] = []
     predicted: list[Tensor] = []
     in_top5: list[Tensor] = []
@@ -110,7 +114,7 @@ def predict_all(
     on_event(TaskStarted(task, batches.num_images, "images"))
     try:
         model.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(device, precision):
             for images, truth in batches.ordered():
                 logits = mean_logits(model, images, tta)
                 highest = logits.topk(min(5, num_classes)).indices

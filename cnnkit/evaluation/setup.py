@@ -40,6 +40,7 @@ class Setup:
         fingerprint: of the training images before any were held out; see `ImageSet.fingerprint`.
         model_sha256: of the user's file that makes the network; None for other networks.
         tta: test-time augmentation of every evaluation of the run; see `mean_logits`.
+        precision: in which the network computes, in training and evaluation; see `autocast`.
     """
 
     model: str
@@ -56,6 +57,7 @@ class Setup:
     model_sha256: str | None = None
     model_arguments: Mapping[str, str] = field(default_factory=dict)
     tta: str = "none"
+    precision: str = "fp32"
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `run.json` keeps."""

@@ -2,7 +2,7 @@
 
 import time
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
@@ -12,6 +12,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from cnnkit.events import (
@@ -31,14 +32,24 @@ PATIENCE_SECONDS = 0.3  # a task that is done before this shows nothing
 LINE_EVERY_SECONDS = 10.0
 
 
+class _ShortBarColumn(BarColumn):
+    """A bar for a narrow terminal: a task that tells figures leaves no room for one."""
+
+    def render(self, task: Task) -> RenderableType:  # type: ignore[override]
+        return Text() if task.fields["values"] else super().render(task)
+
+
 class _AmountColumn(ProgressColumn):
-    """How much of a task is done, and at what rate."""
+    """How much of a task is done, and at what rate; of a task that has steps the rate alone."""
 
     def render(self, task: Task) -> Text:
-        unit = task.fields["unit"]
-        total = f"/{_amount(task.total)}" if task.total is not None else ""
-        rate = f" {_amount(task.speed)}/s" if task.speed else ""
-        return Text(f"{_amount(task.completed)}{total} {unit}{rate}", no_wrap=True)
+        unit, parts = task.fields["unit"], []
+        if "step" not in task.fields["values"]:
+            total = f"/{_amount(task.total)}" if task.total is not None else ""
+            parts.append(f"{_amount(task.completed)}{total} {unit}")
+        if task.speed:
+            parts.append(f"{_amount(task.speed)}/s")
+        return Text(" ".join(parts), no_wrap=True)
 
 
 class _ValuesColumn(ProgressColumn):
@@ -61,7 +72,9 @@ class ProgressRenderer:
         self.quiet = quiet
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None if console.width >= WIDE else 8),
+            BarColumn(bar_width=None, table_column=Column(ratio=1))
+            if console.width >= WIDE
+            else _ShortBarColumn(bar_width=8),
             _AmountColumn(),
             _ValuesColumn(),
             TimeRemainingColumn(compact=True),
@@ -165,5 +178,15 @@ def _amount(number: float | None) -> str:
 def _values(values: dict[str, float]) -> str:
     parts = []
     for name, value in values.items():
-        parts.append(f"acc {100 * value:.1f} %" if name == "accuracy" else f"{name} {value:.3g}")
+        match name:
+            case "step":
+                parts.append(f"step {value:.0f}/{values['num_steps']:.0f}")
+            case "num_steps":
+                pass
+            case "accuracy":
+                parts.append(f"acc {100 * value:.1f} %")
+            case "learning_rate":
+                parts.append(f"lr {value:.3g}")
+            case _:
+                parts.append(f"{name} {value:.3g}")
     return " ".join(parts)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from cnnkit.stats.jpeg import Canvas, decode_plain_jpeg
+from cnnkit.data.jpeg import Canvas, decode_plain_jpeg
 
 ORIENTATION_TAG = 274  # of EXIF
 SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height

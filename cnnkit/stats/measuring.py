@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 
 from cnnkit.data.histogram import Counts
+from cnnkit.data.jpeg import Canvas
 from cnnkit.data.streams import EncodedImage
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
 from cnnkit.stats.cache import RecordCache
 from cnnkit.stats.decoding import BrokenImageError, DecodedImage, decode
-from cnnkit.stats.jpeg import Canvas
 from cnnkit.stats.tally import ImageRecord, Tally
 from cnnkit.stats.transform import Transform
 

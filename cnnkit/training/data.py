@@ -1,6 +1,6 @@
 """The data of a run: its splits, and the batches that are made of them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -8,15 +8,20 @@ from torch import Tensor
 
 from cnnkit.data import find_dataset, open_dataset
 from cnnkit.data.augmentation import Augmentation
-from cnnkit.data.batches import Batches, make_batches
+from cnnkit.data.batches import Batches, decoded, make_batches
 from cnnkit.data.entry import DatasetEntry
-from cnnkit.data.image_set import ImageSet
+from cnnkit.data.image_set import EncodedSet, ImageSet
+from cnnkit.data.preprocessing import Preprocessing
 from cnnkit.data.splits import stratified_holdout
-from cnnkit.devices import memory_format
+from cnnkit.devices import available_bytes, memory_format
 from cnnkit.errors import UsageError
 from cnnkit.evaluation import Setup
-from cnnkit.events import OnEvent
+from cnnkit.events import Note, OnEvent
+from cnnkit.results import format_value
 from cnnkit.training.recipe import Recipe
+
+CACHE_SHARE = 0.25  # of the memory that is free may be filled with decoded images
+UNKNOWN_MEMORY = 2**32  # what is taken to be free where nobody tells
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,11 @@ class RunData:
         if self.test is not None:
             counts.append(f"{len(self.test):,} to test")
         return ", ".join(counts)
+
+    def num_files(self, recipe: Recipe) -> int:
+        """Return how many image files are gone through every epoch."""
+        followed = [self.train, self.val, self.test if recipe.monitor == "test" else None]
+        return sum(len(one) for one in followed if isinstance(one, EncodedSet))
 
 
 def open_data(dataset: str, recipe: Recipe, data_dir: Path, on_event: OnEvent) -> RunData:
@@ -146,3 +156,64 @@ class Place:
     def num_skipped(self) -> int:
         """Return how many broken images were left out, each counted once."""
         return len(set().union(*(batches.skipped for batches in self._made)))
+
+
+def cached(
+    data: RunData,
+    recipe: Recipe,
+    preprocessing: Preprocessing,
+    place: Place,
+    on_event: OnEvent,
+) -> RunData:
+    """Return the data with image files decoded, where that is worth it, and say what was chosen.
+
+    They are decoded where they are gone through more than once, and take no more than a quarter of
+    the memory that is free.
+
+    Raises:
+        RunFailedError: an image is broken, and is not to be left out.
+    """
+    number = data.num_files(recipe)
+    if not number or recipe.epochs == 1 or recipe.cache == "off":
+        return data
+    size = number * preprocessing.channels * preprocessing.height * preprocessing.width
+    told = format_value("bytes", size)
+    free = available_bytes(place.device) or UNKNOWN_MEMORY
+    if size > CACHE_SHARE * free:
+        on_event(
+            Note(
+                f"files are decoded every epoch: once decoded they would take {told}, more than a "
+                f"quarter of the {format_value('bytes', free)} of memory that are free"
+            )
+        )
+        return data
+    on_event(Note(f"files are decoded once, and take {told} of memory"))
+    return with_decoded(data, recipe, preprocessing, place, on_event)
+
+
+def with_decoded(
+    data: RunData,
+    recipe: Recipe,
+    preprocessing: Preprocessing,
+    place: Place,
+    on_event: OnEvent,
+) -> RunData:
+    """Return the data with the image files decoded that are gone through every epoch.
+
+    Raises:
+        RunFailedError: an image is broken, and is not to be left out.
+    """
+
+    def in_memory(images: ImageSet | None) -> ImageSet | None:
+        if not isinstance(images, EncodedSet):
+            return images
+        return decoded(images, preprocessing, place.num_workers, place.skip_bad, on_event)
+
+    train = in_memory(data.train)
+    assert train is not None
+    return replace(
+        data,
+        train=train,
+        val=in_memory(data.val),
+        test=in_memory(data.test) if recipe.monitor == "test" else data.test,
+    )

@@ -21,8 +21,13 @@ from cnnkit.models import find_model
 from cnnkit.results import TrainResult
 from cnnkit.runs import RunFolder, create_run, open_run
 from cnnkit.training.checkpointing import Checkpointing
-from cnnkit.training.data import Place, checked_workers, open_data
-from cnnkit.training.fitting import choose_input, choose_preprocessing, describe_fit
+from cnnkit.training.data import Place, cached, checked_workers, open_data, with_decoded
+from cnnkit.training.fitting import (
+    choose_input,
+    choose_preprocessing,
+    describe_fit,
+    not_normalized,
+)
 from cnnkit.training.job import (
     Job,
     carry_out,
@@ -101,6 +106,7 @@ def train(
     )
     with own_randomness(job.place.device), explained(recipe):
         network = job.build()
+        job = job.in_precision(network)
         num_params = sum(parameter.numel() for parameter in network.parameters())
         say_plan(job, num_params, on_event)
         if recipe.freeze:
@@ -151,6 +157,8 @@ def prepare(
     shape = choose_input(description, data.train, input_shape)
     recipe.augmentation.check(shape.height, shape.width)
     check_views(recipe.tta, shape.height, shape.width)
+    original = data.train
+    data = cached(data, recipe, not_normalized(shape), place, on_event)
     preprocessing, normalization = choose_preprocessing(
         shape, data.entry, data.train, recipe.normalize, workers, skip_bad, weights
     )
@@ -168,13 +176,15 @@ def prepare(
             min(MAX_EVAL_BATCH, EVAL_BATCH_PIXELS // (shape.channels * shape.height * shape.width)),
         ),
         # A network that nobody has tried so may rely on the order of memory, as `view` does.
-        channels_last=description.entry is not None,
+        channels_last=(
+            description.entry is not None if recipe.channels_last is None else recipe.channels_last
+        ),
         fingerprint=data.fingerprint,
         model_sha256=file_sha256(description.spec),
         model_arguments=dict(model_arguments or {}),
         tta=recipe.tta,
     )
-    fit = describe_fit(data.train, shape, normalization)
+    fit = describe_fit(original, shape, normalization)
     file = None
     if weights is not None:
         on_event(Note(f"begins with {weights.name} of torchvision, and a new last layer"))
@@ -235,6 +245,8 @@ def resume(
                 f"the training images of {setup.dataset} are not those that the run began with",
                 "restore them, or begin a new run",
             )
+        if description.get("decoded_once"):
+            data = with_decoded(data, settled.recipe, setup.preprocessing, place, on_event)
         checkpoint = _newest(folder, on_event)
         fit = f"goes on with {folder.path}: {setup.model} on {setup.dataset}"
         file = None

@@ -88,7 +88,7 @@ def choose_preprocessing(
         RunFailedError: an image is broken.
     """
     channels = shape.channels
-    plain = Preprocessing(channels, shape.height, shape.width, (0.0,) * channels, (1.0,) * channels)
+    plain = not_normalized(shape)
     if normalize == "none":
         return plain, "not normalised: pixels 0..1"
     published = dataset.published
@@ -116,6 +116,12 @@ def choose_preprocessing(
         origin = f"measured on {whole} training images"
     treated = Preprocessing(channels, shape.height, shape.width, mean, std)
     return treated, f"normalised with mean {_listed(mean)}, std {_listed(std)} ({origin})"
+
+
+def not_normalized(shape: InputShape) -> Preprocessing:
+    """Return the treatment that brings images to a shape, and leaves pixels from 0 to 1."""
+    zeros, ones = (0.0,) * shape.channels, (1.0,) * shape.channels
+    return Preprocessing(shape.channels, shape.height, shape.width, zeros, ones)
 
 
 def describe_fit(images: ImageSet, shape: InputShape, normalization: str) -> str:

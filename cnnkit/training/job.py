@@ -4,7 +4,7 @@ import platform
 import shlex
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,16 @@ from torch import nn
 from cnnkit import __version__
 from cnnkit.checkpoints import TrainingCheckpoint
 from cnnkit.data.augmentation import Augmentation
-from cnnkit.devices import device_name, explained_out_of_memory, memory_format
+from cnnkit.data.image_set import DecodedSet
+from cnnkit.devices import (
+    AUTO,
+    choose_precision,
+    device_name,
+    explained_out_of_memory,
+    has_native_bf16,
+    keep_freed_memory,
+    memory_format,
+)
 from cnnkit.errors import CnnkitError, InterruptedRunError
 from cnnkit.evaluation import Setup, predict_all
 from cnnkit.events import Note, OnEvent, RunStarted, Warned
@@ -23,10 +32,11 @@ from cnnkit.results import TrainResult
 from cnnkit.runs import RunFolder
 from cnnkit.training.adapting import adapt_network
 from cnnkit.training.checkpointing import Checkpointing
+from cnnkit.training.compiling import compiled
 from cnnkit.training.data import Place, RunData
 from cnnkit.training.interrupt import terminated_as_interrupted
 from cnnkit.training.loop import DivergedRunError, Trainer, tell_confusion
-from cnnkit.training.network_check import check_network
+from cnnkit.training.network_check import check_network, forward_flops
 from cnnkit.training.optimizers import make_optimizer
 from cnnkit.training.pretrained import load_weights
 from cnnkit.training.recipe import Recipe
@@ -72,10 +82,30 @@ class Job:
         network = network.to(device)
         network = network.to(memory_format=memory_format(device, self.setup.channels_last))
         make_optimizer(network, self.recipe)  # what it refuses is said before anything is made
-        with torch.random.fork_rng(_devices(device)):  # dropout must not draw what training will
+        self._check(network)
+        return network
+
+    def in_precision(self, network: nn.Module) -> "Job":
+        """Return the job in the precision of its recipe, which may depend on the network.
+
+        Raises:
+            UsageError: the network cannot be trained in it.
+            UnavailableError: the device cannot.
+        """
+        recipe, device, flops = self.recipe, self.place.device, 0
+        if recipe.precision == AUTO and has_native_bf16(device):
+            num_images = max(1, recipe.batch_size // recipe.accumulate)
+            flops = num_images * forward_flops(network, self.setup)
+        precision = choose_precision(recipe.precision, device, flops)
+        job = replace(self, setup=replace(self.setup, precision=precision))
+        if precision != "fp32":
+            job._check(network)
+        return job
+
+    def _check(self, network: nn.Module) -> None:
+        with own_randomness(self.place.device):  # dropout must not draw what training will
             num_images = min(2, self.recipe.batch_size, len(self.data.train))
             check_network(network, self.setup, num_images)
-        return network
 
     def describe(self, run_id: str, num_params: int) -> dict[str, Any]:
         """Return what `run.json` holds."""
@@ -88,6 +118,7 @@ class Job:
             **describe_machine(self.place.device),
             "num_workers": self.place.num_workers,
             "skip_bad": self.place.skip_bad,
+            "decoded_once": isinstance(self.data.train, DecodedSet),
             "data_dir": str(self.data_dir.resolve()),
             "checkpointing": asdict(self.checkpointing),
             "resumed": [],
@@ -165,7 +196,13 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
 def say_plan(job: Job, num_params: int, on_event: OnEvent) -> None:
     """Say what will be done, and what about it the user must know."""
     on_event(Note(job.fit))
-    on_event(Note(f"{job.data.counts()}; {num_params:,} parameters; on {job.place.device}"))
+    device, setup = job.place.device, job.setup
+    how = [setup.precision]
+    if memory_format(device, setup.channels_last) == torch.channels_last:
+        how.append("channels last")
+    on_event(
+        Note(f"{job.data.counts()}; {num_params:,} parameters; on {device} in {', '.join(how)}")
+    )
     augmentation = job.recipe.augmentation
     if augmentation != Augmentation():
         on_event(Note(f"augmentation: {augmentation.sentence()}"))
@@ -213,6 +250,7 @@ def _train_and_test(
     on_event: OnEvent,
 ) -> TrainResult:
     setup, recipe, data, place = job.setup, job.recipe, job.data, job.place
+    keep_freed_memory()
     train_batches = place.batches(data.train, setup, recipe.batch_size, recipe.augmentation)
     val_batches = test_batches = None
     if data.val is not None:
@@ -232,6 +270,8 @@ def _train_and_test(
         job.checkpointing,
         start,
         on_event,
+        setup.precision,
+        compiled(network, setup, recipe, len(data.train), on_event) if recipe.compile else None,
     )
     if checkpoint is not None:
         trainer.restore(checkpoint)
@@ -264,7 +304,9 @@ def _train_and_test(
     metrics = None
     if test_batches is not None:
         num_classes = len(setup.classes)
-        predictions = predict_all(network, test_batches, num_classes, "test", on_event, setup.tta)
+        predictions = predict_all(
+            network, test_batches, num_classes, "test", on_event, setup.tta, setup.precision
+        )
         tell_confusion(predictions, "test", fitted.best_epoch, on_event)
         metrics = predictions.metrics()
     result = TrainResult(

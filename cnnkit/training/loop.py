@@ -26,6 +26,7 @@ from cnnkit.results import EpochMetrics
 from cnnkit.runs import RunFolder
 from cnnkit.training.adapting import set_training_mode
 from cnnkit.training.checkpointing import Checkpointing
+from cnnkit.training.compiling import Compiled
 from cnnkit.training.interrupt import DeferredInterrupt
 from cnnkit.training.progress import DivergedError, Progress
 from cnnkit.training.recipe import Recipe
@@ -75,6 +76,8 @@ class Trainer:
         checkpointing: when to write the state, beside the end of every epoch.
         begun: when the work began, by `time.perf_counter`.
         on_event: told about the progress.
+        precision: in which the network computes.
+        compiled: the network compiled for training; None to take it as it is.
 
     Attributes:
         progress: how far it is.
@@ -94,6 +97,8 @@ class Trainer:
         checkpointing: Checkpointing,
         begun: float,
         on_event: OnEvent,
+        precision: str = "fp32",
+        compiled: Compiled | None = None,
     ) -> None:
         self.model = model
         self.num_classes = num_classes
@@ -107,7 +112,10 @@ class Trainer:
         self.checkpointing = checkpointing
         self.on_event = on_event
         self.progress = Progress()
-        self.stepper = Stepper(model, recipe, train.num_batches, device, on_event)
+        self.stepper = Stepper(
+            model, recipe, train.num_batches, device, on_event, precision, compiled
+        )
+        self._precision = precision
         self._has_told_images = False
         self._begun = begun
         self._last_saved = time.perf_counter()
@@ -194,7 +202,13 @@ class Trainer:
                 if now - last_report > REPORT_EVERY_SECONDS:
                     last_report = now
                     loss, accuracy = running.means()
-                    values = {"loss": loss, "accuracy": accuracy}
+                    values = {
+                        "step": progress.step,
+                        "num_steps": self.train.num_batches,
+                        "loss": loss,
+                        "accuracy": accuracy,
+                        "learning_rate": self.stepper.learning_rate,
+                    }
                     self.on_event(TaskAdvanced(task, running.num_images, values))
             if running.num_images == 0:
                 raise RunFailedError("every training image is broken", "repair them")
@@ -245,8 +259,8 @@ class Trainer:
         return metrics
 
     def _predict(self, model: nn.Module, batches: Batches, task: str) -> Predictions:
-        tta = self.recipe.tta
-        return predict_all(model, batches, self.num_classes, task, self.on_event, tta)
+        tta, precision = self.recipe.tta, self._precision
+        return predict_all(model, batches, self.num_classes, task, self.on_event, tta, precision)
 
     def _end_epoch(self, metrics: EpochMetrics) -> None:
         """Keep the figures of an epoch, its weights, and where the training is."""
@@ -309,6 +323,8 @@ class Trainer:
         """Refuse weights that the last step has made too large to be numbers."""
         if not self.stepper.has_finite_weights():
             raise self._diverged("a weight is not finite after", self.progress.step)
+        if not self.stepper.has_scale():
+            raise self._diverged("no gradient has been finite in fp16 until", self.progress.step)
 
     def _diverged(self, what: str, step: int) -> DivergedRunError:
         kept = self.run.checkpoints.find("last")

@@ -68,6 +68,7 @@ def find_learning_rate(
             "ema": None,
             "patience": None,
             "monitor": "val",
+            "cache": "off",  # most files are not looked at
         }
     )
     job = prepare(
@@ -86,8 +87,11 @@ def find_learning_rate(
     on_event(Note(job.fit))
     with own_randomness(job.place.device), explained(recipe):
         network = job.build().train()
+        job = job.in_precision(network)
         batches = job.place.batches(job.data.train, job.setup, recipe.batch_size)
-        stepper = Stepper(network, recipe, batches.num_batches, job.place.device, on_event)
+        stepper = Stepper(
+            network, recipe, batches.num_batches, job.place.device, on_event, job.setup.precision
+        )
         stepper.schedule = ExponentialLR(
             stepper.optimizer, (HIGHEST / LOWEST) ** (1 / (NUM_STEPS - 1))
         )
@@ -141,7 +145,7 @@ def _sweep(
                 except NotFiniteError:
                     return _some(points), rate
                 loss = float(taken.loss)
-                if not math.isfinite(loss + float(taken.gradient_norm)):  # found late on a GPU
+                if taken.found_inf:  # found late on a GPU
                     return _some(points), rate
                 mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
                 smoothed = mean / (1 - SMOOTHING**step)

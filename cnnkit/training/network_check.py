@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from cnnkit.devices import is_out_of_memory
+from cnnkit.devices import autocast, is_out_of_memory
 from cnnkit.errors import UsageError
 from cnnkit.evaluation import Setup
 
@@ -30,7 +30,7 @@ def check_network(network: nn.Module, setup: Setup, num_images: int) -> None:
         raise UsageError(f"{setup.model} has no parameter to train")
     channels, (height, width) = setup.in_channels, setup.image_size
     images = torch.zeros(num_images, channels, height, width, device=parameters[0].device)
-    with _left_as_it_was(network):
+    with left_as_it_was(network):
         for is_training in (False, True):
             network.train(is_training)
             _check_output(_forward(network, images, setup), len(images), setup)
@@ -39,7 +39,7 @@ def check_network(network: nn.Module, setup: Setup, num_images: int) -> None:
 def _forward(network: nn.Module, images: Tensor, setup: Setup) -> object:
     channels, height, width = images.shape[1:]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), autocast(images.device, setup.precision):
             output: object = network(images)
     except Exception as error:  # the network may be a user's own, and raise anything
         if is_out_of_memory(error):
@@ -69,8 +69,20 @@ def _check_output(output: object, num_images: int, setup: Setup) -> None:
     )
 
 
+def forward_flops(network: nn.Module, setup: Setup) -> int:
+    """Return the operations of convolutions and matrix products for an image, two a MAC."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    device = next(network.parameters()).device
+    image = torch.zeros(1, setup.in_channels, *setup.image_size, device=device)
+    with left_as_it_was(network), FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(image)
+    return int(counter.get_total_flops())
+
+
 @contextmanager
-def _left_as_it_was(network: nn.Module) -> Iterator[None]:
+def left_as_it_was(network: nn.Module) -> Iterator[None]:
+    """Put modes and buffers, such as the statistics of batch norm, back at the end."""
     modes = [(module, module.training) for module in network.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
     try:

@@ -20,8 +20,8 @@ class DivergedError(NotFiniteError):
         step: number of the step in its epoch, from 1.
     """
 
-    def __init__(self, loss: float, gradient_norm: float, step: int) -> None:
-        super().__init__(loss, gradient_norm)
+    def __init__(self, loss: float, step: int) -> None:
+        super().__init__(loss)
         self.step = step
 
 
@@ -74,10 +74,11 @@ class RunningMetrics:
             return
         steps = [step for _, step, _ in self._held]
         labels = [some for _, _, some in self._held]
-        figures = torch.stack([torch.stack([one.loss, one.gradient_norm]) for one in steps])
-        for (number, _, some), (loss, norm) in zip(self._held, figures.tolist(), strict=True):
-            if not math.isfinite(loss + norm):
-                raise DivergedError(loss, norm, number)
+        losses = torch.stack([one.loss for one in steps]).tolist()
+        flags = torch.stack([one.found_inf for one in steps]).tolist()
+        for (number, _, some), loss, is_bad in zip(self._held, losses, flags, strict=True):
+            if is_bad:
+                raise DivergedError(loss, number)
             self._loss_sum += loss * len(some)
         logits = torch.cat([one.logits for one in steps])
         self._num_correct += int(_are_right(logits.argmax(1), torch.cat(labels)).sum())

@@ -15,6 +15,8 @@ Schedule = Literal["constant", "cosine", "linear", "onecycle", "step"]
 Normalize = Literal["auto", "published", "measured", "none"]
 Monitor = Literal["val", "test"]
 TestTime = Literal["none", "mirror", "shift"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Cache = Literal["auto", "off"]
 
 DEFAULT_LEARNING_RATES = {"sgd": 0.05, "adam": 2e-3, "adamw": 2e-3, "muon": 0.02}
 DEFAULT_WEIGHT_DECAYS = {"sgd": 0.0, "adam": 0.0, "adamw": 0.01, "muon": 0.01}
@@ -24,6 +26,7 @@ OPTIMIZER_SETTINGS = ("lr", "lr_rest", "momentum", "nesterov", "weight_decay")
 RECIPE_PANEL = "Recipe"
 ABOUT_TABLES = ("about", "reached")  # what the file of a recipe says that is no setting
 AUGMENTATION_PANEL = "Augmentation"
+SPEED_PANEL = "Speed"
 
 
 def _shown(default: str | None = None, panel: str = RECIPE_PANEL) -> dict[str, JsonValue]:
@@ -79,6 +82,13 @@ class Recipe(BaseModel):
             (pixels 0..1), or `auto`: what pretrained weights were trained with, else published
             where there are any, else measured.
         monitor: `val`, or `test` to follow the test set every epoch as well.
+        precision: in which the network computes; `auto` takes bf16 where that is faster; see
+            `choose_precision`.
+        channels_last: lay images and weights out channels last; where not given, networks of the
+            zoo are.
+        compile: let torch compile the forward and backward pass.
+        cache: `auto` decodes image files once where the images fit in memory; `off` decodes them
+            every epoch. The numbers are the same.
     """
 
     # Strict, for True is no number of epochs.
@@ -231,6 +241,28 @@ class Recipe(BaseModel):
     )
     monitor: Monitor = Field(
         default="val", description="Follow the test set every epoch as well, as lectures do."
+    )
+
+    # the machine
+    precision: Precision = Field(
+        default="auto",
+        description="Compute in; auto takes bf16 where the hardware multiplies it as it is.",
+        json_schema_extra=_shown(panel=SPEED_PANEL),
+    )
+    channels_last: bool | None = Field(
+        default=None,
+        description="Keep the channels of a pixel beside each other in memory.",
+        json_schema_extra=_shown("yes for networks of the zoo", panel=SPEED_PANEL),
+    )
+    compile: bool = Field(
+        default=False,
+        description="Let torch compile the network first.",
+        json_schema_extra=_shown(panel=SPEED_PANEL),
+    )
+    cache: Cache = Field(
+        default="auto",
+        description="Decode image files once, where they fit in memory.",
+        json_schema_extra=_shown(panel=SPEED_PANEL),
     )
 
     @classmethod

@@ -50,6 +50,8 @@ def settle(description: Mapping[str, Any], given: Mapping[str, Any]) -> Settled:
         recipe = Recipe.of(**description["recipe"])
         then = {
             **recipe.model_dump(),  # with what an older run did not know
+            "precision": description["setup"]["precision"],
+            "channels_last": description["setup"]["channels_last"],
             "model": description["setup"]["model"],
             "dataset": description["setup"]["dataset"],
             "model_arguments": dict(description["setup"]["model_arguments"]),
@@ -97,8 +99,8 @@ def _as_the_run_has_it(name: str, value: Any, then: Mapping[str, Any]) -> Any:
     if name == "input":
         channels, height, width = value
         return (then["input"][0] if channels is None else channels, height, width)
-    if name == "device" and value == "auto":
-        return then["device"]
+    if name in ("device", "precision") and value == "auto":
+        return then[name]
     return value
 
 

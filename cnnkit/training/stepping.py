@@ -1,6 +1,7 @@
 """One step of training: the gradients of a batch, checked, clipped, and put to use."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import clip_grads_with_norm_
 
-from cnnkit.devices import is_out_of_memory
+from cnnkit.devices import autocast, is_out_of_memory
 from cnnkit.events import OnEvent, Warned
 from cnnkit.training.averaging import WeightAverage
+from cnnkit.training.compiling import Compiled
 from cnnkit.training.optimizers import make_optimizer, make_schedule
 from cnnkit.training.randomness import random_state, set_random_state
 from cnnkit.training.recipe import Recipe
@@ -25,12 +27,13 @@ class Step:
 
     Attributes:
         loss: mean over the batch, of shape ().
-        gradient_norm: Euclidean norm over all gradients before clipping, of shape ().
+        found_inf: of shape (); 1 where the loss or a gradient is not finite, and then no weight is
+            changed.
         logits: of shape (B, K).
     """
 
     loss: Tensor
-    gradient_norm: Tensor
+    found_inf: Tensor
     logits: Tensor
 
 
@@ -41,9 +44,9 @@ class NotFiniteError(Exception):
         what: `the loss is nan`.
     """
 
-    def __init__(self, loss: float, gradient_norm: float) -> None:
+    def __init__(self, loss: float) -> None:
         self.what = (
-            f"the norm of the gradient is {gradient_norm}"
+            "the norm of the gradient is not finite"
             if math.isfinite(loss)
             else f"the loss is {loss}"
         )
@@ -57,12 +60,19 @@ class Stepper:
     back from the first step on whose loss or gradient is not finite, and whoever reads the figures
     later finds out; see `NotFiniteError`.
 
+    The weights and the loss are fp32 in every precision. In fp16 small gradients would be 0, so the
+    loss is scaled up, and a step whose gradients that made infinite is left out (Micikevicius et
+    al., Mixed precision training, 2018).
+
     Args:
         model: the network, on its device.
         recipe: every setting, resolved.
         steps_per_epoch: how many batches a pass has.
         device: where the network is.
         on_event: told when a batch has to be split.
+        precision: in which the network computes; see `autocast`.
+        compiled: the network compiled for one number of images; others are taken as they are, so
+            that each number has one way to be computed. None for none.
 
     Attributes:
         learning_rate: that of the last step.
@@ -76,6 +86,8 @@ class Stepper:
         steps_per_epoch: int,
         device: torch.device,
         on_event: OnEvent,
+        precision: str = "fp32",
+        compiled: Compiled | None = None,
     ) -> None:
         self.model = model
         self.optimizer = make_optimizer(model, recipe)
@@ -89,9 +101,15 @@ class Stepper:
         self._parameters = [one for one in model.parameters() if one.requires_grad]
         self._buffers = list(model.buffers())
         self._kept_buffers = [torch.empty_like(buffer) for buffer in self._buffers]
+        self._precision = precision
+        self._compiled = compiled
         self._is_gated = device.type == "cuda"
         self._found_inf = torch.zeros((), device=device)
-        if self._is_gated:  # the optimizers do nothing where this is 1
+        self._one = torch.ones((), device=device)
+        self._scaler = torch.amp.GradScaler(device.type) if precision == "fp16" else None
+        # The optimizers do nothing where this is 1. In fp16 the scaler holds them back: gradients
+        # are infinite with a loss that is not finite, and now and then with one that is.
+        if self._is_gated and self._scaler is None:
             self.optimizer.found_inf = self._found_inf  # type: ignore[attr-defined]
 
     @property
@@ -111,26 +129,40 @@ class Stepper:
         """
         loss, logits = self._set_gradients(images, labels)
         gradients = [one.grad for one in self._parameters if one.grad is not None]
-        # as torch's get_total_norm, which imports the distributed half of torch first
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        if self._is_gated:
-            is_bad = (~torch.isfinite(loss + norm)).to(self._found_inf.dtype)
-            torch.maximum(self._found_inf, is_bad, out=self._found_inf)
-        elif not math.isfinite(float(loss) + float(norm)):  # the CPU has nothing to wait for
-            raise NotFiniteError(float(loss), float(norm))
+        judged = gradients
+        if self._scaler is not None:
+            self._scaler.unscale_(self.optimizer)
+            judged = []
         if self._recipe.clip_grad is not None:
+            # as torch's get_total_norm, which imports the distributed half of torch first
+            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
             clip_grads_with_norm_(self._parameters, self._recipe.clip_grad, norm)
-        self.optimizer.step()
+            judged = [norm] if self._scaler is None else []
+        # A third of the time of the norm; raises the flag, and multiplies by 1.
+        torch._amp_foreach_non_finite_check_and_unscale_(
+            [loss, *judged], self._found_inf, self._one
+        )
+        if not self._is_gated and self._found_inf:  # the CPU has nothing to wait for
+            raise NotFiniteError(float(loss))
+        if self._scaler is None:
+            self.optimizer.step()
+        else:
+            self._scaler.step(self.optimizer)
+            self._scaler.update()
         self.learning_rate = self.optimizer.param_groups[0]["lr"]
         if self.schedule is not None:
             self.schedule.step()
         if self.average is not None:
             self.average.update()
-        return Step(loss, norm, logits)
+        return Step(loss, self._found_inf.clone() if self._is_gated else self._found_inf, logits)
 
     def has_finite_weights(self) -> bool:
         """Return whether every parameter that is trained is a number; waits for the device."""
         return bool(torch.stack([torch.isfinite(one).all() for one in self._parameters]).all())
+
+    def has_scale(self) -> bool:
+        """Return whether gradients are finite for some scale of an fp16 loss; waits for it."""
+        return self._scaler is None or self._scaler.get_scale() > 0
 
     def state(self) -> dict[str, Any]:
         """Return all but the weights that the next steps depend on."""
@@ -140,6 +172,7 @@ class Stepper:
             "num_averaged": 0 if self.average is None else self.average.num_updates,
             "learning_rate": self.learning_rate,
             "num_parts": self.num_parts,
+            "scaler": None if self._scaler is None else self._scaler.state_dict(),
             "random": random_state(self._device),
         }
 
@@ -152,6 +185,8 @@ class Stepper:
             self.average.num_updates = state["num_averaged"]
         self.learning_rate = state["learning_rate"]
         self.num_parts = state["num_parts"]
+        if self._scaler is not None:
+            self._scaler.load_state_dict(state["scaler"])
         set_random_state(state["random"], self._device)
 
     def _set_gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -199,26 +234,39 @@ class Stepper:
     def _num_parts_of(self, num_images: int) -> int:
         return max(1, min(self.num_parts, num_images // MIN_PART))
 
+    def _logits(self, images: Tensor) -> Tensor:
+        """Return what the network says, at least fp32."""
+        forward: Callable[[Tensor], Tensor] = self.model
+        if self._compiled is not None and len(images) == self._compiled.num_images:
+            forward = self._compiled.forward
+        with autocast(self._device, self._precision):
+            logits = forward(images)
+        return logits if self._precision == "fp32" else logits.float()
+
+    def _backward(self, loss: Tensor) -> None:
+        scaled = loss if self._scaler is None else self._scaler.scale(loss)
+        scaled.backward()  # type: ignore[no-untyped-call]
+
     def _accumulate(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         smoothing = self._recipe.label_smoothing
         num_parts = self._num_parts_of(len(labels))
         for parameter in self._parameters:  # as zero_grad does, in a tenth of its time
             parameter.grad = None
         if num_parts == 1:
-            logits = self.model(images)
+            logits = self._logits(images)
             loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
-            loss.backward()  # type: ignore[no-untyped-call]
+            self._backward(loss)
             return loss.detach(), logits.detach()
         losses: list[Tensor] = []
         found: list[Tensor] = []
         parts = zip(images.tensor_split(num_parts), labels.tensor_split(num_parts), strict=True)
         for some, their_labels in parts:
-            logits = self.model(some)
+            logits = self._logits(some)
             # Of the whole batch, so that parts of different sizes weigh what they should.
             loss = functional.cross_entropy(
                 logits, their_labels, reduction="sum", label_smoothing=smoothing
             ) / len(labels)
-            loss.backward()  # type: ignore[no-untyped-call]
+            self._backward(loss)
             losses.append(loss.detach())
             found.append(logits.detach())
         return torch.stack(losses).sum(), torch.cat(found)

@@ -6,7 +6,15 @@ import torch
 from PIL import Image
 
 from cnnkit.data import batches as batches_module
-from cnnkit.data.batches import Batches, FileBatches, TensorBatches, epoch_order, make_batches
+from cnnkit.data.augmentation import Augmentation
+from cnnkit.data.batches import (
+    Batches,
+    FileBatches,
+    TensorBatches,
+    decoded,
+    epoch_order,
+    make_batches,
+)
 from cnnkit.data.image_set import EncodedSet, ImageFiles, TensorSet
 from cnnkit.data.normalization import measure_statistics
 from cnnkit.data.preprocessing import Preprocessing
@@ -123,6 +131,39 @@ def test_a_broken_image_is_left_out_and_counted_never_replaced(in_files: Encoded
     assert batches.skipped == paths
     everything(batches, 1)
     assert len(batches.skipped) == 2
+
+
+@pytest.mark.parametrize("broken", [(), (20, 64), tuple(range(16, 33))])
+def test_files_decoded_once_give_the_batches_of_the_files(
+    in_files: EncodedSet, broken: tuple[int, ...]
+) -> None:
+    paths = {break_file(in_files, index) for index in broken}
+    changes = Augmentation(crop=2, flip="random", cutout=3, mixup=0.5)
+    once = decoded(in_files, TREATED, 2, True, lambda event: None)
+    assert once.broken == paths
+    assert (~once.is_whole).sum() == len(broken)
+    ours = make_batches(once, TREATED, 8, CPU, augmentation=changes)
+    theirs = make_batches(
+        in_files, TREATED, 8, CPU, num_workers=1, skip_bad=True, augmentation=changes
+    )
+    assert ours.skipped == paths
+    for first in (0, 3):
+        pairs = zip(ours.shuffled(1, 2, first), theirs.shuffled(1, 2, first), strict=True)
+        for (number, *our_tensors), (their_number, *their_tensors) in pairs:
+            assert number == their_number
+            assert all(map(torch.equal, our_tensors, their_tensors))
+    for our_batch, their_batch in zip(ours.ordered(), theirs.ordered(), strict=True):
+        assert all(map(torch.equal, our_batch, their_batch))
+    plain = Preprocessing(3, 8, 8, (0.0,) * 3, (1.0,) * 3)
+    assert measure_statistics(once, plain, 0, True) == measure_statistics(in_files, plain, 0, True)
+    half = once.subset(torch.arange(10, 30))
+    assert torch.equal(half.is_whole, once.is_whole[10:30])
+
+
+def test_a_broken_file_is_named_when_all_are_decoded(in_files: EncodedSet) -> None:
+    path = break_file(in_files, 20)
+    with pytest.raises(RunFailedError, match=f"broken image {path}: .*--skip-bad"):
+        decoded(in_files, TREATED, 2, False, lambda event: None)
 
 
 def test_files_that_are_none(in_files: EncodedSet) -> None:

@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 
@@ -95,6 +96,30 @@ def test_a_terminal_gets_a_bar_and_a_coloured_pipe_does_not(
             assert "loss 0.25" in text
         else:
             assert text == ""
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_bar_of_an_epoch_tells_all_and_fits(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr(progress, "PATIENCE_SECONDS", -1.0)
+    stream = Terminal()
+    renderer = ProgressRenderer(terminal_console(stream, False, width))
+    renderer(TaskStarted("epoch 100/200", 540_000, "images"))
+    for step in range(9000, 9004):
+        values = {
+            "step": step, "num_steps": 16875, "loss": 0.01234, "accuracy": 0.9712,
+            "learning_rate": 0.000165,
+        }  # fmt: skip
+        renderer(TaskAdvanced("epoch 100/200", step * 32, values))
+    renderer._bars.refresh()
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
+    last = re.split(r"[\r\n]", plain)[-1].rstrip()
+    renderer.close()
+    told = r"\d[kM]/s step 9003/16875 loss 0\.0123 acc 97\.1 % lr 0\.000165 +\d+:\d\d$"
+    assert last.startswith("epoch 100/200 ")
+    assert re.search(told, last), repr(last)
+    assert len(last) <= width
 
 
 def test_epochs_with_validation_and_test_fit_80_columns() -> None:

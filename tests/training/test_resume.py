@@ -530,7 +530,7 @@ def test_what_is_no_run_is_refused(cnnkit: Cnnkit) -> None:
 
 def test_a_vanished_file_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     make_photos(tmp_path / "photos")
-    settings = recipe(batch_size=20)
+    settings = recipe(batch_size=20, cache="off")
     kept = cnnkit.train("linear", "photos", settings, runs_dir=Path("whole"), num_workers=1)
     lost = [(path, path.read_bytes()) for path in (tmp_path / "photos").rglob("*.jpg")]
 

@@ -157,7 +157,6 @@ def test_parts_of_a_batch_make_the_step_of_the_batch(num_images: int, accumulate
     ).take(x, y)
     torch.testing.assert_close(other.loss, one.loss, rtol=1e-12, atol=0)
     torch.testing.assert_close(other.logits, one.logits, rtol=1e-12, atol=1e-14)
-    torch.testing.assert_close(other.gradient_norm, one.gradient_norm, rtol=1e-12, atol=0)
     torch.testing.assert_close(in_parts.weight, whole.weight, rtol=1e-12, atol=1e-14)
 
 
@@ -269,7 +268,7 @@ def test_a_gradient_that_is_not_finite_is_said_to_be_it() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return super().forward(x) + (self.weight[0, 0] * 0).sqrt()  # slope 1 / (2 * 0)
 
-    with pytest.raises(NotFiniteError, match=r"the norm of the gradient is (nan|inf)"):
+    with pytest.raises(NotFiniteError, match="the norm of the gradient is not finite"):
         make_stepper(Root(5, 4).double()).take(*batches()[0])
 
 

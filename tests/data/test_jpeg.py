@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from cnnkit.data.jpeg import Canvas, decode_plain_jpeg
 from cnnkit.stats.decoding import BrokenImageError, decode
-from cnnkit.stats.jpeg import Canvas, decode_plain_jpeg
 from tests.stats.making import encode, noise
 
 MOST = 10**8
