@@ -22,6 +22,7 @@ from cnnkit.results import TrainResult
 from cnnkit.runs import RunFolder
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import Place, RunData
+from cnnkit.training.first_look import initialize_from_images
 from cnnkit.training.interrupt import terminated_as_interrupted
 from cnnkit.training.loop import DivergedRunError, Trainer
 from cnnkit.training.network_check import check_network
@@ -192,6 +193,8 @@ def _train_and_test(
 ) -> TrainResult:
     setup, recipe, data, place = job.setup, job.recipe, job.data, job.place
     train_batches = place.batches(data.train, setup, recipe.batch_size)
+    if checkpoint is None:
+        initialize_from_images(network, setup, train_batches, recipe.seed)
     val_batches = test_batches = None
     if data.val is not None:
         val_batches = place.batches(data.val, setup, setup.eval_batch_size)
