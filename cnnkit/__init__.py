@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cnnkit.stats.samples import show_dataset
     from cnnkit.training.experiment import resume, train
     from cnnkit.training.recipe import Recipe
+    from cnnkit.training.recipe_files import find_recipe
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ _HOMES = {
     "compare": "cnnkit.architecture.comparing",
     "conv": "cnnkit.architecture.convolution",
     "evaluate": "cnnkit.evaluation",
+    "find_recipe": "cnnkit.training.recipe_files",
     "measure_dataset": "cnnkit.stats",
     "open_dataset": "cnnkit.data",
     "resume": "cnnkit.training.experiment",
@@ -45,6 +47,7 @@ __all__ = [
     "compare",
     "conv",
     "evaluate",
+    "find_recipe",
     "measure_dataset",
     "open_dataset",
     "resume",

@@ -72,7 +72,76 @@ class EpochEnded:
     is_best: bool | None
 
 
-Event = Note | Warned | TaskStarted | TaskAdvanced | TaskEnded | EpochEnded
+@dataclass(frozen=True)
+class RunStarted:
+    """A training begins, or goes on.
+
+    Attributes:
+        path: of its folder.
+        model: name of the network.
+        dataset: name of the dataset.
+        classes: names of the classes.
+        num_epochs: how many epochs there will be.
+        epochs: the figures of the epochs that are over, as in `EpochEnded`.
+        best_epoch: the best of them on the validation set; None without one.
+    """
+
+    path: str
+    model: str
+    dataset: str
+    classes: tuple[str, ...]
+    num_epochs: int
+    epochs: tuple[Mapping[str, float | int | None], ...]
+    best_epoch: int | None
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """Some images of a batch that is trained on, as the network gets them, but not normalised.
+
+    Attributes:
+        epoch: that they are trained on in.
+        width: in pixels.
+        height: in pixels.
+        channels: 1 for grey, 3 for RGB.
+        pixels: of each image, a byte a value, row by row, the channels of a pixel together.
+        labels: of each image, the index of its class.
+    """
+
+    epoch: int
+    width: int
+    height: int
+    channels: int
+    pixels: tuple[bytes, ...]
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ConfusionCounted:
+    """What a network took for what.
+
+    Attributes:
+        split: the images, `val` or `test`.
+        epoch: after which its weights are those that were used.
+        counts: number of images by true class (row) and predicted class (column).
+    """
+
+    split: str
+    epoch: int
+    counts: tuple[tuple[int, ...], ...]
+
+
+Event = (
+    Note
+    | Warned
+    | TaskStarted
+    | TaskAdvanced
+    | TaskEnded
+    | RunStarted
+    | TrainingImages
+    | ConfusionCounted
+    | EpochEnded
+)
 OnEvent = Callable[[Event], None]
 
 

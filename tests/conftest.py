@@ -69,3 +69,11 @@ def mnist_files() -> Path:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", action="store_true", help="write the golden tables anew")
+
+
+@pytest.fixture(scope="session")
+def cifar_archive() -> Path:
+    archive = SHARED_DATA / "cifar10-jpeg.tar.xz"
+    if not archive.exists():
+        pytest.skip("the JPEG CIFAR-10 is not beside the project")
+    return archive

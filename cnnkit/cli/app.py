@@ -21,6 +21,7 @@ from cnnkit.cli import (
     doctor,
     evaluate,
     models,
+    recipes,
     show,
     stats,
     summary,
@@ -46,6 +47,7 @@ app.command("show")(show.show)
 app.command("summary")(summary.summary)
 app.command("compare")(compare.compare)
 app.command("conv")(conv.conv)
+app.command("recipes")(recipes.recipes)
 app.command("models")(models.models)
 app.command("datasets")(datasets.datasets)
 app.command("doctor")(doctor.doctor)

@@ -1,4 +1,4 @@
-"""Settings from a TOML file: flag beats environment beats file beats default."""
+"""Settings from a TOML file: flag beats environment beats file beats recipe beats default."""
 
 import json
 import tomllib
@@ -12,6 +12,7 @@ from cnnkit.cli.output import PANEL
 from cnnkit.errors import UsageError
 from cnnkit.files import explain_os_error
 from cnnkit.registry import did_you_mean
+from cnnkit.training.recipe import ABOUT_TABLES
 
 
 def read_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -31,6 +32,9 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
         raise explain_os_error(error, f"read --config {path}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {path} is not TOML: {error}") from error
+    for key in ABOUT_TABLES:  # of a recipe, which is taken as well
+        if isinstance(settings.get(key), dict):
+            del settings[key]
     parameters = {_key(parameter): parameter for parameter in context.command.params}
     # Where the answer goes is a matter of the call, not of the work.
     parameters = {
@@ -111,7 +115,8 @@ Config = Annotated[
         metavar="FILE.toml",
         is_eager=True,
         callback=read_config,
-        help="Settings, named as the options; a flag beats the environment beats the file.",
+        help="Settings, named as the options; a flag beats the environment beats the file beats "
+        "the recipe.",
         show_default=False,
     ),
 ]

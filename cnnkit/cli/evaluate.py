@@ -25,6 +25,14 @@ class CheckpointName(StrEnum):
     LAST = "last"
 
 
+class TestTime(StrEnum):
+    """What of an image is evaluated."""
+
+    NONE = "none"
+    MIRROR = "mirror"
+    SHIFT = "shift"
+
+
 @with_output
 def evaluate(
     output: Output,
@@ -56,6 +64,16 @@ def evaluate(
             help=with_default("Which weights.", "best, where there is one"), show_default=False
         ),
     ] = None,
+    tta: Annotated[
+        TestTime | None,
+        typer.Option(
+            help=with_default(
+                "The mean over an image and its mirror image, or their shifts too.",
+                "that of the run",
+            ),
+            show_default=False,
+        ),
+    ] = None,
     data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
     skip_bad: SkipBad = False,
@@ -77,6 +95,7 @@ def evaluate(
         dataset,
         split=split,
         checkpoint=checkpoint,
+        tta=tta,
         device=device,
         data_dir=data_dir,
         runs_dir=runs_dir,

@@ -27,6 +27,13 @@ def complete_dataset(incomplete: str) -> list[str]:
     return [name for name in DATASETS if name.startswith(incomplete)]
 
 
+def complete_recipe(incomplete: str) -> list[str]:
+    """Return the recipes whose name begins so."""
+    from cnnkit.training.recipe_files import list_recipes
+
+    return [one.name for one in list_recipes().recipes if one.name.startswith(incomplete)]
+
+
 def parse_input(text: str) -> tuple[int | None, int, int]:
     """Return `CxHxW` or `S` as channels (None for the network's own), height and width.
 

@@ -119,10 +119,17 @@ class Output:
             )
         return suffix == ".png"
 
-    def emit_picture(self, content: bytes) -> None:
-        """Write a picture to the file that -o names, whole or not at all."""
+    def emit_picture(self, content: bytes, result: Result | None = None) -> None:
+        """Write a picture to the file that -o names, whole or not at all.
+
+        Args:
+            content: of the file.
+            result: its tables are written to stdout; none where nothing is left to say.
+        """
         assert self._path is not None
         write_bytes(self._path, content)
+        if result is not None:
+            write_answer(self._stdout, self._as_table(result, self._color))
         self.on_event(Note(f"wrote {self._path}"))
 
     def _as_table(

@@ -15,39 +15,27 @@ from cnnkit.cli.options import (
     Workers,
     complete_dataset,
     complete_model,
+    complete_recipe,
     parse_arguments,
     parse_input,
 )
 from cnnkit.cli.output import Output, with_default, with_output
+from cnnkit.cli.recipe_options import Asked, begin_with, with_recipe
+from cnnkit.cli.run_log import RunLog
 from cnnkit.errors import UsageError
 from cnnkit.training.checkpointing import Checkpointing
-from cnnkit.training.recipe import Monitor, Normalize, Optimizer, Recipe, Schedule
+from cnnkit.training.recipe import Recipe
 
-RECIPE_PANEL = "Recipe"
 CHECKPOINT_PANEL = "Checkpoints"
-
-
-def _default(name: str) -> str:
-    """Return the default of a setting, for its help."""
-    default = Recipe.model_fields[name].default
-    return f"{default:g}" if isinstance(default, float) else str(default)
-
-
-def _setting(name: str, text: str, default: str, *short: str) -> Any:
-    """Return an option of the recipe; where it is left out, the recipe has the default."""
-    return typer.Option(
-        *short,
-        name,
-        help=with_default(text, default),
-        show_default=False,
-        rich_help_panel=RECIPE_PANEL,
-    )
+LOG_PANEL = "Logs"
 
 
 @with_output
+@with_recipe
 def train(
     output: Output,
     context: typer.Context,
+    settings: dict[str, Any],
     model: Annotated[
         str | None,
         typer.Argument(
@@ -57,13 +45,27 @@ def train(
         ),
     ] = None,
     dataset: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            help="A dataset by name, a folder of class folders, or fake:CxHxW:classes:images.",
+            help=with_default(
+                "A dataset by name, a folder of class folders, or fake:CxHxW:classes:images.",
+                "digits",
+            ),
             autocompletion=complete_dataset,
+            show_default=False,
         ),
-    ] = "digits",
+    ] = None,
     config: Config = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Begin with these settings: a name such as mnist-fast, which `cnnkit recipes` "
+            "lists, a kind of recipe (fast, best, lecture) for the dataset, or a file.",
+            autocompletion=complete_recipe,
+            show_default=False,
+        ),
+    ] = None,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -88,6 +90,14 @@ def train(
             rich_help_panel=CHECKPOINT_PANEL,
         ),
     ] = None,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard",
+            help="Log figures and pictures for TensorBoard in the run folder.",
+            rich_help_panel=LOG_PANEL,
+        ),
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -95,99 +105,13 @@ def train(
             help="Train nothing; print the settings as a file for -c, every default filled in.",
         ),
     ] = False,
-    epochs: Annotated[
-        int | None, _setting("--epochs", "Passes over the training set.", _default("epochs"))
-    ] = None,
-    batch_size: Annotated[
-        int | None, _setting("--batch-size", "Images a step.", _default("batch_size"), "-b")
-    ] = None,
-    lr: Annotated[
-        float | None, _setting("--lr", "Highest learning rate.", "0.002, for sgd 0.05")
-    ] = None,
-    optimizer: Annotated[
-        Optimizer | None, _setting("--optimizer", "What takes the steps.", _default("optimizer"))
-    ] = None,
-    momentum: Annotated[float | None, _setting("--momentum", "Of sgd.", "0.9")] = None,
-    weight_decay: Annotated[
-        float | None,
-        _setting("--weight-decay", "Pull of the weights towards 0.", "0, for adamw 0.01"),
-    ] = None,
-    schedule: Annotated[
-        Schedule | None,
-        _setting("--schedule", "How the learning rate moves.", _default("schedule")),
-    ] = None,
-    warmup_epochs: Annotated[
-        float | None,
-        _setting(
-            "--warmup-epochs",
-            "Epochs over which the learning rate rises first.",
-            "0, for onecycle 0.3 of all",
+    lr_find: Annotated[
+        bool,
+        typer.Option(
+            "--lr-find",
+            help="Train nothing; look for a learning rate, and draw it where -o names a .png file.",
         ),
-    ] = None,
-    label_smoothing: Annotated[
-        float | None,
-        _setting(
-            "--label-smoothing",
-            "Share of the target spread over all classes.",
-            _default("label_smoothing"),
-        ),
-    ] = None,
-    accumulate: Annotated[
-        int | None,
-        _setting(
-            "--accumulate",
-            "Take a batch in so many parts, to save memory; the step stays that of the batch.",
-            _default("accumulate"),
-        ),
-    ] = None,
-    clip_grad: Annotated[
-        float | None,
-        _setting("--clip-grad", "Shorten gradients whose norm is above this.", "never"),
-    ] = None,
-    ema: Annotated[
-        float | None,
-        _setting(
-            "--ema",
-            "Evaluate a running average of the weights, with this decay, such as 0.999.",
-            "none",
-        ),
-    ] = None,
-    patience: Annotated[
-        int | None,
-        _setting(
-            "--patience",
-            "Stop after so many epochs without a higher validation accuracy.",
-            "never",
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        _setting("--seed", "Of weights, order, dropout and validation split.", _default("seed")),
-    ] = None,
-    val_split: Annotated[
-        float | None,
-        _setting(
-            "--val-split",
-            "Share of the training set held out to choose the best epoch; 0 for none.",
-            _default("val_split"),
-        ),
-    ] = None,
-    normalize: Annotated[
-        Normalize | None,
-        _setting(
-            "--normalize",
-            "Mean and deviation: published ones where there are, else measured.",
-            _default("normalize"),
-        ),
-    ] = None,
-    monitor: Annotated[
-        Monitor | None,
-        _setting(
-            "--monitor",
-            "Follow the test set every epoch as well, as lectures do.",
-            _default("monitor"),
-        ),
-    ] = None,
+    ] = False,
     input_shape: Annotated[
         str | None,
         typer.Option(
@@ -219,33 +143,16 @@ def train(
     A tenth of the training images is held out, the epoch that does best on it is kept, and the
     test set is used once, at the end. The run is kept in a folder of its own.
     """
-    settings = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "lr": lr,
-        "optimizer": optimizer,
-        "momentum": momentum,
-        "weight_decay": weight_decay,
-        "schedule": schedule,
-        "warmup_epochs": warmup_epochs,
-        "label_smoothing": label_smoothing,
-        "accumulate": accumulate,
-        "clip_grad": clip_grad,
-        "ema": ema,
-        "patience": patience,
-        "seed": seed,
-        "val_split": val_split,
-        "normalize": normalize,
-        "monitor": monitor,
-    }
-    settings = {name: value for name, value in settings.items() if value is not None}
-    arguments = parse_arguments(model_arg or [])
-    shape = parse_input(input_shape) if input_shape else None
     checkpointing = Checkpointing.of(checkpoint_minutes, checkpoint_steps)
 
+    modes = {"--resume": resume is not None, "--dry-run": dry_run, "--lr-find": lr_find}
+    chosen = [option for option, is_chosen in modes.items() if is_chosen]
+    if len(chosen) > 1:
+        raise UsageError(f"{chosen[0]} and {chosen[1]} contradict each other", "leave one out")
     if resume is not None:
-        if dry_run:
-            raise UsageError("--resume and --dry-run contradict each other", "leave one out")
+        if recipe is not None:
+            raise UsageError("--resume and --recipe contradict each other", "leave one out")
+        arguments, shape = parse_arguments(model_arg or []), _shape(input_shape)
         values = {
             **settings,
             "model": model,
@@ -268,56 +175,98 @@ def train(
 
         from cnnkit.runs import open_run
 
-        open_run(resume, runs_dir).read_description()  # before torch is imported
+        run = open_run(resume, runs_dir)
+        run.read_description()  # before torch is imported
+        with RunLog(output.on_event, tensorboard, run.path) as log:
+            from cnnkit.training.experiment import resume as resume_run
 
-        from cnnkit.training.experiment import resume as resume_run
-
-        result = resume_run(
-            resume, given, data_dir=place, runs_dir=runs_dir, on_event=output.on_event
-        )
-        output.emit(result, shown_live=frozenset({"epochs"}))
+            log.result = resume_run(resume, given, data_dir=place, runs_dir=runs_dir, on_event=log)
+            output.emit(log.result, shown_live=frozenset({"epochs"}))
         return
+    asked = Asked(model, dataset, input_shape, parse_arguments(model_arg or []), settings)
+    if recipe is not None:
+        asked = begin_with(recipe, asked, output.on_event)
+    model, dataset = asked.model, asked.dataset or "digits"
     if model is None:
         raise UsageError("name a network to train, such as lenet5", "`cnnkit models` lists them")
     check_names(model, dataset)
 
-    recipe = Recipe.of(**settings)
+    shape = _shape(asked.input)
+    made = Recipe.of(**asked.settings)
     if dry_run:
         places = {"data_dir": data_dir, "runs_dir": runs_dir}
         plain = {
             "model": model,
             "dataset": dataset,
-            **recipe.resolved().model_dump(),
-            "input": input_shape,
+            **made.resolved().model_dump(),
+            "input": asked.input,
             **{name: path and str(path) for name, path in places.items()},
             "skip_bad": skip_bad,
             "device": device,
             "workers": workers,
             "checkpoint_minutes": checkpointing.minutes,
             "checkpoint_steps": checkpointing.steps,
-            "model_arg": arguments,
+            "tensorboard": tensorboard,
+            "model_arg": asked.model_arguments,
         }
         output.emit_text(write_config(plain), "--dry-run writes TOML, for -c")
         return
 
-    from cnnkit.training.experiment import train as train_network
+    if lr_find:
+        if tensorboard:
+            raise UsageError(
+                "--lr-find and --tensorboard contradict each other",
+                "-o FILE.png draws what --lr-find finds",
+            )
+        is_picture = output.names_picture()
 
-    result = train_network(
-        model,
-        dataset,
-        recipe,
-        model_arguments=arguments,
-        input_shape=shape,
-        device=device,
-        data_dir=data_dir,
-        runs_dir=runs_dir,
-        num_workers=workers,
-        skip_bad=skip_bad,
-        checkpoint_minutes=checkpointing.minutes,
-        checkpoint_steps=checkpointing.steps,
-        on_event=output.on_event,
-    )
-    output.emit(result, shown_live=frozenset({"epochs"}))
+        from cnnkit.training.lr_finding import find_learning_rate
+
+        search = find_learning_rate(
+            model,
+            dataset,
+            made,
+            model_arguments=asked.model_arguments,
+            input_shape=shape,
+            device=device,
+            data_dir=data_dir,
+            num_workers=workers,
+            skip_bad=skip_bad,
+            on_event=output.on_event,
+        )
+        if not is_picture:
+            output.emit(search)
+            return
+
+        from cnnkit.render.curves import learning_rate_picture
+
+        output.emit_picture(learning_rate_picture(search), search)
+        return
+
+    with RunLog(output.on_event, tensorboard) as log:
+        from cnnkit.training.experiment import train as train_network
+
+        log.result = train_network(
+            model,
+            dataset,
+            made,
+            recipe_name=asked.recipe_name,
+            model_arguments=asked.model_arguments,
+            input_shape=shape,
+            device=device,
+            data_dir=data_dir,
+            runs_dir=runs_dir,
+            num_workers=workers,
+            skip_bad=skip_bad,
+            checkpoint_minutes=checkpointing.minutes,
+            checkpoint_steps=checkpointing.steps,
+            on_event=log,
+        )
+        output.emit(log.result, shown_live=frozenset({"epochs"}))
+
+
+def _shape(text: str | None) -> tuple[int | None, int, int] | None:
+    return parse_input(text) if text else None
 
 
 def _is_given(context: typer.Context, parameter: str) -> bool:

@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cnnkit.data.augmentation import Augmentation
+from cnnkit.data.augmenting import Augmenter
 from cnnkit.data.image_set import EncodedSet, ImageSet, TensorSet
 from cnnkit.data.preprocessing import Preprocessing, to_channels
 from cnnkit.errors import RunFailedError
@@ -30,7 +32,7 @@ class Batches(ABC):
     """The images of a set as batches of (images, labels) on a device.
 
     Images are float32 of shape (B, channels, height, width), normalised; labels int64 of shape
-    (B,).
+    (B,), or, where images are mixed, float32 of shape (B, classes): the share of each class.
 
     Attributes:
         num_images: how many images the set has.
@@ -45,6 +47,7 @@ class Batches(ABC):
         batch_size: int,
         device: torch.device,
         memory_format: torch.memory_format = torch.contiguous_format,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self.num_images = len(images)
         self.batch_size = batch_size
@@ -52,6 +55,8 @@ class Batches(ABC):
         self._preprocessing = preprocessing
         self._device = device
         self._memory_format = memory_format
+        self._augmentation = augmentation
+        self._num_classes = len(images.classes)
 
     @property
     def num_batches(self) -> int:
@@ -66,6 +71,9 @@ class Batches(ABC):
     def shuffled(self, seed: int, epoch: int, first_step: int = 0) -> Iterator[NumberedBatch]:
         """Return all images once, in an order that is a function of (seed, epoch) alone.
 
+        They are augmented, which is a function of (seed, epoch) and their place in the set; what
+        mixes the images of a batch is one of (seed, epoch, step).
+
         A single image that is left over joins the batch before it: batch norm cannot train on one.
 
         Args:
@@ -78,10 +86,30 @@ class Batches(ABC):
             images are all broken and left out is missing.
         """
         order = epoch_order(self.num_images, seed, epoch)
-        return self._batches(order, self._starts(shuffled=True), first_step)
+        augmenter = None
+        if self._augmentation is not None:
+            augmenter = Augmenter(
+                self._augmentation, seed, epoch, self.num_images, self._num_classes, self._home
+            )
+        return self._batches(order, self._starts(shuffled=True), first_step, augmenter)
+
+    @property
+    @abstractmethod
+    def _home(self) -> torch.device:
+        """Where the images are before they are normalised."""
+
+    def as_bytes(self, images: Tensor) -> Tensor:
+        """Return images of a batch as uint8 of the same shape, no longer normalised."""
+        return self._preprocessing.denormalize(images)
 
     @abstractmethod
-    def _batches(self, order: Tensor, starts: list[int], first: int = 0) -> Iterator[NumberedBatch]:
+    def _batches(
+        self,
+        order: Tensor,
+        starts: list[int],
+        first: int = 0,
+        augmenter: Augmenter | None = None,
+    ) -> Iterator[NumberedBatch]:
         """Return the images in this order from batch `first` on, each batch with its number.
 
         Batch i is order[starts[i] : starts[i + 1]].
@@ -93,8 +121,9 @@ class Batches(ABC):
             del starts[-2]
         return starts
 
-    def _normalized(self, images: Tensor) -> Tensor:
-        return self._preprocessing.normalize(images).contiguous(memory_format=self._memory_format)
+    def _normalized(self, images: Tensor, rows: Tensor, augmenter: Augmenter | None) -> Tensor:
+        images = self._preprocessing.normalize(images).contiguous(memory_format=self._memory_format)
+        return images if augmenter is None else augmenter.cut(images, rows)
 
 
 class TensorBatches(Batches):
@@ -110,8 +139,9 @@ class TensorBatches(Batches):
         batch_size: int,
         device: torch.device,
         memory_format: torch.memory_format = torch.contiguous_format,
+        augmentation: Augmentation | None = None,
     ) -> None:
-        super().__init__(images, preprocessing, batch_size, device, memory_format)
+        super().__init__(images, preprocessing, batch_size, device, memory_format, augmentation)
         pixels = to_channels(images.images, preprocessing.channels)
         resized_bytes = len(pixels) * pixels.shape[1] * preprocessing.height * preprocessing.width
         if resized_bytes <= MAX_RESIZED_BYTES:
@@ -119,7 +149,17 @@ class TensorBatches(Batches):
         self._images = pixels.to(device)
         self._labels = images.labels.to(device)
 
-    def _batches(self, order: Tensor, starts: list[int], first: int = 0) -> Iterator[NumberedBatch]:
+    @property
+    def _home(self) -> torch.device:
+        return self._device
+
+    def _batches(
+        self,
+        order: Tensor,
+        starts: list[int],
+        first: int = 0,
+        augmenter: Augmenter | None = None,
+    ) -> Iterator[NumberedBatch]:
         # Several batches are gathered and normalised at once: the fixed cost of an operation is
         # as large as its work on a small batch. The numbers are the same for any chunk.
         preprocessing = self._preprocessing
@@ -137,12 +177,16 @@ class TensorBatches(Batches):
         for begin in range(first - first % step, len(starts) - 1, step):
             bounds = starts[begin : begin + step + 1]
             rows = order[bounds[0] : bounds[-1]]
-            images = self._normalized(preprocessing.resize(self._images[rows]))
-            labels = self._labels[rows]
+            images, labels = preprocessing.resize(self._images[rows]), self._labels[rows]
+            if augmenter is not None:
+                images = augmenter.moved(images, rows)
+            images = self._normalized(images, rows, augmenter)
             sizes = [end - start for start, end in pairwise(bounds)]
             parts = zip(images.split_with_sizes(sizes), labels.split_with_sizes(sizes), strict=True)
             for number, (some, their_labels) in enumerate(parts, begin):
                 if number >= first:
+                    if augmenter is not None:
+                        some, their_labels = augmenter.mixed(some, their_labels, number)
                     yield number, some, their_labels
 
 
@@ -160,6 +204,7 @@ class FileBatches(Batches):
         memory_format: layout of the batches.
         num_workers: threads that read ahead; 0 reads where the batches are used.
         skip_bad: leave broken images out, and note their names in `skipped`.
+        augmentation: what is done to the images of a shuffled pass.
     """
 
     def __init__(
@@ -171,44 +216,62 @@ class FileBatches(Batches):
         memory_format: torch.memory_format = torch.contiguous_format,
         num_workers: int = 0,
         skip_bad: bool = False,
+        augmentation: Augmentation | None = None,
     ) -> None:
-        super().__init__(images, preprocessing, batch_size, device, memory_format)
+        super().__init__(images, preprocessing, batch_size, device, memory_format, augmentation)
         self._files = images.files
         self._labels = images.labels
         self._num_workers = num_workers
         self._skip_bad = skip_bad
 
-    def _batches(self, order: Tensor, starts: list[int], first: int = 0) -> Iterator[NumberedBatch]:
-        read = self._read_ahead(self._parts(order, starts[first:]))
-        for number, (images, labels) in enumerate(read, first):
-            if len(labels):
+    @property
+    def _home(self) -> torch.device:
+        return torch.device("cpu")
+
+    def _batches(
+        self,
+        order: Tensor,
+        starts: list[int],
+        first: int = 0,
+        augmenter: Augmenter | None = None,
+    ) -> Iterator[NumberedBatch]:
+        read = self._read_ahead(self._parts(order, starts[first:]), augmenter)
+        for number, (images, rows) in enumerate(read, first):
+            if len(rows):
+                labels = self._labels[rows]
                 if self._device.type == "cuda":
                     images, labels = images.pin_memory(), labels.pin_memory()
                 images = images.to(self._device, non_blocking=True)
                 labels = labels.to(self._device, non_blocking=True)
-                yield number, self._normalized(images), labels
+                images = self._normalized(images, rows, augmenter)
+                if augmenter is not None:
+                    images, labels = augmenter.mixed(images, labels, number)
+                yield number, images, labels
 
     def raw(self) -> Iterator[Batch]:
         """Return all images in order as uint8 of shape (B, channels, height, width), on the CPU."""
         starts = self._starts(shuffled=False)
         rows = torch.arange(self.num_images)
-        for images, labels in self._read_ahead(self._parts(rows, starts)):
-            if len(labels):
-                yield images, labels
+        for images, kept in self._read_ahead(self._parts(rows, starts)):
+            if len(kept):
+                yield images, self._labels[kept]
 
     @staticmethod
     def _parts(order: Tensor, starts: list[int]) -> Iterator[Tensor]:
         return (order[start:end] for start, end in pairwise(starts))
 
-    def _read_ahead(self, parts: Iterator[Tensor]) -> Iterator[Batch]:
+    def _read_ahead(
+        self, parts: Iterator[Tensor], augmenter: Augmenter | None = None
+    ) -> Iterator[Batch]:
+        """Return the images of each part as uint8, and their places in the set."""
         if self._num_workers == 0:
-            yield from map(self._read, parts)
+            yield from (self._read(part, augmenter) for part in parts)
             return
         pool = ThreadPoolExecutor(self._num_workers, thread_name_prefix="cnnkit-decode")
         waiting: deque[Future[Batch]] = deque()
         try:
             for part in parts:
-                waiting.append(pool.submit(self._read, part))
+                waiting.append(pool.submit(self._read, part, augmenter))
                 if len(waiting) > self._num_workers + PREFETCHED_BATCHES:
                     yield waiting.popleft().result()
             while waiting:
@@ -216,7 +279,7 @@ class FileBatches(Batches):
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _read(self, rows: Tensor) -> Batch:
+    def _read(self, rows: Tensor, augmenter: Augmenter | None) -> Batch:
         images, kept = [], []
         for row in rows.tolist():
             try:
@@ -227,8 +290,9 @@ class FileBatches(Batches):
                     raise broken_image(self._files.name(row), error) from error
                 self.skipped.add(self._files.name(row))
         if not images:
-            return torch.empty(0), self._labels[:0]
-        return torch.stack(images), self._labels[kept]
+            return torch.empty(0), rows[:0]
+        pixels, places = torch.stack(images), torch.tensor(kept)
+        return pixels if augmenter is None else augmenter.moved(pixels, places), places
 
 
 def make_batches(
@@ -239,13 +303,21 @@ def make_batches(
     memory_format: torch.memory_format = torch.contiguous_format,
     num_workers: int = 0,
     skip_bad: bool = False,
+    augmentation: Augmentation | None = None,
 ) -> Batches:
     """Return the batches of a set of either kind; see `Batches` and `FileBatches`."""
     if isinstance(images, TensorSet):
-        return TensorBatches(images, preprocessing, batch_size, device, memory_format)
+        return TensorBatches(images, preprocessing, batch_size, device, memory_format, augmentation)
     if isinstance(images, EncodedSet):
         return FileBatches(
-            images, preprocessing, batch_size, device, memory_format, num_workers, skip_bad
+            images,
+            preprocessing,
+            batch_size,
+            device,
+            memory_format,
+            num_workers,
+            skip_bad,
+            augmentation,
         )
     raise TypeError(f"unknown kind of image set: {type(images).__name__}")
 

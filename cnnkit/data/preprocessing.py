@@ -107,6 +107,18 @@ class Preprocessing:
         # addcmul reads the bytes once: shift + pixel * scale.
         return torch.addcmul(shift, images.to(torch.float32), scale)
 
+    def denormalize(self, images: Tensor) -> Tensor:
+        """Return what `normalize` was given, or comes nearest to it where images were changed.
+
+        Args:
+            images: float of shape (N, channels, height, width).
+
+        Returns:
+            uint8 of the same shape.
+        """
+        scale, shift = self._affine(images.device)
+        return ((images.float() - shift) / scale).round_().clamp_(0, 255).to(torch.uint8)
+
     def _affine(self, device: torch.device) -> tuple[Tensor, Tensor]:
         mean = torch.tensor(self.mean, dtype=torch.float64)
         std = torch.tensor(self.std, dtype=torch.float64)

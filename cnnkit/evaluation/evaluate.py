@@ -18,6 +18,7 @@ from cnnkit.devices import (
 from cnnkit.errors import CheckFailedError, NotFoundError
 from cnnkit.evaluation.predictions import predict_all
 from cnnkit.evaluation.setup import Setup, file_sha256, lasting_name
+from cnnkit.evaluation.views import check_views
 from cnnkit.events import Note, OnEvent, Warned, ignore
 from cnnkit.results import EvalResult
 from cnnkit.runs import RunFolder, open_run
@@ -29,6 +30,7 @@ def evaluate(
     *,
     split: str | None = None,
     checkpoint: str | None = None,
+    tta: str | None = None,
     device: str = "auto",
     data_dir: Path | None = None,
     runs_dir: Path = Path("runs"),
@@ -47,6 +49,7 @@ def evaluate(
         split: `test`, `val` or `train` as the run saw them, or another of the dataset; `test` by
             default, and every image of another dataset that has no test set of its own.
         checkpoint: `best` or `last`; the best where there is one.
+        tta: test-time augmentation, `none`, `mirror` or `shift`; that of the run by default.
         device: see `choose_device`.
         data_dir: where datasets lie; the user's cache folder by default.
         runs_dir: where runs are kept.
@@ -57,7 +60,7 @@ def evaluate(
     Raises:
         NotFoundError: there is no such run, or it holds no weights.
         CheckFailedError: the weights are not those that were saved, or do not fit the network.
-        UsageError: the dataset has no such split, or other classes.
+        UsageError: the dataset has no such split, or other classes, or there is no such `tta`.
         UnavailableError: the device or the data cannot be had, or the run is of a newer version.
         RunFailedError: an image is broken, or the network gives losses that are not finite.
     """
@@ -67,6 +70,8 @@ def evaluate(
         setup = Setup.from_dict(description["setup"])
     except KeyError as error:
         raise NotFoundError(f"{folder.path} is incomplete: no {error} in run.json") from error
+    tta = setup.tta if tta is None else tta
+    check_views(tta, setup.preprocessing.height, setup.preprocessing.width)
     weights = folder.load_checkpoint(checkpoint)
     if weights.name == "last" and checkpoint is None:
         on_event(Warned("no epoch of this run was judged the best; its last weights are used"))
@@ -89,7 +94,7 @@ def evaluate(
             skip_bad,
         )
         task = f"evaluate {images.split}"
-        predictions = predict_all(model, batches, len(setup.classes), task, on_event)
+        predictions = predict_all(model, batches, len(setup.classes), task, on_event, tta)
     return EvalResult(
         run=str(folder.path),
         checkpoint=weights.name,
@@ -100,10 +105,11 @@ def evaluate(
         device=str(target),
         metrics=predictions.metrics(),
         per_class=predictions.per_class(setup.classes),
-        confusion=tuple(tuple(row) for row in predictions.confusion().tolist()),
+        confusion=predictions.confusion_counts(),
         num_skipped=len(batches.skipped),
         seconds=predictions.seconds,
         images_per_second=len(predictions.labels) / predictions.seconds,
+        tta=tta,
     )
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from cnnkit.data.batches import Batches
 from cnnkit.errors import RunFailedError
+from cnnkit.evaluation.views import mean_logits
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
 from cnnkit.results import ClassMetrics, Metrics
 
@@ -57,6 +58,10 @@ class Predictions:
         counts = torch.bincount(cells, minlength=self.num_classes**2)
         return counts.reshape(self.num_classes, self.num_classes)
 
+    def confusion_counts(self) -> tuple[tuple[int, ...], ...]:
+        """Return `confusion` as rows of numbers."""
+        return tuple(tuple(row) for row in self.confusion().tolist())
+
     def per_class(self, names: tuple[str, ...]) -> tuple[ClassMetrics, ...]:
         """Return precision, recall and F1 of each class."""
         confusion = self.confusion()
@@ -78,6 +83,7 @@ def predict_all(
     num_classes: int,
     task: str = "evaluate",
     on_event: OnEvent = ignore,
+    tta: str = "none",
 ) -> Predictions:
     """Run a network over every image of a set, in its evaluation mode.
 
@@ -89,6 +95,7 @@ def predict_all(
         num_classes: number of logits.
         task: name of the task in the events.
         on_event: told about the progress.
+        tta: test-time augmentation; see `mean_logits`.
 
     Raises:
         RunFailedError: an image is broken, or all are and none is left, or a loss is not finite.
@@ -105,7 +112,7 @@ def predict_all(
         model.eval()
         with torch.inference_mode():
             for images, truth in batches.ordered():
-                logits = model(images).float()
+                logits = mean_logits(model, images, tta)
                 highest = logits.topk(min(5, num_classes)).indices
                 labels.append(truth)
                 predicted.append(highest[:, 0])

@@ -39,6 +39,7 @@ class Setup:
         channels_last: whether weights and images are laid out channels last, where the device can.
         fingerprint: of the training images before any were held out; see `ImageSet.fingerprint`.
         model_sha256: of the user's file that makes the network; None for other networks.
+        tta: test-time augmentation of every evaluation of the run; see `mean_logits`.
     """
 
     model: str
@@ -54,6 +55,7 @@ class Setup:
     fingerprint: str
     model_sha256: str | None = None
     model_arguments: Mapping[str, str] = field(default_factory=dict)
+    tta: str = "none"
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `run.json` keeps."""

@@ -54,7 +54,7 @@ def statistics_picture(
         parts.append(lambda axes: _draw_sizes(axes, sizes))
     named = len(classes) if len(classes) <= MAX_NAMED_CLASSES else 0
     height = max(MIN_HEIGHT, 110 + BAR_HEIGHT * named)
-    figure = _figure(PART_WIDTH * max(len(parts), 1) + 40, height)
+    figure = new_figure(PART_WIDTH * max(len(parts), 1) + 40, height)
     subtitle = _sizes_in_words(sizes)
     figure.text(
         0.015, 1 - 12 / height, title, fontsize=12, fontweight="bold", color=INK, va="top",
@@ -66,7 +66,7 @@ def statistics_picture(
     figure.set_layout_engine("constrained", rect=(0.01, 0.01, 0.98, top - 0.01), wspace=0.06)
     for number, draw in enumerate(parts, 1):
         draw(figure.add_subplot(1, len(parts), number))
-    return _saved(figure)
+    return as_png(figure)
 
 
 def _draw_histograms(axes: "Axes", channels: Sequence[tuple[str, Sequence[int]]]) -> None:
@@ -92,7 +92,7 @@ def _draw_histograms(axes: "Axes", channels: Sequence[tuple[str, Sequence[int]]]
                 place, height * (0.90 - 0.06 * line), f"{shares[name][index]:.1f} %", ha=side,
                 va="center", fontsize=8, color=CHANNEL_COLORS.get(name, INK),
             )  # fmt: skip
-    _label(axes, "pixels by value", "value", "share of pixels, %")
+    label_axes(axes, "pixels by value", "value", "share of pixels, %")
     if len(shares) > 1:
         axes.legend(frameon=False, fontsize=8, loc="upper center", ncols=len(shares))
 
@@ -103,7 +103,7 @@ def _draw_classes(axes: "Axes", classes: Sequence[tuple[str, int]]) -> None:
     if len(classes) <= MAX_NAMED_CLASSES:
         places = range(len(classes))
         axes.barh(places, counts, height=0.74, color=BAR_COLOR)
-        names = [_cut(name, MAX_NAME_LENGTH) for name, _ in classes]
+        names = [shortened(name, MAX_NAME_LENGTH) for name, _ in classes]
         axes.set_yticks(places, names, parse_math=False)
         axes.set_ylim(max(len(classes), MIN_BAR_ROOM) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
@@ -113,20 +113,20 @@ def _draw_classes(axes: "Axes", classes: Sequence[tuple[str, int]]) -> None:
             axes.text(
                 count + 0.015 * largest, place, f"{count:,}", va="center", fontsize=8, color=FAINT
             )
-        _count_ticks(axes.xaxis)
-        _label(axes, heading, "images", "")
+        count_ticks(axes.xaxis)
+        label_axes(axes, heading, "images", "")
         return
     ordered = sorted(counts, reverse=True)
     places = range(1, len(ordered) + 1)
     axes.fill_between(places, ordered, step="mid", color=BAR_COLOR, linewidth=0)
     axes.set_xlim(0.5, len(ordered) + 0.5)
     axes.set_ylim(0, 1.3 * max(max(ordered), 1))
-    _count_ticks(axes.xaxis)
-    _count_ticks(axes.yaxis)
+    count_ticks(axes.xaxis)
+    count_ticks(axes.yaxis)
     by_count = sorted(classes, key=lambda one: -one[1])
     words = [
-        f"most: {_cut(by_count[0][0], MAX_NAME_LENGTH)}, {by_count[0][1]:,}",
-        f"fewest: {_cut(by_count[-1][0], MAX_NAME_LENGTH)}, {by_count[-1][1]:,}",
+        f"most: {shortened(by_count[0][0], MAX_NAME_LENGTH)}, {by_count[0][1]:,}",
+        f"fewest: {shortened(by_count[-1][0], MAX_NAME_LENGTH)}, {by_count[-1][1]:,}",
     ]
     if by_count[0][1] == by_count[-1][1]:
         words = [f"each {by_count[0][1]:,}"]
@@ -134,7 +134,7 @@ def _draw_classes(axes: "Axes", classes: Sequence[tuple[str, int]]) -> None:
         0.98, 0.98, "\n".join(words), transform=axes.transAxes, ha="right", va="top", fontsize=8,
         color=INK, parse_math=False,
     )  # fmt: skip
-    _label(axes, heading, "classes, the largest first", "images")
+    label_axes(axes, heading, "classes, the largest first", "images")
 
 
 def _draw_sizes(axes: "Axes", sizes: Mapping[tuple[int, int], int]) -> None:
@@ -154,17 +154,17 @@ def _draw_sizes(axes: "Axes", sizes: Mapping[tuple[int, int], int]) -> None:
         axes.set_ylim(low / 1.2, high * 1.2)
     else:
         for axis in (axes.xaxis, axes.yaxis):
-            _count_ticks(axis)
+            count_ticks(axis)
         pad = max(1.0, 0.06 * (high - low))
         axes.set_xlim(low - pad, high + pad)
         axes.set_ylim(low - pad, high + pad)
     axes.axline((low, low), (high, high), color=FAINT, linewidth=0.6, linestyle=":")
     axes.set_aspect("equal", adjustable="box")
     shown = f"the commonest {MAX_BUBBLES:,} of " if len(sizes) > MAX_BUBBLES else ""
-    _label(axes, f"{shown}{len(sizes):,} image sizes", "width, pixels", "height, pixels")
+    label_axes(axes, f"{shown}{len(sizes):,} image sizes", "width, pixels", "height, pixels")
 
 
-def _count_ticks(axis: Any) -> None:
+def count_ticks(axis: Any) -> None:
     """Label an axis with whole numbers, thousands apart."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -194,7 +194,8 @@ def _sizes_in_words(sizes: Mapping[tuple[int, int], int]) -> str:
     return f"all {number:,} images are {height} pixels high and {width} wide"
 
 
-def _label(axes: "Axes", title: str, x: str, y: str) -> None:
+def label_axes(axes: "Axes", title: str, x: str, y: str) -> None:
+    """Give axes their heading and names, and the look that all pictures have."""
     axes.set_title(title, fontsize=10, loc="left", color=INK)
     axes.set_xlabel(x, fontsize=9, color=FAINT)
     axes.set_ylabel(y, fontsize=9, color=FAINT)
@@ -203,14 +204,15 @@ def _label(axes: "Axes", title: str, x: str, y: str) -> None:
     axes.spines[["left", "bottom"]].set_color("#afb8c1")
 
 
-def _figure(width: int, height: int) -> "Figure":
+def new_figure(width: int, height: int) -> "Figure":
     """Return an empty figure of this many pixels, apart from the state of pyplot."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=PAPER)
 
 
-def _saved(figure: "Figure") -> bytes:
+def as_png(figure: "Figure") -> bytes:
+    """Return a figure as a PNG file."""
     stream = io.BytesIO()
     with warnings.catch_warnings():
         # Names in scripts that the font lacks become boxes, without a warning a sign.
@@ -219,5 +221,6 @@ def _saved(figure: "Figure") -> bytes:
     return stream.getvalue()
 
 
-def _cut(text: str, length: int) -> str:
+def shortened(text: str, length: int) -> str:
+    """Return a text of at most so many characters."""
     return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -3,6 +3,8 @@
 import io
 import math
 import textwrap
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,9 @@ SINGLE_SIDE = 480  # of one that is shown alone
 FEW = 6
 MIN_LABELLED_SIDE = 48  # below this there is no room for labels
 MAX_GRID_PIXELS = 4e7
+
+TILE_SIDE = 112  # of a picture in a plain grid
+TILES_PER_ROW = 8
 
 GAP = 12
 MARGIN = 20
@@ -46,6 +51,33 @@ def samples_picture(result: SampleList) -> bytes:
     return stream.getvalue()
 
 
+def labelled_grid(pictures: Sequence[Picture], labels: Sequence[str]) -> bytes:
+    """Return pictures of one size in rows, each above its label, as a PNG file.
+
+    Args:
+        pictures: at least one.
+        labels: one for each.
+    """
+    from PIL import Image, ImageDraw
+
+    longest = max(pictures[0].width, pictures[0].height)
+    side = longest * max(1, TILE_SIDE // longest) if longest <= TILE_SIDE else TILE_SIDE
+    per_row = min(len(pictures), TILES_PER_ROW)
+    step, row_height = side + GAP, side + GAP + _lines(1, LABEL_SIZE) + 2
+    num_rows = math.ceil(len(pictures) / per_row)
+    canvas = Image.new("RGB", (per_row * step + GAP, num_rows * row_height + GAP), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+        row, column = divmod(number, per_row)
+        x, y = GAP + column * step, GAP + row * row_height
+        canvas.paste(fitted(picture, side, side).convert("RGB"), (x, y))
+        words = cut_to_fit(label, side)
+        draw.text((x, y + side + 2), words, fill=INK, font=font(LABEL_SIZE))
+    stream = io.BytesIO()
+    canvas.save(stream, "PNG")
+    return stream.getvalue()
+
+
 def fitted(picture: Picture, width: int, height: int) -> "Image":
     """Return a picture as large as fits, its shape kept: enlarged in squares, reduced smoothly.
 
@@ -68,7 +100,6 @@ class _Grid:
 
     def __init__(self, result: SampleList) -> None:
         self._result = result
-        self._fonts: dict[tuple[int, bool], FreeTypeFont] = {}
         number, self._parts = max(1, len(result.samples)), len(result.titles)
         self._side = _cell_side(result)
         self._is_labelled = self._side >= MIN_LABELLED_SIDE
@@ -123,7 +154,7 @@ class _Grid:
             x, y = self._corner(number)
             for part, title in enumerate(self._result.titles):
                 left = x + part * (self._side + GAP)
-                text = self._shortened(title, self._side + GAP // 2)
+                text = cut_to_fit(title, self._side + GAP // 2)
                 self._write(canvas, left, y - _lines(1, LABEL_SIZE) - 2, text, LABEL_SIZE, FAINT)
 
     def _draw_sample(self, canvas: "Image", sample: Sample, x: int, y: int) -> None:
@@ -144,9 +175,9 @@ class _Grid:
             what = f"broken: {sample.reason}"
             if sample.reason is None:
                 what = f"{sample.height}x{sample.width} {sample.mode}"
-            name = self._shortened(sample.label or "-", self._room)
+            name = cut_to_fit(sample.label or "-", self._room)
             self._write(canvas, x, y, name, LABEL_SIZE, INK)
-            text = self._shortened(f"{sample.index:,} · {what}", self._room)
+            text = cut_to_fit(f"{sample.index:,} · {what}", self._room)
             self._write(canvas, x, y + _lines(1, LABEL_SIZE), text, LABEL_SIZE, FAINT)
 
     def _write(
@@ -161,30 +192,31 @@ class _Grid:
     ) -> None:
         from PIL import ImageDraw
 
-        ImageDraw.Draw(canvas).text((x, y), text, fill=color, font=self._font(size, is_bold))
-
-    def _font(self, size: int, is_bold: bool = False) -> "FreeTypeFont":
-        import matplotlib
-        from PIL import ImageFont
-
-        if (size, is_bold) not in self._fonts:
-            name = "DejaVuSans-Bold.ttf" if is_bold else "DejaVuSans.ttf"  # matplotlib brings it
-            path = Path(matplotlib.get_data_path(), "fonts", "ttf", name)
-            self._fonts[size, is_bold] = ImageFont.truetype(str(path), size)
-        return self._fonts[size, is_bold]
-
-    def _shortened(self, text: str, room: int) -> str:
-        """Return as much of a line as fits in so many pixels."""
-        font, text = self._font(LABEL_SIZE), " ".join(text.split())
-        if font.getlength(text) <= room:
-            return text
-        while text and font.getlength(f"{text}…") > room:
-            text = text[:-1]
-        return f"{text}…"
+        ImageDraw.Draw(canvas).text((x, y), text, fill=color, font=font(size, is_bold))
 
     def _wrapped(self, text: str, size: int, is_bold: bool = False) -> list[str]:
-        letter = self._font(size, is_bold).getlength("abcdefghijklmnopqrstuvwxyz ") / 27
+        letter = font(size, is_bold).getlength("abcdefghijklmnopqrstuvwxyz ") / 27
         return textwrap.wrap(text, max(20, int((self._width - 2 * MARGIN) / letter * 0.97)))
+
+
+@cache
+def font(size: int, is_bold: bool = False) -> "FreeTypeFont":
+    """Return a font for letters of so many pixels."""
+    import matplotlib
+    from PIL import ImageFont
+
+    name = "DejaVuSans-Bold.ttf" if is_bold else "DejaVuSans.ttf"  # matplotlib brings it
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
+
+
+def cut_to_fit(text: str, room: int) -> str:
+    """Return as much of a line as fits in so many pixels."""
+    letters, text = font(LABEL_SIZE), " ".join(text.split())
+    if letters.getlength(text) <= room:
+        return text
+    while text and letters.getlength(f"{text}…") > room:
+        text = text[:-1]
+    return f"{text}…"
 
 
 def _per_row(number: int, parts: int) -> int:

@@ -12,7 +12,9 @@ from cnnkit.results.convolution import ConvResult
 from cnnkit.results.doctor import DoctorReport, Finding
 from cnnkit.results.evaluation import ClassMetrics, EvalResult, Metrics
 from cnnkit.results.layer_tree import LayerRow
+from cnnkit.results.learning_rate import LearningRatePoint, LearningRateSearch
 from cnnkit.results.printed_figure import PrintedFigure
+from cnnkit.results.recipes import RecipeList, RecipeRow
 from cnnkit.results.samples import Sample, SampleList
 from cnnkit.results.statistics import (
     BadFile,
@@ -56,12 +58,16 @@ __all__ = [
     "Finding",
     "Kind",
     "LayerRow",
+    "LearningRatePoint",
+    "LearningRateSearch",
     "Metrics",
     "ModelList",
     "ModelRow",
     "PrintedFigure",
     "PublishedFigures",
     "Quartiles",
+    "RecipeList",
+    "RecipeRow",
     "Result",
     "Sample",
     "SampleList",

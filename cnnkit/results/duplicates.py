@@ -1,5 +1,6 @@
 """Images that are there twice: copies, near copies, and where they do harm."""
 
+import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -123,9 +124,17 @@ class Duplicates:
 
     def table(self) -> Table:
         """Return the first groups, an image a row, with the counts as notes."""
+        shown = self.groups[:NUM_SHOWN_GROUPS]
+        folder = _common_folder([image.path for group in shown for image in group.images])
         rows = tuple(
-            (f"{number} {group.kind}", image.match, image.split, image.label, image.path)
-            for number, group in enumerate(self.groups[:NUM_SHOWN_GROUPS], 1)
+            (
+                f"{number} {group.kind}",
+                image.match,
+                image.split,
+                image.label,
+                image.path.removeprefix(folder),
+            )
+            for number, group in enumerate(shown, 1)
             for image in group.images
         )
         columns = (
@@ -135,7 +144,8 @@ class Duplicates:
             Column("label", "class", "name"),
             Column("path", "image"),
         )
-        return Table("duplicates", "duplicates", columns, rows, self._notes())
+        title = f"duplicates in {folder}" if folder else "duplicates"
+        return Table("duplicates", title, columns, rows, self._notes())
 
     def _notes(self) -> tuple[str, ...]:
         notes = [
@@ -152,6 +162,14 @@ class Duplicates:
         if len(self.groups) > NUM_SHOWN_GROUPS:
             notes.append(f"all {len(self.groups):,} groups are in the JSON")
         return tuple(notes)
+
+
+def _common_folder(paths: list[str]) -> str:
+    """Return the folder that all files are in, with a slash at its end; empty for none."""
+    if not paths or not all(path.startswith("/") for path in paths):
+        return ""
+    folder = posixpath.commonpath([posixpath.dirname(path) for path in paths])
+    return "" if folder == "/" else f"{folder}/"
 
 
 def _each_once(names: Iterable[str]) -> tuple[str, ...]:

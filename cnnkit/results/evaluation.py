@@ -6,6 +6,10 @@ from typing import Any, ClassVar
 from cnnkit.results.base import Result, to_plain
 from cnnkit.results.table import Column, Table, format_value
 
+TTA_SENTENCES = {
+    "mirror": "logits: mean over each image and its mirror image",
+    "shift": "logits: mean over each image, its mirror image, and both shifted by a pixel",
+}
 MAX_CONFUSION_CLASSES = 10  # a wider matrix no longer fits 80 columns
 NUM_CONFUSED_PAIRS = 10
 
@@ -53,6 +57,11 @@ class Metrics:
         )
 
 
+def tta_sentences(tta: str) -> tuple[str, ...]:
+    """Return what test-time augmentation did, in a line for people; none where it was none."""
+    return (TTA_SENTENCES[tta],) if tta in TTA_SENTENCES else ()
+
+
 @dataclass(frozen=True)
 class ClassMetrics:
     """How well one class is told from the others.
@@ -90,6 +99,7 @@ class EvalResult(Result):
         num_skipped: broken images that were left out.
         seconds: duration of the evaluation, without opening the data.
         images_per_second: its rate.
+        tta: test-time augmentation: `none`, `mirror` or `shift`.
     """
 
     schema: ClassVar[str] = "cnnkit.eval/1"
@@ -107,6 +117,7 @@ class EvalResult(Result):
     num_skipped: int
     seconds: float
     images_per_second: float
+    tta: str = "none"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the whole result, the metrics at the top level."""
@@ -138,6 +149,7 @@ class EvalResult(Result):
         rate = format_value("rate", self.images_per_second)
         return (
             *self.metrics.sentences(),
+            *tta_sentences(self.tta),
             f"{self.checkpoint} weights, after epoch {self.epoch}",
             f"{rate} images/s on {self.device}",
             *skipped,

@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
-from cnnkit.results.table import Column, Table, Value, format_count, format_value
+from cnnkit.results.table import Column, Table, Value, format_bytes, format_count, format_value
 
 if TYPE_CHECKING:
     from cnnkit.results.statistics import DatasetStatistics, PublishedFigures, Quartiles
@@ -137,7 +137,7 @@ def _kind_notes(result: "DatasetStatistics") -> list[str]:
     if result.num_oriented:
         notes.append(f"with an EXIF orientation, which is ignored: {result.num_oriented:,}")
     if result.num_bytes:
-        notes.append(f"{format_count(result.num_bytes)} bytes of files")
+        notes.append(f"{format_bytes(result.num_bytes)} of files")
     return notes
 
 

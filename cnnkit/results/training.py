@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from cnnkit.results.base import Result, to_plain
-from cnnkit.results.evaluation import Metrics
+from cnnkit.results.evaluation import Metrics, tta_sentences
 from cnnkit.results.table import Column, Table, format_value
 
 
@@ -15,7 +15,8 @@ class EpochMetrics:
     Attributes:
         epoch: its number, from 1.
         train_loss: mean loss over the pass, while the weights change; with label smoothing if any.
-        train_accuracy: share of training images classified right, while the weights change.
+        train_accuracy: share of training images classified right, while the weights change; of
+            images that are mixed, the class of the larger part counts as right.
         val_loss: mean cross entropy on the validation set after the pass; None without one.
         val_accuracy: accuracy there; None without one.
         learning_rate: that of the last step.
@@ -61,6 +62,7 @@ class TrainResult(Result):
         test: the figures of these weights on the test set; None where the set has none.
         num_skipped: broken images that were left out.
         seconds: duration of the whole run, opening the data included.
+        tta: test-time augmentation of validation and test: `none`, `mirror` or `shift`.
     """
 
     schema: ClassVar[str] = "cnnkit.train/1"
@@ -77,6 +79,7 @@ class TrainResult(Result):
     test: Metrics | None
     num_skipped: int
     seconds: float
+    tta: str = "none"
 
     def tables(self) -> tuple[Table, ...]:
         """Return the epochs as one table, the test figures below it."""
@@ -119,6 +122,7 @@ class TrainResult(Result):
         return (
             f"test: {test[0]}",
             *test[1:],
+            *tta_sentences(self.tta),
             f"weights: {chosen}",
             *skipped,
             f"{format_value('count', self.num_params)} parameters, "

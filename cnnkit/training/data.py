@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from cnnkit.data import find_dataset, open_dataset
+from cnnkit.data.augmentation import Augmentation
 from cnnkit.data.batches import Batches, make_batches
 from cnnkit.data.entry import DatasetEntry
 from cnnkit.data.image_set import ImageSet
@@ -104,7 +105,13 @@ class Place:
     skip_bad: bool
     _made: list[Batches] = field(default_factory=list)
 
-    def batches(self, images: ImageSet, setup: Setup, batch_size: int) -> Batches:
+    def batches(
+        self,
+        images: ImageSet,
+        setup: Setup,
+        batch_size: int,
+        augmentation: Augmentation | None = None,
+    ) -> Batches:
         """Return the batches of a set, and remember them for their skipped images."""
         batches = make_batches(
             images,
@@ -114,6 +121,7 @@ class Place:
             memory_format(self.device, setup.channels_last),
             self.num_workers,
             self.skip_bad,
+            augmentation,
         )
         self._made.append(batches)
         return batches

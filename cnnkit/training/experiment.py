@@ -14,7 +14,7 @@ from cnnkit.checkpoints import TrainingCheckpoint
 from cnnkit.data import default_data_dir
 from cnnkit.devices import choose_device, num_usable_cores
 from cnnkit.errors import CheckFailedError, CnnkitError, NotFoundError, UsageError
-from cnnkit.evaluation import Setup, file_sha256, lasting_name
+from cnnkit.evaluation import Setup, check_views, file_sha256, lasting_name
 from cnnkit.events import Note, OnEvent, Warned, ignore
 from cnnkit.models import find_model
 from cnnkit.results import TrainResult
@@ -43,6 +43,7 @@ def train(
     dataset: str = "digits",
     recipe: Recipe | None = None,
     *,
+    recipe_name: str | None = None,
     model_arguments: Mapping[str, str] | None = None,
     input_shape: tuple[int | None, int, int] | None = None,
     device: str = "auto",
@@ -60,6 +61,7 @@ def train(
         model: name of the network, `file.py:factory`, or `timm:name`.
         dataset: name of the dataset, or a folder of class folders.
         recipe: the settings; the defaults of `Recipe` where left out.
+        recipe_name: what `run.json` calls the recipe; see `find_recipe`.
         model_arguments: what the network's builder is given beside classes and channels.
         input_shape: channels (None for the network's own), height and width to train at; chosen
             to suit both where left out.
@@ -81,14 +83,65 @@ def train(
     """
     start = time.perf_counter()
     recipe = (recipe or Recipe()).resolved()
+    job = prepare(
+        model,
+        dataset,
+        recipe,
+        model_arguments=model_arguments,
+        input_shape=input_shape,
+        device=device,
+        data_dir=data_dir,
+        num_workers=num_workers,
+        skip_bad=skip_bad,
+        checkpointing=Checkpointing.of(checkpoint_minutes, checkpoint_steps),
+        on_event=on_event,
+    )
+    with own_randomness(job.place.device), explained(recipe):
+        network = job.build()
+        num_params = sum(parameter.numel() for parameter in network.parameters())
+        say_plan(job, num_params, on_event)
+        run = create_run(runs_dir, find_model(model).name, Path(job.setup.dataset).name)
+        try:
+            with _held(run, on_event):
+                plain = {
+                    **job.describe(uuid.uuid4().hex, num_params),
+                    "recipe_name": recipe_name,
+                }
+                run.write_description(plain)
+                return carry_out(job, network, run, plain, None, start, on_event)
+        except BaseException:
+            if not run.checkpoints.names():
+                run.remove()  # nothing of it could be used
+            raise
+
+
+def prepare(
+    model: str,
+    dataset: str,
+    recipe: Recipe,
+    *,
+    model_arguments: Mapping[str, str] | None,
+    input_shape: tuple[int | None, int, int] | None,
+    device: str,
+    data_dir: Path | None,
+    num_workers: int | None,
+    skip_bad: bool,
+    checkpointing: Checkpointing,
+    on_event: OnEvent,
+) -> Job:
+    """Open the data and put it together with the network; nothing is built or written.
+
+    Arguments and errors are those of `train`; the recipe is resolved.
+    """
     description = find_model(model)
     target = choose_device(device)
     data_dir = data_dir or default_data_dir()
     workers = checked_workers(num_usable_cores() if num_workers is None else num_workers)
-    checkpointing = Checkpointing.of(checkpoint_minutes, checkpoint_steps)
     place = Place(target, workers, skip_bad)
     data = open_data(dataset, recipe, data_dir, on_event)
     shape = choose_input(description, data.train, input_shape)
+    recipe.augmentation.check(shape.height, shape.width)
+    check_views(recipe.tta, shape.height, shape.width)
     preprocessing, normalization = choose_preprocessing(
         shape, data.entry, data.train, recipe.normalize, workers, skip_bad
     )
@@ -110,23 +163,10 @@ def train(
         fingerprint=data.fingerprint,
         model_sha256=file_sha256(description.spec),
         model_arguments=dict(model_arguments or {}),
+        tta=recipe.tta,
     )
     fit = describe_fit(data.train, shape, normalization)
-    job = Job(setup, recipe, data, place, checkpointing, data_dir, fit)
-    with own_randomness(target), explained(recipe):
-        network = job.build()
-        num_params = sum(parameter.numel() for parameter in network.parameters())
-        say_plan(job, num_params, on_event)
-        run = create_run(runs_dir, description.name, Path(setup.dataset).name)
-        try:
-            with _held(run, on_event):
-                plain = job.describe(uuid.uuid4().hex, num_params)
-                run.write_description(plain)
-                return carry_out(job, network, run, plain, None, start, on_event)
-        except BaseException:
-            if not run.checkpoints.names():
-                run.remove()  # nothing of it could be used
-            raise
+    return Job(setup, recipe, data, place, checkpointing, data_dir, fit)
 
 
 def resume(

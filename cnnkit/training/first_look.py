@@ -5,10 +5,12 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from cnnkit.data.batches import Batches
+from cnnkit.data.batches import epoch_order
+from cnnkit.data.image_set import ImageSet
 from cnnkit.devices import is_out_of_memory
 from cnnkit.errors import UsageError
 from cnnkit.evaluation import Setup
+from cnnkit.training.data import Place
 
 NUM_IMAGES = 1000
 ORDER = 0  # the pass whose order the images are taken in; training counts its own from 1
@@ -26,7 +28,9 @@ class InitializesFromImages(Protocol):
         """
 
 
-def initialize_from_images(network: nn.Module, setup: Setup, train: Batches, seed: int) -> None:
+def initialize_from_images(
+    network: nn.Module, train: ImageSet, place: Place, setup: Setup, seed: int
+) -> None:
     """Call the `initialize_from` of a network that has one, with 1,000 images or all there are.
 
     They are drawn from the whole set, as a function of the seed alone: a folder has its classes one
@@ -35,8 +39,9 @@ def initialize_from_images(network: nn.Module, setup: Setup, train: Batches, see
 
     Args:
         network: on its device.
-        setup: names it.
-        train: the images that it will be trained on.
+        train: the images that it will be trained on; here they are not augmented.
+        place: makes batches of them.
+        setup: says how an image becomes an input.
         seed: of the run.
 
     Raises:
@@ -45,16 +50,11 @@ def initialize_from_images(network: nn.Module, setup: Setup, train: Batches, see
     """
     if not isinstance(network, InitializesFromImages):
         return
-    drawn: list[Tensor] = []
-    num_drawn = 0
-    for _, images, _ in train.shuffled(seed, ORDER):
-        drawn.append(images)
-        num_drawn += len(images)
-        if num_drawn >= NUM_IMAGES:
-            break
+    some = train.subset(epoch_order(len(train), seed, ORDER)[:NUM_IMAGES])
+    drawn = [images for images, _ in place.batches(some, setup, setup.eval_batch_size).ordered()]
     if not drawn:
-        return  # every image is broken, which the first epoch tells
-    images = torch.cat(drawn)[:NUM_IMAGES]
+        return  # every one is broken, and the first epoch will tell
+    images = torch.cat(drawn)
     try:
         with torch.no_grad():
             network.initialize_from(images)

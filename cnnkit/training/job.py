@@ -14,17 +14,18 @@ from torch import nn
 
 from cnnkit import __version__
 from cnnkit.checkpoints import TrainingCheckpoint
+from cnnkit.data.augmentation import Augmentation
 from cnnkit.devices import device_name, explained_out_of_memory, memory_format
 from cnnkit.errors import CnnkitError, InterruptedRunError
 from cnnkit.evaluation import Setup, predict_all
-from cnnkit.events import Note, OnEvent, Warned
+from cnnkit.events import Note, OnEvent, RunStarted, Warned
 from cnnkit.results import TrainResult
 from cnnkit.runs import RunFolder
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import Place, RunData
 from cnnkit.training.first_look import initialize_from_images
 from cnnkit.training.interrupt import terminated_as_interrupted
-from cnnkit.training.loop import DivergedRunError, Trainer
+from cnnkit.training.loop import DivergedRunError, Trainer, tell_confusion
 from cnnkit.training.network_check import check_network
 from cnnkit.training.recipe import Recipe
 
@@ -155,6 +156,16 @@ def say_plan(job: Job, num_params: int, on_event: OnEvent) -> None:
     """Say what will be done, and what about it the user must know."""
     on_event(Note(job.fit))
     on_event(Note(f"{job.data.counts()}; {num_params:,} parameters; on {job.place.device}"))
+    augmentation = job.recipe.augmentation
+    if augmentation != Augmentation():
+        on_event(Note(f"augmentation: {augmentation.sentence()}"))
+    if augmentation.mixes:
+        on_event(
+            Note(
+                "train loss and accuracy are those of mixed images: one is right where the class "
+                "of its larger part scores highest"
+            )
+        )
     if job.recipe.monitor == "test":
         on_event(
             Warned(
@@ -192,9 +203,9 @@ def _train_and_test(
     on_event: OnEvent,
 ) -> TrainResult:
     setup, recipe, data, place = job.setup, job.recipe, job.data, job.place
-    train_batches = place.batches(data.train, setup, recipe.batch_size)
     if checkpoint is None:
-        initialize_from_images(network, setup, train_batches, recipe.seed)
+        initialize_from_images(network, data.train, place, setup, recipe.seed)
+    train_batches = place.batches(data.train, setup, recipe.batch_size, recipe.augmentation)
     val_batches = test_batches = None
     if data.val is not None:
         val_batches = place.batches(data.val, setup, setup.eval_batch_size)
@@ -220,6 +231,18 @@ def _train_and_test(
         if progress.epoch <= recipe.epochs:
             after = f", after step {progress.step:,}" if progress.step else ""
             on_event(Note(f"goes on in epoch {progress.epoch} of {recipe.epochs}{after}"))
+    has_best = val_batches is not None and trainer.progress.best_epoch > 0
+    on_event(
+        RunStarted(
+            path=str(run.path),
+            model=setup.model,
+            dataset=setup.dataset,
+            classes=setup.classes,
+            num_epochs=recipe.epochs,
+            epochs=tuple(metrics.to_dict() for metrics in trainer.progress.epochs),
+            best_epoch=trainer.progress.best_epoch if has_best else None,
+        )
+    )
     fitted = trainer.fit()
     if fitted.is_interrupted:
         progress = trainer.progress
@@ -232,7 +255,9 @@ def _train_and_test(
     network.load_state_dict(dict(run.load_checkpoint("best").weights))
     metrics = None
     if test_batches is not None:
-        predictions = predict_all(network, test_batches, len(setup.classes), "test", on_event)
+        num_classes = len(setup.classes)
+        predictions = predict_all(network, test_batches, num_classes, "test", on_event, setup.tta)
+        tell_confusion(predictions, "test", fitted.best_epoch, on_event)
         metrics = predictions.metrics()
     result = TrainResult(
         run=str(run.path),
@@ -247,6 +272,7 @@ def _train_and_test(
         test=metrics,
         num_skipped=place.num_skipped(),
         seconds=trainer.seconds(),
+        tta=setup.tta,
     )
     run.write_result(result.to_dict())
     return result

@@ -5,20 +5,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cnnkit.checkpoints import Checkpoint, TrainingCheckpoint
 from cnnkit.data.batches import Batches
 from cnnkit.devices import synchronize
 from cnnkit.errors import CheckFailedError, RunFailedError
-from cnnkit.evaluation import predict_all
+from cnnkit.evaluation import Predictions, predict_all
 from cnnkit.events import (
+    ConfusionCounted,
     EpochEnded,
     Note,
     OnEvent,
     TaskAdvanced,
     TaskEnded,
     TaskStarted,
+    TrainingImages,
 )
 from cnnkit.results import EpochMetrics
 from cnnkit.runs import RunFolder
@@ -29,6 +31,8 @@ from cnnkit.training.recipe import Recipe
 from cnnkit.training.stepping import NotFiniteError, Stepper
 
 REPORT_EVERY_SECONDS = 0.25
+NUM_TOLD_IMAGES = 32  # of the first batch
+MAX_TOLD_CLASSES = 1000  # the matrix of more is too large to be looked at
 
 
 class DivergedRunError(RunFailedError):
@@ -103,6 +107,7 @@ class Trainer:
         self.on_event = on_event
         self.progress = Progress()
         self.stepper = Stepper(model, recipe, train.num_batches, device, on_event)
+        self._has_told_images = False
         self._begun = begun
         self._last_saved = time.perf_counter()
         self._earlier_seconds = 0.0
@@ -172,6 +177,8 @@ class Trainer:
             for number, images, labels in self.train.shuffled(
                 self.recipe.seed, epoch, progress.step
             ):
+                if not self._has_told_images:
+                    self._tell_images(images, labels)
                 step = self.stepper.take(images, labels)
                 progress.step = number + 1
                 running.add(progress.step, step, labels)
@@ -211,18 +218,34 @@ class Trainer:
             images_per_second=running.num_images / seconds,
         )
 
+    def _tell_images(self, images: Tensor, labels: Tensor) -> None:
+        """Tell what the first batch looks like, whoever wants to see it."""
+        self._has_told_images = True
+        some = self.train.as_bytes(images[:NUM_TOLD_IMAGES]).permute(0, 2, 3, 1).cpu().contiguous()
+        _, height, width, channels = some.shape
+        pixels = tuple(image.numpy().tobytes() for image in some)
+        their_labels = tuple(labels[: len(some)].tolist())
+        self.on_event(
+            TrainingImages(self.progress.epoch, width, height, channels, pixels, their_labels)
+        )
+
     def _judge(self, metrics: EpochMetrics) -> EpochMetrics:
         """Add the figures of the sets that are followed."""
         model = self.stepper.evaluated
         if self.val is not None:
-            val = predict_all(model, self.val, self.num_classes, "validate", self.on_event)
+            val = self._predict(model, self.val, "validate")
+            tell_confusion(val, "val", metrics.epoch, self.on_event)
             judged = val.metrics()
             metrics = replace(metrics, val_loss=judged.loss, val_accuracy=judged.accuracy)
         if self.test is not None:
-            test = predict_all(model, self.test, self.num_classes, "test", self.on_event)
+            test = self._predict(model, self.test, "test")
             judged = test.metrics()
             metrics = replace(metrics, test_loss=judged.loss, test_accuracy=judged.accuracy)
         return metrics
+
+    def _predict(self, model: nn.Module, batches: Batches, task: str) -> Predictions:
+        tta = self.recipe.tta
+        return predict_all(model, batches, self.num_classes, task, self.on_event, tta)
 
     def _end_epoch(self, metrics: EpochMetrics) -> None:
         """Keep the figures of an epoch, its weights, and where the training is."""
@@ -293,3 +316,9 @@ class Trainer:
             f"try a smaller --lr than {self.recipe.lr:g}, or --clip-grad 1"
             + (f"; the last good checkpoint is {kept}" if kept is not None else ""),
         )
+
+
+def tell_confusion(predictions: Predictions, split: str, epoch: int, on_event: OnEvent) -> None:
+    """Tell what the network after an epoch took for what, unless there are too many classes."""
+    if predictions.num_classes <= MAX_TOLD_CLASSES:
+        on_event(ConfusionCounted(split, epoch, predictions.confusion_counts()))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from torch import nn, optim
 
+from cnnkit.training.muon import MuonAndAdamW
 from cnnkit.training.recipe import Recipe
 
 STEP_MILESTONES = (0.5, 0.75)  # He et al. 2016, section 4.2: at 32k and 48k of 64k iterations
@@ -12,7 +13,13 @@ STEP_FACTOR = 0.1
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> optim.Optimizer:
-    """Return the optimizer of a resolved recipe, over every parameter that is trained."""
+    """Return the optimizer of a resolved recipe, over every parameter that is trained.
+
+    Where its `found_inf` is a tensor of 1, a step changes no weight.
+
+    Raises:
+        UsageError: the network has no layer for the optimizer.
+    """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     lr, weight_decay = recipe.lr, recipe.weight_decay
     assert lr is not None, "resolve the recipe first"
@@ -24,12 +31,17 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> optim.Optimizer:
                 lr,
                 momentum=recipe.momentum or 0.0,
                 weight_decay=weight_decay,
+                nesterov=recipe.nesterov,
                 fused=True,
             )
         case "adam":
             return optim.Adam(parameters, lr, weight_decay=weight_decay, fused=True)
         case "adamw":
             return optim.AdamW(parameters, lr, weight_decay=weight_decay, fused=True)
+        case "muon":
+            assert recipe.lr_rest is not None
+            assert recipe.momentum is not None
+            return MuonAndAdamW(model, lr, recipe.lr_rest, recipe.momentum, weight_decay)
 
 
 def make_schedule(
@@ -52,7 +64,7 @@ def make_schedule(
     if recipe.schedule == "onecycle":
         return optim.lr_scheduler.OneCycleLR(
             optimizer,
-            max_lr=recipe.lr,
+            max_lr=[float(group["lr"]) for group in optimizer.param_groups],
             # The scheduler is stepped once more than it is used.
             total_steps=num_steps + 1,
             pct_start=max(recipe.warmup_epochs / recipe.epochs, 2 / (num_steps + 1)),

@@ -42,7 +42,14 @@ class RunningMetrics:
     _held: list[tuple[int, Step, Tensor]] = field(default_factory=list)
 
     def add(self, number: int, step: Step, labels: Tensor) -> None:
-        """Take what came of a step, its number in the epoch from 1, and its labels (B,)."""
+        """Take what came of a step.
+
+        Args:
+            number: of the step in the epoch, from 1.
+            step: its figures.
+            labels: of shape (B,), or the shares of the classes, of shape (B, K). Of a mixed image
+                the class with the largest share is the right one.
+        """
         self.num_images += len(labels)
         self._held.append((number, step, labels))
         if len(self._held) >= STEPS_HELD:
@@ -73,7 +80,7 @@ class RunningMetrics:
                 raise DivergedError(loss, norm, number)
             self._loss_sum += loss * len(some)
         logits = torch.cat([one.logits for one in steps])
-        self._num_correct += int((logits.argmax(1) == torch.cat(labels)).sum())
+        self._num_correct += int(_are_right(logits.argmax(1), torch.cat(labels)).sum())
         self._held.clear()
 
     def state(self) -> dict[str, float | int]:
@@ -89,6 +96,13 @@ class RunningMetrics:
     def of(cls, state: dict[str, Any]) -> "RunningMetrics":
         """Return what `state` was asked of."""
         return cls(state["num_images"], state["loss_sum"], state["num_correct"])
+
+
+def _are_right(predicted: Tensor, labels: Tensor) -> Tensor:
+    """Return which classes of shape (B,) are those of the labels, or have the largest share."""
+    if labels.ndim == 1:
+        return predicted == labels
+    return labels.gather(1, predicted[:, None])[:, 0] == labels.amax(1)
 
 
 @dataclass

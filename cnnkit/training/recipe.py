@@ -1,20 +1,39 @@
 """How a network is trained: every setting, its legal values, and its default."""
 
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from cnnkit.data.augmentation import MAX_RANDAUGMENT, Augmentation, Flip
 from cnnkit.errors import UsageError
 from cnnkit.registry import did_you_mean
 
-Optimizer = Literal["sgd", "adam", "adamw"]
+Model = TypeVar("Model", bound=BaseModel)
+Optimizer = Literal["sgd", "adam", "adamw", "muon"]
 Schedule = Literal["constant", "cosine", "linear", "onecycle", "step"]
 Normalize = Literal["auto", "published", "measured", "none"]
 Monitor = Literal["val", "test"]
+TestTime = Literal["none", "mirror", "shift"]
 
-DEFAULT_LEARNING_RATES = {"sgd": 0.05, "adam": 2e-3, "adamw": 2e-3}
-DEFAULT_WEIGHT_DECAYS = {"sgd": 0.0, "adam": 0.0, "adamw": 0.01}
-DEFAULT_MOMENTUM = 0.9
+DEFAULT_LEARNING_RATES = {"sgd": 0.05, "adam": 2e-3, "adamw": 2e-3, "muon": 0.02}
+DEFAULT_WEIGHT_DECAYS = {"sgd": 0.0, "adam": 0.0, "adamw": 0.01, "muon": 0.01}
+DEFAULT_MOMENTUMS = {"sgd": 0.9, "muon": 0.95}
+# What one optimizer is told says nothing to another.
+OPTIMIZER_SETTINGS = ("lr", "lr_rest", "momentum", "nesterov", "weight_decay")
+RECIPE_PANEL = "Recipe"
+ABOUT_TABLES = ("about", "reached")  # what the file of a recipe says that is no setting
+AUGMENTATION_PANEL = "Augmentation"
+
+
+def _shown(default: str | None = None, panel: str = RECIPE_PANEL) -> dict[str, JsonValue]:
+    """Return what the help of a setting's option says beside its description.
+
+    Args:
+        default: what a setting that is left out comes to, where others decide it.
+        panel: the group of options that it stands in.
+    """
+    return {"shown_default": default, "panel": panel}
 
 
 class Recipe(BaseModel):
@@ -25,10 +44,13 @@ class Recipe(BaseModel):
     Attributes:
         epochs: passes over the training set.
         batch_size: images a step.
-        optimizer: `sgd`, `adam` or `adamw`.
+        optimizer: `sgd`, `adam`, `adamw`, or `muon`; see `make_optimizer`.
         lr: highest learning rate; by optimizer where not given.
-        momentum: of `sgd`; 0.9 where not given.
-        weight_decay: L2 penalty (`sgd`, `adam`) or decoupled decay (`adamw`).
+        lr_rest: of `muon`: highest learning rate of what it leaves to `adamw`, whose own where not
+            given.
+        momentum: of `sgd` and `muon`; 0.9 and 0.95 where not given.
+        nesterov: of `sgd`: Nesterov's momentum, which `muon` always has.
+        weight_decay: L2 penalty (`sgd`, `adam`) or decoupled decay (`adamw`, `muon`).
         schedule: how the learning rate moves; see `make_schedule`.
         warmup_epochs: epochs over which the learning rate rises first.
         label_smoothing: share of the target spread over all classes.
@@ -36,35 +58,179 @@ class Recipe(BaseModel):
         clip_grad: longest gradient, as its Euclidean norm over all parameters; None for any.
         ema: decay of the running average of the weights, which is then what is evaluated; None
             for the weights themselves.
+        pretrained: start from the weights that torchvision has, with a new last layer.
+        freeze: train that layer alone.
+        dropout: probability of every dropout layer of the network; its own where not given.
+        crop: pixels that training images are shifted by at most; see `Augmentation` for this and
+            the next five.
+        flip: `none`, `random` or `alternating`: which images are mirrored.
+        randaugment: magnitude of two operations an image; None for none.
+        cutout: side of a square that is cut out.
+        mixup: alpha of blending two images.
+        cutmix: alpha of swapping boxes between two images.
+        tta: what of an image is evaluated: itself, its `mirror` image too, or both and their
+            `shift` by a pixel; see `mean_logits`.
         patience: stop when so many epochs in a row brought no higher validation accuracy; None
             not to.
-        seed: of the weights, the order, dropout and the validation split.
+        seed: of the weights, the order, the augmentation, dropout and the validation split.
         val_split: share of each class of the training set held out to choose the best epoch;
             0 for none; a dataset that brings a validation set uses that.
         normalize: `published` figures of the dataset, `measured` on the training set, `none`
-            (pixels 0..1), or `auto`: published where there are any, else measured.
+            (pixels 0..1), or `auto`: what pretrained weights were trained with, else published
+            where there are any, else measured.
         monitor: `val`, or `test` to follow the test set every epoch as well.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    epochs: int = Field(default=20, ge=1)
-    batch_size: int = Field(default=32, ge=1)
-    optimizer: Optimizer = "adam"
-    lr: float | None = Field(default=None, gt=0)
-    momentum: float | None = Field(default=None, ge=0, lt=1)
-    weight_decay: float | None = Field(default=None, ge=0)
-    schedule: Schedule = "onecycle"
-    warmup_epochs: float | None = Field(default=None, ge=0)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    accumulate: int = Field(default=1, ge=1)
-    clip_grad: float | None = Field(default=None, gt=0)
-    ema: float | None = Field(default=None, gt=0, lt=1)
-    patience: int | None = Field(default=None, ge=1)
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    val_split: float = Field(default=0.1, ge=0, lt=1)
-    normalize: Normalize = "auto"
-    monitor: Monitor = "val"
+    epochs: int = Field(default=20, ge=1, description="Passes over the training set.")
+    batch_size: int = Field(default=32, ge=1, description="Images a step.")
+
+    # the optimizer and its schedule
+    optimizer: Optimizer = Field(default="adam", description="What takes the steps.")
+    lr: float | None = Field(
+        default=None,
+        gt=0,
+        description="Highest learning rate.",
+        json_schema_extra=_shown("0.002, for sgd 0.05, for muon 0.02"),
+    )
+    lr_rest: float | None = Field(
+        default=None,
+        gt=0,
+        description="Of muon: highest learning rate of what it leaves to adamw.",
+        json_schema_extra=_shown("0.002"),
+    )
+    momentum: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="Of sgd and muon.",
+        json_schema_extra=_shown("0.9, for muon 0.95"),
+    )
+    nesterov: bool = Field(default=False, description="Of sgd: look ahead along the momentum.")
+    weight_decay: float | None = Field(
+        default=None,
+        ge=0,
+        description="Pull of the weights towards 0.",
+        json_schema_extra=_shown("0, for adamw and muon 0.01"),
+    )
+    schedule: Schedule = Field(default="onecycle", description="How the learning rate moves.")
+    warmup_epochs: float | None = Field(
+        default=None,
+        ge=0,
+        description="Epochs over which the learning rate rises first.",
+        json_schema_extra=_shown("0, for onecycle 0.3 of all"),
+    )
+
+    # the step
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of the target spread over all classes."
+    )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        description="Take a batch in so many parts, to save memory; the step stays that of the "
+        "batch.",
+    )
+    clip_grad: float | None = Field(
+        default=None,
+        gt=0,
+        description="Shorten gradients whose norm is above this.",
+        json_schema_extra=_shown("never"),
+    )
+    ema: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Evaluate a running average of the weights, with this decay, such as 0.999.",
+        json_schema_extra=_shown("none"),
+    )
+
+    # the network
+    pretrained: bool = Field(
+        default=False, description="Start from torchvision's weights, with a new last layer."
+    )
+    freeze: bool = Field(
+        default=False, description="Train the new last layer of pretrained weights alone."
+    )
+    dropout: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="Probability of every dropout layer.",
+        json_schema_extra=_shown("the network's own"),
+    )
+
+    # augmentation
+    crop: int = Field(
+        default=0,
+        ge=0,
+        description="Shift each image by up to so many pixels, filled by reflection.",
+        json_schema_extra=_shown(panel=AUGMENTATION_PANEL),
+    )
+    flip: Flip = Field(
+        default="none",
+        description="Mirror images by chance, or in every other epoch.",
+        json_schema_extra=_shown(panel=AUGMENTATION_PANEL),
+    )
+    randaugment: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_RANDAUGMENT,
+        description="Two operations of RandAugment an image, of this magnitude, such as 9.",
+        json_schema_extra=_shown("none", panel=AUGMENTATION_PANEL),
+    )
+    cutout: int = Field(
+        default=0,
+        ge=0,
+        description="Cut out a square of so many pixels.",
+        json_schema_extra=_shown(panel=AUGMENTATION_PANEL),
+    )
+    mixup: float = Field(
+        default=0.0,
+        ge=0,
+        description="Blend two images and their labels; alpha of the shares, such as 0.2.",
+        json_schema_extra=_shown(panel=AUGMENTATION_PANEL),
+    )
+    cutmix: float = Field(
+        default=0.0,
+        ge=0,
+        description="Swap a box between two images; alpha of its size, such as 1. With mixup, one "
+        "of the two a batch.",
+        json_schema_extra=_shown(panel=AUGMENTATION_PANEL),
+    )
+    tta: TestTime = Field(
+        default="none",
+        description="Evaluate the mean over an image and its mirror image, or their shifts too.",
+        json_schema_extra=_shown(panel=AUGMENTATION_PANEL),
+    )
+
+    # the run
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="Stop after so many epochs without a higher validation accuracy.",
+        json_schema_extra=_shown("never"),
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="Of weights, order, augmentation, dropout and validation split.",
+    )
+    val_split: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="Share of the training set held out to choose the best epoch; 0 for none.",
+    )
+    normalize: Normalize = Field(
+        default="auto",
+        description="Mean and deviation: published ones where there are, else measured.",
+    )
+    monitor: Monitor = Field(
+        default="val", description="Follow the test set every epoch as well, as lectures do."
+    )
 
     @classmethod
     def of(cls, **settings: Any) -> Self:
@@ -73,17 +239,24 @@ class Recipe(BaseModel):
         Raises:
             UsageError: a setting is unknown or out of range; the message names the legal values.
         """
-        try:
-            return cls.model_validate(settings)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][0]) if first["loc"] else ""
-            raise _explained(name, first["type"], first["msg"], first["input"], cls) from error
+        return validated(cls, settings)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.momentum is not None and self.optimizer != "sgd":
-            raise ValueError(f"momentum belongs to the optimizer sgd, not to {self.optimizer}")
+        for name, is_given, owners in (
+            ("momentum", self.momentum is not None, tuple(DEFAULT_MOMENTUMS)),
+            ("nesterov", self.nesterov, ("sgd",)),
+            ("lr_rest", self.lr_rest is not None, ("muon",)),
+        ):
+            if is_given and self.optimizer not in owners:
+                raise ValueError(
+                    f"{name} belongs to the optimizer {' and '.join(owners)}, not to "
+                    f"{self.optimizer}"
+                )
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        if self.freeze and not self.pretrained:
+            raise ValueError("freeze keeps pretrained weights: it needs pretrained as well")
         if self.warmup_epochs is not None and self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs must be below epochs, and {self.warmup_epochs:g} is not below "
@@ -94,7 +267,22 @@ class Recipe(BaseModel):
                 f"accumulate must be at most batch_size, and {self.accumulate} is above "
                 f"{self.batch_size}"
             )
+        if self.augmentation.mixes and self.batch_size < 2:
+            name = "mixup" if self.mixup else "cutmix"
+            raise ValueError(f"{name} mixes two images of a batch, and batch_size is 1")
         return self
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What is done to the training images."""
+        return Augmentation(
+            crop=self.crop,
+            flip=self.flip,
+            randaugment=self.randaugment,
+            cutout=self.cutout,
+            mixup=self.mixup,
+            cutmix=self.cutmix,
+        )
 
     def resolved(self) -> "Recipe":
         """Return the recipe with every default of the optimizer and schedule filled in."""
@@ -110,9 +298,25 @@ class Recipe(BaseModel):
                 else self.warmup_epochs
             ),
         }
-        if optimizer == "sgd" and self.momentum is None:
-            filled["momentum"] = DEFAULT_MOMENTUM
+        if optimizer in DEFAULT_MOMENTUMS and self.momentum is None:
+            filled["momentum"] = DEFAULT_MOMENTUMS[optimizer]
+        if optimizer == "muon" and self.lr_rest is None:
+            filled["lr_rest"] = DEFAULT_LEARNING_RATES["adamw"]
         return self.model_copy(update=filled)
+
+
+def validated(cls: type[Model], settings: Mapping[str, Any]) -> Model:
+    """Return a model of these settings.
+
+    Raises:
+        UsageError: a setting is unknown or out of range; the message names the legal values.
+    """
+    try:
+        return cls.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        raise _explained(name, first["type"], first["msg"], first["input"], cls) from error
 
 
 def _explained(name: str, kind: str, text: str, value: Any, cls: type[BaseModel]) -> UsageError:

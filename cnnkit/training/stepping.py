@@ -91,7 +91,7 @@ class Stepper:
         self._kept_buffers = [torch.empty_like(buffer) for buffer in self._buffers]
         self._is_gated = device.type == "cuda"
         self._found_inf = torch.zeros((), device=device)
-        if self._is_gated:  # the fused optimizers do nothing where this is 1
+        if self._is_gated:  # the optimizers do nothing where this is 1
             self.optimizer.found_inf = self._found_inf  # type: ignore[attr-defined]
 
     @property
@@ -104,7 +104,7 @@ class Stepper:
 
         Args:
             images: of shape (B, C, H, W).
-            labels: of shape (B,).
+            labels: of shape (B,), or the share of each class, of shape (B, K).
 
         Raises:
             NotFiniteError: before the weights change; on a GPU the figures tell instead.

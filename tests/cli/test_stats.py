@@ -1,8 +1,10 @@
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -243,3 +245,53 @@ def test_ctrl_c_leaves_nothing_but_the_cache(folder: Path, cnnkit: Cnnkit, tmp_p
     assert without_time(json.loads(again.stdout)) == without_time(whole)
     known = int(again.stderr.split(" images known")[0].split()[-1].replace(",", ""))
     assert 0 < known < 1500
+
+
+def test_planted_copies_are_all_found_and_none_is_invented(
+    tmp_path: Path, cnnkit: Cnnkit, cifar_archive: Path
+) -> None:
+    """Byte copies, other files of the same picture, other sizes, other labels, other splits."""
+    pictures: dict[str, list[tuple[str, bytes]]] = {"train": [], "test": []}
+    with tarfile.open(cifar_archive) as archive:
+        for member in archive:
+            split, _, name = member.name.removeprefix("./").partition("/")
+            if member.isfile() and split in pictures and len(pictures[split]) < 600:
+                content = archive.extractfile(member)
+                assert content is not None
+                pictures[split].append((name, content.read()))
+            if all(len(some) == 600 for some in pictures.values()):
+                break
+    root = tmp_path / "photos"
+    for split, some in pictures.items():
+        write_files(root / split, dict(some))
+    planted: set[frozenset[str]] = set()
+    for number, (name, content) in enumerate(pictures["train"][::10]):
+        original = root / "train" / name
+        image = Image.open(io.BytesIO(content)).convert("RGB")
+        copy = original.with_name(f"copy-{original.stem}.jpg")
+        match number % 7:
+            case 0:
+                copy.write_bytes(content)
+            case 1:
+                image.save(copy, quality=75)
+            case 2:
+                image.save(copy, quality=90)
+            case 3:
+                copy = copy.with_suffix(".png")
+                image.save(copy)
+            case 4:
+                image.resize((64, 64), Image.Resampling.BICUBIC).save(copy, quality=95)
+            case 5:
+                copy = root / "test" / name
+                copy = copy.with_name(f"copy-{copy.name}")
+                copy.write_bytes(content)
+            case 6:
+                copy = root / "train" / "another" / copy.name
+                copy.parent.mkdir(exist_ok=True)
+                copy.write_bytes(content)
+        planted.add(frozenset([str(original), str(copy)]))
+    answer = cnnkit("stats", root, "--duplicates", "--json")
+    groups = answer.json["duplicates"]["groups"]
+    assert {frozenset(image["path"] for image in group["images"]) for group in groups} == planted
+    shown = cnnkit("stats", root, "--duplicates").stdout
+    assert f"duplicates in {root}/" in " ".join(shown.split())

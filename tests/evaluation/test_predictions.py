@@ -1,5 +1,8 @@
+import copy
 import math
+from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -9,10 +12,15 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch import nn
 from torch.nn import functional
 
+from cnnkit.cli.evaluate import TestTime as OptionTestTime
 from cnnkit.data.batches import TensorBatches
 from cnnkit.data.image_set import TensorSet
 from cnnkit.data.preprocessing import Preprocessing
-from cnnkit.evaluation import Predictions, predict_all, wilson_interval
+from cnnkit.errors import UsageError
+from cnnkit.evaluation import Predictions, check_views, predict_all, wilson_interval
+from cnnkit.evaluation.views import TTA_KINDS, mean_logits
+from cnnkit.results.evaluation import TTA_SENTENCES
+from cnnkit.training.recipe import TestTime
 
 PLAIN = Preprocessing(1, 4, 4, (0.0,), (1.0,))
 
@@ -96,3 +104,50 @@ def test_five_classes_have_no_top5() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 5))
     batches = TensorBatches(made(20, 5), PLAIN, 8, torch.device("cpu"))
     assert predict_all(model, batches, 5).metrics().top5_accuracy is None
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_views_of_an_image_are_averaged_with_their_weights(
+    model: nn.Module, layout: torch.memory_format
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    class Watched(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            assert images.is_contiguous(memory_format=layout)
+            seen.append(images)
+            return model(images.contiguous())  # type: ignore[no-any-return]
+
+    model.eval()
+    images = torch.rand(3, 2, 4, 2).to(memory_format=layout)  # 16 values an image
+    wanted = torch.zeros(3, 8, dtype=torch.float64)
+    exact = copy.deepcopy(model).double()
+    for image, row in zip(images.double(), wanted, strict=True):
+        padded = torch.from_numpy(np.pad(image.numpy(), ((0, 0), (1, 1), (1, 1)), "reflect"))
+        views = [(image, 1 / 4), (padded[:, :4, :2], 1 / 8), (padded[:, 2:, 2:], 1 / 8)]
+        for view, weight in views:
+            for one in (view, view.flip(2)):
+                row += weight * exact(one[None].contiguous())[0].detach()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            mean_logits(Watched(), images, "shift").double(), wanted, rtol=1e-5, atol=1e-6
+        )
+        assert len(seen) == 6
+        both = (model(images.contiguous()) + model(images.flip(3).contiguous())) / 2
+        torch.testing.assert_close(mean_logits(model, images.contiguous(), "mirror"), both)
+        assert torch.equal(
+            mean_logits(model, images.contiguous(), "none"), model(images.contiguous())
+        )
+
+
+def test_the_kinds_of_views_are_the_same_everywhere() -> None:
+    assert get_args(TestTime) == TTA_KINDS == tuple(OptionTestTime)
+    assert {"none", *TTA_SENTENCES} == set(TTA_KINDS)
+
+
+def test_views_that_cannot_be_had_are_refused() -> None:
+    check_views("mirror", 1, 1)
+    with pytest.raises(UsageError, match="images of 1x4 cannot be shifted"):
+        check_views("shift", 1, 4)
+    with pytest.raises(UsageError, match=r"unknown kind .* 'mirrored'; did you mean mirror"):
+        check_views("mirrored", 4, 4)

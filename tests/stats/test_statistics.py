@@ -20,7 +20,6 @@ from cnnkit.stats import measuring, merge_parts
 from cnnkit.stats.sampling import draw, standard_errors
 from cnnkit.stats.tally import SampledImage
 from cnnkit.stats.transform import Transform
-from tests.conftest import SHARED_DATA
 from tests.stats.making import as_colour, encode, noise, plain_figures, small_set, write_files
 
 FILES = small_set()
@@ -40,14 +39,6 @@ def mnist_data(mnist_files: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     for file in mnist_files.glob("*.gz"):
         shutil.copy(file, raw)
     return raw.parents[1]
-
-
-@pytest.fixture(scope="session")
-def cifar_archive() -> Path:
-    archive = SHARED_DATA / "cifar10-jpeg.tar.xz"
-    if not archive.exists():
-        pytest.skip("the JPEG CIFAR-10 is not beside the project")
-    return archive
 
 
 def figures(result: DatasetStatistics) -> dict[str, Any]:

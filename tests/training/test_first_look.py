@@ -21,7 +21,15 @@ from cnnkit.models.speednet import SpeedNet, whitening_filters
 from tests.training.killing import make_photos
 
 DATASET = "fake:3x16x16:4:1300"
-RECIPE = Recipe.of(epochs=2, batch_size=300, optimizer="sgd", val_split=0, normalize="none")
+RECIPE = Recipe.of(
+    epochs=2,
+    batch_size=300,
+    optimizer="sgd",
+    val_split=0,
+    normalize="none",
+    flip="random",
+    cutout=4,
+)
 SMALL = {"widths": "4,4,4"}
 
 OWN_NET = """

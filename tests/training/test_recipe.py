@@ -16,7 +16,7 @@ from cnnkit.training.recipe import Recipe
         ({"lr": float("nan")}, "lr must be a finite number, not nan"),
         ({"momentum": 1.0, "optimizer": "sgd"}, "momentum must be below 1, not 1.0"),
         ({"weight_decay": -1}, "weight_decay must be at least 0, not -1"),
-        ({"optimizer": "lion"}, "optimizer must be 'sgd', 'adam' or 'adamw', not 'lion'"),
+        ({"optimizer": "lion"}, "optimizer must be 'sgd', 'adam', 'adamw' or 'muon', not 'lion'"),
         (
             {"schedule": "x"},
             "schedule must be 'constant', 'cosine', 'linear', 'onecycle' or 'step'",
@@ -31,7 +31,17 @@ from cnnkit.training.recipe import Recipe
         ({"seed": -1}, "seed must be at least 0, not -1"),
         ({"epoch": 3}, "unknown setting 'epoch'; did you mean epochs?"),
         ({"zzz": 3}, "unknown setting 'zzz'; the settings are epochs, batch_size"),
-        ({"momentum": 0.5}, "momentum belongs to the optimizer sgd, not to adam"),
+        ({"momentum": 0.5}, "momentum belongs to the optimizer sgd and muon, not to adam"),
+        ({"nesterov": True}, "nesterov belongs to the optimizer sgd, not to adam"),
+        ({"nesterov": True, "optimizer": "muon"}, "nesterov belongs to the optimizer sgd"),
+        ({"lr_rest": 0.1, "optimizer": "sgd"}, "lr_rest belongs to the optimizer muon, not to sgd"),
+        ({"lr_rest": 0.0, "optimizer": "muon"}, "lr_rest must be above 0, not 0.0"),
+        (
+            {"nesterov": True, "optimizer": "sgd", "momentum": 0.0},
+            "nesterov needs a momentum above 0",
+        ),
+        ({"freeze": True}, "freeze keeps pretrained weights: it needs pretrained as well"),
+        ({"dropout": 1.0}, "dropout must be below 1, not 1.0"),
         ({"epochs": 2, "warmup_epochs": 2.0}, "warmup_epochs must be below epochs"),
         ({"epochs": "three"}, "epochs must be a valid integer"),
     ],
@@ -48,6 +58,8 @@ def test_the_defaults_of_the_optimizer_and_schedule_are_filled_in() -> None:
     sgd = Recipe.of(optimizer="sgd", schedule="cosine").resolved()
     assert (sgd.lr, sgd.momentum, sgd.weight_decay, sgd.warmup_epochs) == (0.05, 0.9, 0.0, 0.0)
     assert Recipe.of(optimizer="adamw").resolved().weight_decay == 0.01
+    muon = Recipe.of(optimizer="muon").resolved()
+    assert (muon.lr, muon.lr_rest, muon.momentum, muon.weight_decay) == (0.02, 2e-3, 0.95, 0.01)
 
 
 def test_what_was_given_stays() -> None:

@@ -51,13 +51,16 @@ def gradient(weight: Array, bias: Array, x: Array, y: Array, smoothing: float) -
     return [below.T @ x, below.sum(0)]
 
 
-def sgd(momentum: float, decay: float) -> Rule:
-    """Sutskever et al. 2013 in torch's form: v = mu v + g; w = w - lr v."""
+def sgd(momentum: float, decay: float, nesterov: bool = False) -> Rule:
+    """Sutskever et al. 2013 in torch's form: v = mu v + g; w = w - lr v.
+
+    Nesterov's looks one step ahead: w = w - lr (g + mu v).
+    """
 
     def rule(w: Array, g: Array, lr: float, state: dict[str, Array], step: int) -> Array:
         g = g + decay * w
         state["v"] = momentum * state["v"] + g if step else g
-        return w - lr * state["v"]
+        return w - lr * (g + momentum * state["v"] if nesterov else state["v"])
 
     return rule
 
@@ -83,6 +86,12 @@ CASES: list[tuple[dict[str, object], Rule]] = [
     ({"optimizer": "sgd", "lr": 0.3, "momentum": 0.0}, sgd(0.0, 0.0)),
     ({"optimizer": "sgd", "lr": 0.3}, sgd(0.9, 0.0)),
     ({"optimizer": "sgd", "lr": 0.3, "weight_decay": 0.2}, sgd(0.9, 0.2)),
+    ({"optimizer": "sgd", "lr": 0.3, "nesterov": True}, sgd(0.9, 0.0, True)),
+    (
+        {"optimizer": "sgd", "lr": 0.2, "momentum": 0.7, "weight_decay": 0.1, "nesterov": True,
+         "ema": 0.8, "clip_grad": 0.2, "label_smoothing": 0.1, "accumulate": 4},
+        sgd(0.7, 0.1, True),
+    ),
     ({"optimizer": "adam", "lr": 0.1}, adam(0.0, False)),
     ({"optimizer": "adam", "lr": 0.1, "weight_decay": 0.2}, adam(0.2, False)),
     ({"optimizer": "adamw", "lr": 0.1, "weight_decay": 0.2}, adam(0.2, True)),

@@ -60,7 +60,7 @@ def test_the_run_folder_is_that_of_the_design() -> None:
     description = json.loads((run / "run.json").read_text())
     assert description["schema"] == "cnnkit.run/1"
     assert description["recipe"]["lr"] == 0.002
-    by_choice = {"momentum", "clip_grad", "ema", "patience"}
+    by_choice = {"momentum", "lr_rest", "clip_grad", "ema", "dropout", "patience"}
     recipe = description["recipe"]
     assert {key for key, value in recipe.items() if value is None} == by_choice
     assert json.loads((run / "result.json").read_text()) == result.to_dict()

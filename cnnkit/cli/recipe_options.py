@@ -1,0 +1,124 @@
+"""The settings of a recipe as options of a command, made from the recipe itself."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Annotated, Any
+
+import typer
+from pydantic.fields import FieldInfo
+
+from cnnkit.cli.output import with_default
+from cnnkit.events import Note, OnEvent
+from cnnkit.training.recipe import RECIPE_PANEL, Recipe
+
+SHORT = {"batch_size": "-b"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user asked to have trained; None where nothing was said.
+
+    Attributes:
+        model: the network.
+        dataset: the images.
+        input: `CxHxW`.
+        model_arguments: what the network's builder is given.
+        settings: of a recipe, by name.
+        recipe_name: of the recipe that it began with.
+    """
+
+    model: str | None
+    dataset: str | None
+    input: str | None
+    model_arguments: Mapping[str, str]
+    settings: Mapping[str, Any]
+    recipe_name: str | None = None
+
+
+def begin_with(name: str, asked: Asked, on_event: OnEvent) -> Asked:
+    """Return what was asked with a recipe behind it, and say what the user must know of that.
+
+    Raises:
+        NotFoundError: there is no such recipe, network or dataset.
+        UsageError: the recipe, or a setting, makes no sense.
+    """
+    from cnnkit.data import find_dataset
+    from cnnkit.models import find_model
+    from cnnkit.training.recipe_files import find_recipe
+
+    named = find_recipe(name, asked.model, asked.dataset)
+    model, dataset = asked.model or named.model, asked.dataset or named.dataset
+    is_its_model = model is None or named.model in (None, find_model(model).spec)
+    is_its_data = dataset is None or named.dataset in (None, find_dataset(dataset).name)
+    settings, fallen = named.merged(asked.settings)
+    on_event(Note(f"recipe {named.name}" + (f": {named.about.what}" if named.about.what else "")))
+    if not (is_its_model and is_its_data):
+        made_for = " on ".join(one for one in (named.model, named.dataset) if one is not None)
+        on_event(Note(f"it is made for {made_for}, and may not suit {model} on {dataset}"))
+    if fallen:
+        on_event(
+            Note(f"its {', '.join(fallen)} were chosen for its own optimizer, and are left out")
+        )
+    if not is_its_model:  # the size of the input and the arguments are those of its network
+        named = replace(named, input=None, model_arguments={})
+    return Asked(
+        model,
+        dataset,
+        asked.input or named.input,
+        asked.model_arguments or named.model_arguments,
+        settings,
+        named.name,
+    )
+
+
+def with_recipe(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for every setting of a recipe.
+
+    Those that were given reach its `settings` argument as one dictionary. Where one is left out,
+    the recipe has the default.
+    """
+    options = {name: _option(name, field) for name, field in Recipe.model_fields.items()}
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        settings = {name: values.pop(name) for name in options}
+        given = {name: value for name, value in settings.items() if value is not None}
+        command(settings=given, **values)
+
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+        parameters += options.values() if name == "settings" else [parameter]
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+    )
+    return run
+
+
+def _option(name: str, field: FieldInfo) -> inspect.Parameter:
+    assert field.description, f"the setting {name} needs a description"
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    dashed = name.replace("_", "-")
+    option = typer.Option(
+        *([SHORT[name]] if name in SHORT else []),
+        f"--{dashed}/--no-{dashed}" if field.annotation is bool else f"--{dashed}",
+        help=with_default(
+            field.description, str(extra.get("shown_default") or _shown(field.default))
+        ),
+        show_default=False,
+        rich_help_panel=str(extra.get("panel", RECIPE_PANEL)),
+    )
+    annotation: Any = field.annotation
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[annotation | None, option],
+    )
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return f"{default:g}" if isinstance(default, float) else str(default)

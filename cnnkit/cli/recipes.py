@@ -1,0 +1,29 @@
+"""`cnnkit recipes`: the settings that networks are trained with, by name."""
+
+from typing import Annotated
+
+import typer
+
+from cnnkit.cli.options import complete_recipe
+from cnnkit.cli.output import Output, with_default, with_output
+
+
+@with_output
+def recipes(
+    output: Output,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help=with_default("Print the settings of this one, as a file for -c.", "list all"),
+            autocompletion=complete_recipe,
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """List the recipes with what they reached, or print one: `cnnkit recipes mnist-fast`."""
+    from cnnkit.training.recipe_files import find_recipe, list_recipes
+
+    if name is None:
+        output.emit(list_recipes())
+    else:
+        output.emit_text(find_recipe(name).text, "`cnnkit recipes NAME` writes TOML")

@@ -1,0 +1,64 @@
+"""Test-time augmentation: the mean of what a network says of several views of an image."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cnnkit.errors import UsageError
+from cnnkit.registry import did_you_mean
+
+TTA_KINDS = ("none", "mirror", "shift")
+
+
+def check_views(tta: str, height: int, width: int) -> None:
+    """Refuse a kind that is unknown, or that images of a size cannot take.
+
+    Raises:
+        UsageError: with the names of the kinds.
+    """
+    if tta not in TTA_KINDS:
+        raise UsageError(
+            f"unknown kind of test-time augmentation {tta!r}",
+            did_you_mean(tta, TTA_KINDS) or f"the kinds are {', '.join(TTA_KINDS)}",
+        )
+    if tta == "shift" and min(height, width) < 2:
+        raise UsageError(
+            f"images of {height}x{width} cannot be shifted by reflection", "use --tta mirror"
+        )
+
+
+def mean_logits(model: nn.Module, images: Tensor, tta: str) -> Tensor:
+    """Return what a network says of images, as float32 of shape (B, K).
+
+    Args:
+        model: takes (B, C, H, W), returns logits of shape (B, K).
+        images: of shape (B, C, H, W).
+        tta: `none` for the images alone; `mirror` for the mean of the logits of each image and its
+            mirror image; `shift` for half of that, and half of the mean over the image moved by a
+            pixel up and to the left, the same down and to the right, and the mirror images of
+            both. What a shift uncovers is filled by reflection.
+    """
+    if tta == "none":
+        logits: Tensor = model(images).float()
+        return logits
+    return torch.stack([w * model(view).float() for w, view in _views(images, tta)]).sum(0)
+
+
+def _views(images: Tensor, tta: str) -> Iterator[tuple[float, Tensor]]:
+    """Return views, laid out in memory as the images are, and their weights."""
+    weight = 1 / 2 if tta == "mirror" else 1 / 4
+    yield weight, images
+    yield weight, _as_laid_out(images.flip(3), images)
+    if tta == "shift":
+        height, width = images.shape[2:]
+        padded = functional.pad(images, (1, 1, 1, 1), mode="reflect")
+        for first in (0, 2):
+            shifted = padded[..., first : first + height, first : first + width]
+            yield weight / 2, _as_laid_out(shifted, images)
+            yield weight / 2, _as_laid_out(shifted.flip(3), images)
+
+
+def _as_laid_out(view: Tensor, images: Tensor) -> Tensor:
+    return torch.empty_like(images).copy_(view)

@@ -1,0 +1,163 @@
+"""Training as pictures: loss and accuracy by epoch, and the search for a learning rate."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cnnkit.render.pictures import FAINT, INK, as_png, count_ticks, label_axes, new_figure
+from cnnkit.results import EpochMetrics, LearningRateSearch, Metrics, format_value
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH, HEIGHT = 1000, 440  # pixels
+WIDE_RANGE = 30  # losses over a wider range than this are drawn on a logarithmic scale
+MAX_DOTTED = 30  # the lines of more epochs than this have no dots
+MAX_NUMBERED = 10  # and not every one of more than this has its number
+LEGEND_COLUMNS = 3
+
+# the name of a set in `EpochMetrics`, its colour, and what its line is
+LINES = (
+    ("train", "#0969da", "training, while the weights change"),
+    ("val", "#bc4c00", "validation, after each epoch"),
+    ("test", "#1a7f37", "test, after each epoch"),
+)
+TEST_COLOR = LINES[2][1]
+LOSS_COLOR, CHOICE_COLOR = LINES[0][1], LINES[1][1]
+
+
+def training_curves(
+    title: str,
+    epochs: Sequence[EpochMetrics],
+    best_epoch: int | None = None,
+    tested_epoch: int | None = None,
+    test: Metrics | None = None,
+) -> bytes:
+    """Return losses and accuracies by epoch as a PNG file.
+
+    Args:
+        title: the heading.
+        epochs: at least one.
+        best_epoch: the one that was chosen on the validation set; None where none was.
+        tested_epoch: the one whose weights were tested at the end; None where none were.
+        test: what came of it.
+    """
+    figure = _titled(title)
+    losses, accuracies = figure.subplots(1, 2)
+    numbers = [one.epoch for one in epochs]
+    drawn = _draw_lines(losses, numbers, [_values(epochs, f"{name}_loss") for name, *_ in LINES])
+    is_wide = min(drawn) > 0 and max(drawn) > WIDE_RANGE * min(drawn)
+    if is_wide:
+        _set_logarithmic(losses)
+    else:
+        losses.set_ylim(0, 1.05 * max(drawn) or 1)
+    shares = [_values(epochs, f"{name}_accuracy", 100) for name, *_ in LINES]
+    drawn = _draw_lines(accuracies, numbers, shares)
+    if test is not None and tested_epoch is not None:
+        _mark_test(accuracies, tested_epoch, test)
+        drawn += [100 * test.accuracy_low, 100 * test.accuracy_high]
+    room = max(0.05 * (max(drawn) - min(drawn)), 0.1)
+    accuracies.set_ylim(min(drawn) - room, min(max(drawn) + room, 100 + room / 2))
+    for axes in (losses, accuracies):
+        if best_epoch is not None:
+            axes.axvline(
+                best_epoch, color=FAINT, linewidth=1, linestyle=":", zorder=0,
+                label=f"best epoch on validation: {best_epoch}",
+            )  # fmt: skip
+    scale = ", logarithmic scale" if is_wide else ""
+    label_axes(losses, "loss", "epoch", f"cross entropy{scale}")
+    label_axes(accuracies, "accuracy", "epoch", "images classified right, %")
+    _draw_legend(figure, accuracies)
+    return as_png(figure)
+
+
+def learning_rate_picture(search: LearningRateSearch) -> bytes:
+    """Return the loss by learning rate as a PNG file, with the rate that is suggested."""
+    figure = _titled(search.title())
+    axes = figure.subplots()
+    rates = [one.learning_rate for one in search.points]
+    smoothed = [one.smoothed_loss for one in search.points]
+    axes.plot(
+        rates, [one.loss for one in search.points], color=LOSS_COLOR, alpha=0.3, linewidth=0.8,
+        label="loss of the batch",
+    )  # fmt: skip
+    axes.plot(rates, smoothed, color=LOSS_COLOR, linewidth=1.5, label="smoothed loss")
+    lowest = format_value("learning_rate", search.lowest_at)
+    axes.axvline(
+        search.lowest_at, color=FAINT, linewidth=1, linestyle=":", label=f"lowest at {lowest}"
+    )
+    if search.suggestion is not None:
+        suggested = format_value("learning_rate", search.suggestion)
+        axes.axvline(
+            search.suggestion, color=CHOICE_COLOR, linewidth=1.3,
+            label=f"suggestion, where it falls most steeply: {suggested}",
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_ylim(0, 1.5 * max(smoothed[:10]))  # a divergence would hide all the rest
+    label_axes(axes, "", "learning rate of the step, logarithmic scale", "loss before the step")
+    _draw_legend(figure, axes)
+    return as_png(figure)
+
+
+def _titled(title: str) -> "Figure":
+    figure = new_figure(WIDTH, HEIGHT)
+    figure.text(
+        0.015, 1 - 12 / HEIGHT, title, fontsize=12, fontweight="bold", color=INK, va="top",
+        parse_math=False,
+    )  # fmt: skip
+    # Said outright: to have it worked out costs as much as all the rest.
+    figure.subplots_adjust(left=0.065, right=0.985, bottom=0.23, top=0.84, wspace=0.16)
+    return figure
+
+
+def _values(epochs: Sequence[EpochMetrics], name: str, scale: float = 1) -> list[float]:
+    """Return a figure of each epoch; nothing where it was not taken."""
+    values = [getattr(one, name) for one in epochs]
+    return [] if None in values else [scale * value for value in values]
+
+
+def _draw_lines(
+    axes: "Axes", numbers: Sequence[int], lines: Sequence[Sequence[float]]
+) -> list[float]:
+    """Draw a line for each set by epoch; return all values."""
+    for (_, color, label), values in zip(LINES, lines, strict=True):
+        if values:
+            marker = "o" if len(numbers) <= MAX_DOTTED else ""
+            axes.plot(
+                numbers, values, color=color, linewidth=1.3, marker=marker, markersize=3.5,
+                label=label,
+            )  # fmt: skip
+    if len(numbers) <= MAX_NUMBERED:
+        axes.set_xticks(numbers)
+    else:
+        count_ticks(axes.xaxis)
+    room = max(0.5, 0.02 * (numbers[-1] - numbers[0]))
+    axes.set_xlim(numbers[0] - room, numbers[-1] + room)
+    return [value for values in lines for value in values]
+
+
+def _set_logarithmic(axes: "Axes") -> None:
+    """Draw losses on a logarithmic scale, with plain numbers at 1, 2 and 5 times powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _mark_test(axes: "Axes", epoch: int, test: Metrics) -> None:
+    """Mark the accuracy on the test set, with its interval."""
+    percent, low, high = (100 * x for x in (test.accuracy, test.accuracy_low, test.accuracy_high))
+    axes.errorbar(
+        [epoch], [percent], [[percent - low], [high - percent]], color=TEST_COLOR, marker="D",
+        markersize=4.5, linewidth=1.3, capsize=4, zorder=4,
+        label=f"test after epoch {epoch}: {percent:.2f} % (95 % interval {low:.2f} to {high:.2f})",
+    )  # fmt: skip
+
+
+def _draw_legend(figure: "Figure", axes: "Axes") -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="lower center", ncols=LEGEND_COLUMNS, frameon=False, fontsize=8.5
+    )

@@ -1,0 +1,176 @@
+"""The learning-rate range test: at which rates a network learns, before it is trained."""
+
+import math
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+
+from torch import Tensor
+from torch.optim.lr_scheduler import ExponentialLR
+
+from cnnkit.data.batches import Batches
+from cnnkit.errors import RunFailedError
+from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
+from cnnkit.results import LearningRatePoint, LearningRateSearch
+from cnnkit.training.checkpointing import Checkpointing
+from cnnkit.training.experiment import prepare
+from cnnkit.training.job import explained, own_randomness
+from cnnkit.training.recipe import Recipe
+from cnnkit.training.stepping import NotFiniteError, Stepper
+
+LOWEST, HIGHEST = 1e-6, 10.0
+NUM_STEPS = 200  # over these seven powers of ten, so 28 steps to a power
+SMOOTHING = 0.9  # share of the mean so far in the next one
+DIVERGED = 4.0  # a smoothed loss so many times the lowest
+FIRST_STEPS = 10  # in which the mean is still of too few losses to be judged
+LEAST_FALL = 0.05  # share of the first mean by which the loss has to fall
+
+
+def find_learning_rate(
+    model: str,
+    dataset: str = "digits",
+    recipe: Recipe | None = None,
+    *,
+    model_arguments: Mapping[str, str] | None = None,
+    input_shape: tuple[int | None, int, int] | None = None,
+    device: str = "auto",
+    data_dir: Path | None = None,
+    num_workers: int | None = None,
+    skip_bad: bool = False,
+    on_event: OnEvent = ignore,
+) -> LearningRateSearch:
+    """Take steps with a learning rate that grows, and find where the loss falls most steeply.
+
+    The range test of L. N. Smith, Cyclical learning rates for training neural networks, 2017,
+    section 3.3, the rate growing by a constant factor. The suggestion is the steepest descent of
+    the smoothed loss over the logarithm of the rate, as in fastai's `lr_find` (J. Howard and
+    S. Gugger, fastai: a layered API for deep learning, 2020).
+
+    The steps are those of the recipe, with its optimizer, batch and seed; its learning rate,
+    schedule and average are left out. Nothing is written.
+
+    See `cnnkit.training.experiment.train` for the arguments.
+
+    Raises:
+        NotFoundError: there is no such network or dataset.
+        UsageError: a setting makes no sense, or network and data do not fit.
+        UnavailableError: device, data or memory cannot be had.
+        RunFailedError: the first loss is not finite, or an image is broken.
+    """
+    own = (recipe or Recipe()).resolved()
+    assert own.lr is not None
+    recipe = own.model_copy(
+        update={
+            "lr": LOWEST,
+            "schedule": "constant",
+            "warmup_epochs": 0.0,
+            "ema": None,
+            "patience": None,
+            "monitor": "val",
+        }
+    )
+    job = prepare(
+        model,
+        dataset,
+        recipe,
+        model_arguments=model_arguments,
+        input_shape=input_shape,
+        device=device,
+        data_dir=data_dir,
+        num_workers=num_workers,
+        skip_bad=skip_bad,
+        checkpointing=Checkpointing(),
+        on_event=on_event,
+    )
+    on_event(Note(job.fit))
+    with own_randomness(job.place.device), explained(recipe):
+        network = job.build().train()
+        batches = job.place.batches(job.data.train, job.setup, recipe.batch_size)
+        stepper = Stepper(network, recipe, batches.num_batches, job.place.device, on_event)
+        stepper.schedule = ExponentialLR(
+            stepper.optimizer, (HIGHEST / LOWEST) ** (1 / (NUM_STEPS - 1))
+        )
+        points, diverged_at = _sweep(stepper, batches, recipe.seed, on_event)
+    lowest, steepest = judge([one.smoothed_loss for one in points])
+    return LearningRateSearch(
+        model=job.setup.model,
+        dataset=job.setup.dataset,
+        device=str(job.place.device),
+        optimizer=recipe.optimizer,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        recipe_lr=own.lr,
+        points=tuple(points),
+        diverged_at=diverged_at,
+        lowest_at=points[lowest].learning_rate,
+        suggestion=None if steepest is None else points[steepest].learning_rate,
+    )
+
+
+def judge(smoothed: Sequence[float]) -> tuple[int, int | None]:
+    """Return where a smoothed loss is lowest, and where it falls most steeply on the way there.
+
+    The slope at a step is the difference of the steps beside it, for the rate grows by a constant
+    factor. The first `FIRST_STEPS` are left out; None where the loss does not fall by `LEAST_FALL`.
+
+    Args:
+        smoothed: at least one loss.
+    """
+    lowest = min(range(len(smoothed)), key=lambda index: smoothed[index])
+    inner = range(FIRST_STEPS, lowest)
+    if not inner or smoothed[lowest] > (1 - LEAST_FALL) * smoothed[FIRST_STEPS - 1]:
+        return lowest, None
+    return lowest, min(inner, key=lambda index: smoothed[index + 1] - smoothed[index - 1])
+
+
+def _sweep(
+    stepper: Stepper, batches: Batches, seed: int, on_event: OnEvent
+) -> tuple[list[LearningRatePoint], float | None]:
+    """Return the steps, and the learning rate at which the loss diverged, if it did."""
+    task = "lr-find"
+    points: list[LearningRatePoint] = []
+    mean, lowest = 0.0, math.inf
+    on_event(TaskStarted(task, NUM_STEPS, "steps"))
+    try:
+        with closing(_endless(batches, seed)) as endless:
+            for step, (images, labels) in zip(range(1, NUM_STEPS + 1), endless, strict=False):
+                rate = float(stepper.optimizer.param_groups[0]["lr"])
+                try:
+                    taken = stepper.take(images, labels)
+                except NotFiniteError:
+                    return _some(points), rate
+                loss = float(taken.loss)
+                if not math.isfinite(loss + float(taken.gradient_norm)):  # found late on a GPU
+                    return _some(points), rate
+                mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
+                smoothed = mean / (1 - SMOOTHING**step)
+                lowest = min(lowest, smoothed)
+                points.append(LearningRatePoint(step, rate, loss, smoothed))
+                if smoothed > DIVERGED * lowest and step > FIRST_STEPS:
+                    return points, rate
+                values = {"lr": rate, "loss": smoothed}
+                on_event(TaskAdvanced(task, step, values))
+    finally:
+        on_event(TaskEnded(task))
+    return points, None
+
+
+def _endless(batches: Batches, seed: int) -> Generator[tuple[Tensor, Tensor]]:
+    """Return the batches of one epoch after the other."""
+    for epoch in count(1):
+        is_empty = True
+        for _, images, labels in batches.shuffled(seed, epoch):
+            is_empty = False
+            yield images, labels
+        if is_empty:
+            raise RunFailedError("every training image is broken", "repair them")
+
+
+def _some(points: list[LearningRatePoint]) -> list[LearningRatePoint]:
+    if not points:
+        raise RunFailedError(
+            f"the first loss is not finite, with a learning rate of {LOWEST:g}",
+            "look at the network and its input",
+        )
+    return points
