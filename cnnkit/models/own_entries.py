@@ -14,6 +14,12 @@ _GOOGLENET_PAPER = "Szegedy et al., Going Deeper with Convolutions (2014), arXiv
 _RESNET_PAPER = "He et al., Deep Residual Learning for Image Recognition (2015), arXiv:1512.03385"
 
 
+_BATCH_NORM_PAPER = (
+    "Ioffe and Szegedy, Batch Normalization: Accelerating Deep Network Training by Reducing "
+    "Internal Covariate Shift (2015), arXiv:1502.03167"
+)
+
+
 def _entry(
     name: str,
     title: str,
@@ -129,6 +135,19 @@ OWN_ENTRIES: tuple[ModelEntry, ...] = (
         _LENET_PAPER,
     ),
     _entry(
+        "convnet_fast",
+        "Fast convolutions",
+        "ConvNet",
+        2015,
+        "convnet",
+        (1, 28, 28),
+        29_434,
+        "batch norm and a stride: MNIST in one epoch",
+        _BATCH_NORM_PAPER,
+        min_size=19,
+        takes_size=True,
+    ),
+    _entry(
         "lenet5",
         "LeNet-5",
         "LeNet",
@@ -238,4 +257,16 @@ OWN_ENTRIES: tuple[ModelEntry, ...] = (
     _residual_cifar(44, 658_586, error_percent=7.17),
     _residual_cifar(56, 853_018, error_percent=6.97),
     _residual_cifar(110, 1_727_962, error_percent=6.43),
+    _entry(
+        "speednet",
+        "Speed-run network for CIFAR",
+        "SpeedNet",
+        2024,
+        "speednet",
+        (3, 32, 32),
+        1_971_640,
+        "whitened patches, identity starts: few epochs",
+        "Jordan, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU (2024), arXiv:2404.00498",
+        min_size=9,
+    ),
 )

@@ -34,6 +34,7 @@ from cnnkit.training.adapting import adapt_network
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.compiling import compiled
 from cnnkit.training.data import Place, RunData
+from cnnkit.training.first_look import initialize_from_images
 from cnnkit.training.interrupt import terminated_as_interrupted
 from cnnkit.training.loop import DivergedRunError, Trainer, tell_confusion
 from cnnkit.training.network_check import check_network, forward_flops
@@ -251,6 +252,8 @@ def _train_and_test(
 ) -> TrainResult:
     setup, recipe, data, place = job.setup, job.recipe, job.data, job.place
     keep_freed_memory()
+    if checkpoint is None:
+        initialize_from_images(network, data.train, place, setup, recipe.seed)
     train_batches = place.batches(data.train, setup, recipe.batch_size, recipe.augmentation)
     val_batches = test_batches = None
     if data.val is not None:
