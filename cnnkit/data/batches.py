@@ -124,8 +124,10 @@ class Batches(ABC):
         return starts
 
     def _normalized(self, images: Tensor, rows: Tensor, augmenter: Augmenter | None) -> Tensor:
-        images = self._preprocessing.normalize(images).contiguous(memory_format=self._memory_format)
-        return images if augmenter is None else augmenter.cut(images, rows)
+        images = self._preprocessing.normalize(images)
+        if augmenter is not None:
+            images = augmenter.cut(images, rows)  # faster in this layout than in the next
+        return images.contiguous(memory_format=self._memory_format)
 
 
 class TensorBatches(Batches):
