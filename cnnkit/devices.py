@@ -122,9 +122,9 @@ def autocast(device: "torch.device", precision: str) -> AbstractContextManager[o
 def keep_freed_memory() -> None:
     """Let the C library keep the memory of tensors for the next ones.
 
-    By default it hands large blocks back to the system, which zeroes every page of the next one: a
-    twelfth of the time of a training step on a processor. Only glibc is told; others go on as they
-    are.
+    By default it hands large blocks back to the system, which zeroes every page of the next one:
+    8 % of a step of ResNet-20 with 128 images on a processor. Only glibc is told; others go on as
+    they are.
     """
     if sys.platform != "linux":
         return
