@@ -17,6 +17,7 @@ RANKS = {
     "cli": 9,
     "render": 8,
     "doctor": 7,
+    "bench": 7,
     "training": 6,
     "evaluation": 5,
     "architecture": 5,

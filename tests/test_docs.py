@@ -301,6 +301,7 @@ def test_the_readme_counts_right() -> None:
 OPAQUE = (
     "datasets[].splits", "printed[].arguments", "weight_bytes_by_dtype", "channels[].percentiles",
     "modes", "formats", "changes", "sizes.width", "sizes.height", "sizes.aspect",
+    "machine.devices", "machine.versions", "changes[].cell",
 )  # fmt: skip
 """Objects whose keys are data, or are told in one line."""
 
@@ -309,6 +310,7 @@ OPAQUE = (
     "name",
     [
         *("train", "lr_find", "eval", "stats", "show", "summary", "compare", "conv"),
+        *("bench", "bench_compare"),
         *("models", "recipes", "datasets", "doctor"),
     ],
 )
@@ -318,7 +320,8 @@ def test_json_fields_are_told(name: str) -> None:
     many: list[Any] = [one for one in examples.ALL.values() if isinstance(one, kind)]
     if name == "eval":
         many.append(replace(many[0], metrics=examples.METRICS))  # more than five classes
-    found = set().union(*(fields(one.to_dict(), opaque=OPAQUE) for one in many))
+    opaque = (*OPAQUE, "against") if name == "bench" else OPAQUE  # it has the fields of another
+    found = set().union(*(fields(one.to_dict(), opaque=opaque) for one in many))
     if name == "train":
         assert "test" in found  # null without a test set
     assert found == documented_fields("output.md", f"### {kind.schema}")

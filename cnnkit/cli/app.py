@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 
 from cnnkit import __version__
 from cnnkit.cli import (
+    bench,
     compare,
     conv,
     datasets,
@@ -47,6 +48,7 @@ app.command("show")(show.show)
 app.command("summary")(summary.summary)
 app.command("compare")(compare.compare)
 app.command("conv")(conv.conv)
+app.command("bench")(bench.bench)
 app.command("recipes")(recipes.recipes)
 app.command("models")(models.models)
 app.command("datasets")(datasets.datasets)

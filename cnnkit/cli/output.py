@@ -3,9 +3,10 @@
 import contextlib
 import inspect
 import io
+import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -69,14 +70,25 @@ class Output:
         self._redirection.__exit__(*error)
         self._progress.close()
 
-    def emit(self, result: Result, shown_live: frozenset[str] = frozenset()) -> None:
+    def emit(
+        self,
+        result: Result,
+        shown_live: frozenset[str] = frozenset(),
+        lines: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         """Write a result to stdout or the file, in the format asked for.
 
         Args:
             result: the answer.
             shown_live: names of tables whose rows the events showed already; on a terminal that
                 shows both, only the notes below them are printed.
+            lines: what a `.jsonl` file keeps of it, a document a line; it is written beside the
+                answer, which then goes to stdout.
         """
+        if lines and self._path is not None and self._path.suffix.lower() == ".jsonl":
+            kept, self._path = self._path, None
+            write_text(kept, "".join(f"{json.dumps(one, allow_nan=False)}\n" for one in lines))
+            self.on_event(Note(f"wrote {kept}"))
         if self._format is not Format.TABLE:
             text = export(result, self._format)
         elif self._path is not None:
@@ -102,6 +114,10 @@ class Output:
         else:
             write_text(self._path, text)
             self.on_event(Note(f"wrote {self._path}"))
+
+    def is_json(self) -> bool:
+        """Return whether the answer is a JSON document on stdout."""
+        return self._format is Format.JSON and self._path is None
 
     def names_picture(self) -> bool:
         """Return whether -o names a picture, for a command that can draw one.

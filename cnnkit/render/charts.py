@@ -29,13 +29,13 @@ _MANY_SCALE = 1.5
 _GREY, _BLUE, _ORANGE = "#57606a", "#0969da", "#bc4c00"
 # Letters stay letters, so that a picture can be searched; it is the same each time; and a dollar in
 # the name of a file begins no formula.
-_STYLE: Any = {
+PICTURE_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "cnnkit",
     "pdf.fonttype": 42,
     "text.parse_math": False,
 }
-_UNDATED: dict[str, dict[str, Any]] = {
+UNDATED: dict[str, dict[str, Any]] = {
     ".png": {},
     ".svg": {"Date": None},
     ".pdf": {"CreationDate": None},
@@ -83,7 +83,7 @@ def draw_comparison(result: ComparisonResult, suffix: str) -> bytes:
         macs = one.totals.macs / result.batch_size
         dot = _Dot(one.name, macs, 100 * one.top1, area, bool(one.pareto))
         by_dataset.setdefault(one.dataset, []).append(dot)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(PICTURE_STYLE):
         scale = _MANY_SCALE if max(map(len, by_dataset.values())) > _MANY else 1
         size = (scale * _WIDTH, scale * _HEIGHT * len(by_dataset))
         figure = Figure(size, dpi=_DPI, layout="constrained")
@@ -104,7 +104,7 @@ def draw_comparison(result: ComparisonResult, suffix: str) -> bytes:
         for panel, dots in zip(panels, by_dataset.values(), strict=True):
             _write_names(panel, dots)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=suffix.removeprefix("."), metadata=_UNDATED[suffix])
+        figure.savefig(buffer, format=suffix.removeprefix("."), metadata=UNDATED[suffix])
     return buffer.getvalue()
 
 

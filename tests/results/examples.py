@@ -38,7 +38,7 @@ from cnnkit.results import (
 from cnnkit.results.duplicates import DuplicateGroup, DuplicateImage, Duplicates
 from cnnkit.results.quality import ImageIssue, ImageIssues, ImageQuality
 from cnnkit.results.samples import Normalization, Picture
-from tests.results import summary_examples
+from tests.results import bench_examples, summary_examples
 
 CONV = conv(227, kernel=11, stride=4, in_channels=3, out_channels=96)
 CONV_UNEVEN = conv(
@@ -448,6 +448,7 @@ ALL = {
     "datasets": DATASETS,
     "doctor": DOCTOR,
     **summary_examples.EXAMPLES,
+    **bench_examples.EXAMPLES,
     "show": SHOWN,
     "show_augmented": MIXED,
     "named": NAMED,

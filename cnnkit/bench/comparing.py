@@ -1,0 +1,146 @@
+"""Cells of now against those of an earlier file."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cnnkit.bench.intervals import ratio_interval
+from cnnkit.errors import UsageError
+from cnnkit.files import explain_os_error
+from cnnkit.results.bench import BenchCell, BenchComparison, BenchResult, CellChange, Machine
+from cnnkit.results.bench.changes import Verdict
+
+TOLERANCE = 0.05
+
+
+def compare_files(
+    before: str | Path, now: str | Path, tolerance: float = TOLERANCE
+) -> BenchComparison:
+    """Compare the cells of two files that `bench` has written.
+
+    Args:
+        before: the earlier file, `.jsonl` or `.json`.
+        now: the later one.
+        tolerance: share by which a cell may be slower.
+
+    Raises:
+        NotFoundError: a file is not there.
+        UsageError: it holds no results, or the tolerance is below 0.
+    """
+    return compare_cells(str(before), read_cells(before), str(now), read_cells(now), tolerance)
+
+
+Cells = tuple[list[BenchCell], list[Machine]]
+
+
+def compare_cells(
+    before_name: str, before: Cells, now_name: str, now: Cells, tolerance: float
+) -> BenchComparison:
+    """Return how the cells of two measurements compare.
+
+    Of a cell that a file holds several times the last counts.
+
+    Raises:
+        UsageError: the tolerance is below 0.
+    """
+    check_tolerance(tolerance)
+    then = {cell.key: cell for cell in before[0]}
+    today = {cell.key: cell for cell in now[0]}
+    changes = [_change(then[key], cell, tolerance) for key, cell in today.items() if key in then]
+    differences = [
+        text for one in now[1][-1:] for other in before[1][-1:] for text in one.differences(other)
+    ]
+    return BenchComparison(
+        before=before_name,
+        now=now_name,
+        tolerance=tolerance,
+        machine_changes=tuple(differences),
+        changes=tuple(changes),
+        num_before_only=len(then.keys() - today.keys()),
+        num_now_only=len(today.keys() - then.keys()),
+    )
+
+
+def check_tolerance(tolerance: float) -> None:
+    """Refuse a tolerance below 0.
+
+    Raises:
+        UsageError: it is.
+    """
+    if not tolerance >= 0:
+        raise UsageError(f"--tolerance {tolerance:g} is below 0", "0.05 allows 5 %")
+
+
+def read_cells(path: str | Path) -> Cells:
+    """Return the cells of a file, and the machines that they were measured on, in its order.
+
+    Raises:
+        NotFoundError: there is no such file.
+        UsageError: it holds no results of `bench`.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise _no_results(path) from error
+    except OSError as error:
+        raise explain_os_error(error, f"read {path}") from error
+    try:
+        documents = _documents(text)
+        cells: list[BenchCell] = []
+        machines: list[Machine] = []
+        for one in documents:
+            if one["schema"] == BenchResult.schema:
+                cells += [BenchCell.from_dict(cell) for cell in one["cells"]]
+            elif one["schema"] == BenchResult.line_schema:
+                cells.append(BenchCell.from_dict(one))
+            else:
+                raise _no_results(path, f" but {one['schema']}")
+            machines.append(Machine.from_dict(one["machine"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise _no_results(path) from error
+    if not cells:
+        raise _no_results(path, ": it is empty")
+    return cells, machines
+
+
+def _documents(text: str) -> Sequence[Any]:
+    """Return the one document of a `.json`, or those of the lines of a `.jsonl`."""
+    try:
+        return [json.loads(text)]
+    except ValueError:
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
+def _no_results(path: Path, why: str = "") -> UsageError:
+    return UsageError(
+        f"{path} holds no results of `cnnkit bench`{why}",
+        "name a file that `cnnkit bench -o results.jsonl` has written",
+    )
+
+
+def _change(before: BenchCell, now: BenchCell, tolerance: float) -> CellChange:
+    then_ms, now_ms = before.batch_ms_median, now.batch_ms_median
+    verdict: Verdict
+    if then_ms is None or now_ms is None:
+        if then_ms is not None:
+            verdict = "wrong" if now.correct is False else "failed"
+        else:
+            verdict = "repaired" if now_ms is not None else "unknown"
+        return CellChange(now, then_ms, now_ms, None, None, None, verdict)
+    ratio = now_ms / then_ms
+    ends = [before.interval_low, before.interval_high, now.interval_low, now.interval_high]
+    if any(one is None for one in ends):
+        return CellChange(now, then_ms, now_ms, ratio, None, None, "unknown")
+    then_low, then_high, now_low, now_high = (float(one or 0) for one in ends)
+    low, high = ratio_interval(now_ms, (now_low, now_high), then_ms, (then_low, then_high))
+    if low > 1 + tolerance:
+        verdict = "slower"
+    elif high < 1 / (1 + tolerance):
+        verdict = "faster"
+    elif low >= 1 / (1 + tolerance) and high <= 1 + tolerance:
+        verdict = "same"
+    else:
+        verdict = "unclear"
+    return CellChange(now, then_ms, now_ms, ratio, low, high, verdict)

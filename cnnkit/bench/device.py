@@ -1,0 +1,222 @@
+"""What a measurement needs of a device: when its work is done, how long it took, its memory."""
+
+import time
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+
+from cnnkit.devices import choose_device, device_name
+
+# Which tensors a precision is made of; tf32 is fp32 that the device may round in products.
+DTYPES = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+
+
+class Device(ABC):
+    """A device that can be timed.
+
+    Work that it is given may go on after the call has returned; `synchronize` waits for it.
+
+    Attributes:
+        name: as the user calls it.
+        torch_device: where tensors are put.
+        hardware: what it calls itself.
+    """
+
+    def __init__(self, name: str, torch_device: torch.device, hardware: str) -> None:
+        self.name = name
+        self.torch_device = torch_device
+        self.hardware = hardware
+
+    def now(self) -> float:
+        """Return the time of the host, in seconds."""
+        return time.perf_counter()
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Wait until all work is done."""
+
+    @abstractmethod
+    def mark(self) -> Any:
+        """Return a mark behind all work so far."""
+
+    @abstractmethod
+    def seconds(self, begin: Any, end: Any) -> float:
+        """Return the time between two marks; the device was synchronised since."""
+
+    def lacks(self, precision: str) -> str | None:
+        """Return why a precision cannot be had here; None where it can."""
+        return "only CUDA GPUs have TF32" if precision == "tf32" else None
+
+    def forget_peak(self) -> None:  # noqa: B027  # nothing to forget where nothing is told
+        """Begin to watch the memory anew."""
+
+    def held_bytes(self) -> int | None:
+        """Return the bytes of all tensors on it; None where it does not tell."""
+        return None
+
+    def peak_bytes(self) -> int | None:
+        """Return the most bytes of tensors since `forget_peak`; None where it does not tell."""
+        return None
+
+    def free_bytes(self) -> int | None:
+        """Return the bytes that can still be had; None where that is not known."""
+        return None
+
+    def give_back(self) -> None:  # noqa: B027  # nothing is kept
+        """Give memory back that is kept for later."""
+
+
+class Processor(Device):
+    """The processor: a call returns when its work is done."""
+
+    def __init__(self) -> None:
+        device = torch.device("cpu")
+        super().__init__("cpu", device, device_name(device))
+
+    def synchronize(self) -> None:
+        """Do nothing: there is nothing to wait for."""
+
+    def mark(self) -> float:
+        """Return the time."""
+        return self.now()
+
+    def seconds(self, begin: float, end: float) -> float:
+        """Return the time between two marks."""
+        return end - begin
+
+    def free_bytes(self) -> int | None:
+        """Return the memory that the system can give without swapping."""
+        return available_bytes()
+
+
+class CudaGpu(Device):
+    """An NVIDIA or AMD GPU: marks are events in its stream, which nobody waits for."""
+
+    def __init__(self, name: str) -> None:
+        device = choose_device(name)
+        super().__init__(name, device, device_name(device))
+
+    def synchronize(self) -> None:
+        """Wait until all work is done."""
+        torch.cuda.synchronize(self.torch_device)
+
+    def mark(self) -> torch.cuda.Event:
+        """Return an event behind all work so far."""
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record(torch.cuda.current_stream(self.torch_device))
+        return event
+
+    def seconds(self, begin: torch.cuda.Event, end: torch.cuda.Event) -> float:
+        """Return the time between two events, by the clock of the GPU."""
+        return float(begin.elapsed_time(end)) / 1000
+
+    def lacks(self, precision: str) -> str | None:
+        """Return why a precision cannot be had here; None where it can."""
+        if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+            return f"{self.hardware} has no bf16"
+        major, _ = torch.cuda.get_device_capability(self.torch_device)
+        if precision == "tf32" and (torch.version.cuda is None or major < 8):
+            return f"{self.hardware} has no TF32"
+        return None
+
+    def forget_peak(self) -> None:
+        """Begin to watch the memory anew."""
+        torch.cuda.reset_peak_memory_stats(self.torch_device)
+
+    def held_bytes(self) -> int:
+        """Return the bytes of all tensors on it."""
+        return torch.cuda.memory_allocated(self.torch_device)
+
+    def peak_bytes(self) -> int:
+        """Return the most bytes of tensors since `forget_peak`."""
+        return torch.cuda.max_memory_allocated(self.torch_device)
+
+    def free_bytes(self) -> int:
+        """Return the bytes that can still be had."""
+        free, _ = torch.cuda.mem_get_info(self.torch_device)
+        kept = torch.cuda.memory_reserved(self.torch_device) - self.held_bytes()
+        return free + kept
+
+    def give_back(self) -> None:
+        """Give memory back that torch keeps for later."""
+        torch.cuda.empty_cache()
+
+
+class AppleGpu(Device):
+    """Apple's GPU: a mark waits for all work, and is the time of the host."""
+
+    def __init__(self) -> None:
+        super().__init__("mps", choose_device("mps"), "Apple GPU")
+
+    def synchronize(self) -> None:
+        """Wait until all work is done."""
+        torch.mps.synchronize()
+
+    def mark(self) -> float:
+        """Return the time at which all work so far is done."""
+        torch.mps.synchronize()
+        return self.now()
+
+    def seconds(self, begin: float, end: float) -> float:
+        """Return the time between two marks."""
+        return end - begin
+
+    def held_bytes(self) -> int:
+        """Return the bytes of all tensors on it."""
+        return torch.mps.current_allocated_memory()
+
+    def free_bytes(self) -> int:
+        """Return the bytes that can still be had, by the advice of the system."""
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+
+    def give_back(self) -> None:
+        """Give memory back that torch keeps for later."""
+        torch.mps.empty_cache()
+
+
+def open_device(name: str) -> Device:
+    """Return the device of this name.
+
+    Raises:
+        UsageError: there is no such name.
+        UnavailableError: this machine does not have it.
+    """
+    device = choose_device(name)
+    if device.type == "cuda":
+        return CudaGpu(str(device))
+    return AppleGpu() if device.type == "mps" else Processor()
+
+
+def all_devices() -> list[str]:
+    """Return the names of the devices that this machine has, the processor first."""
+    names = ["cpu"]
+    if torch.cuda.is_available():
+        names += ["cuda"] if torch.cuda.device_count() == 1 else [
+            f"cuda:{index}" for index in range(torch.cuda.device_count())
+        ]  # fmt: skip
+    return [*names, "mps"] if torch.backends.mps.is_available() else names
+
+
+def available_bytes() -> int | None:
+    """Return the memory that a program can have without swapping; None where it is not known.
+
+    Of Linux, where containers may be allowed less than the machine has.
+    """
+    from pathlib import Path
+
+    found = []
+    information = Path("/proc/meminfo")
+    if information.exists():
+        for line in information.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(int(line.split()[1]) * 1024)
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and used.exists() and limit.read_text().strip().isdecimal():
+        found.append(int(limit.read_text()) - int(used.read_text()))
+    return min(found, default=None)

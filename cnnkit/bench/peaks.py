@@ -1,0 +1,214 @@
+"""The most that a device can do: measured here, and kept with what the machine is told by."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cnnkit.bench.device import DTYPES, Device
+from cnnkit.bench.state import set_state
+from cnnkit.devices import is_out_of_memory
+from cnnkit.errors import UnavailableError
+from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
+from cnnkit.files import write_text
+from cnnkit.results.bench import Machine, Peak
+from cnnkit.results.bench.result import best_peak
+
+PROBE_SECONDS = 0.25
+MIN_REPEATS = 3
+SCHEMA = "cnnkit.bench-peaks/1"
+
+# Sides of square matrices; and images, channels in, side, channels out, kernel of convolutions.
+_MATRICES = {"cpu": (1024, 2048, 3072), "mps": (2048, 4096), "cuda": (4096, 8192, 16384)}
+_CONVOLUTIONS = (
+    (8, 64, 56, 64, 3),
+    (8, 128, 28, 128, 3),
+    (8, 256, 14, 256, 3),
+    (8, 256, 28, 512, 1),
+    (8, 512, 14, 512, 3),
+)
+_GPU_IMAGES = 16  # times as many
+_MEMORY_BYTES = {"cpu": 2**28, "mps": 2**29, "cuda": 2**31}
+
+Probe = tuple[str, str, float, Callable[[], object]]  # kind, how, work of one call, the call
+
+
+def default_cache() -> Path:
+    """Return the file of the user's cache folder that peaks are kept in."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("cnnkit", appauthor=False) / "peaks.json"
+
+
+class PeakBook:
+    """The peaks that are known of a machine.
+
+    Args:
+        machine: the machine.
+        path: where they are kept; None to keep none.
+        on_event: told how far a measurement is.
+
+    Attributes:
+        peaks: all of them.
+    """
+
+    def __init__(self, machine: Machine, path: Path | None, on_event: OnEvent) -> None:
+        self._key = f"{machine.fingerprint}"
+        self._path = path
+        self._on_event = on_event
+        self.peaks: list[Peak] = _read(path, self._key) if path is not None else []
+
+    def find(self, device: Device, threads: int, precision: str) -> Peak | None:
+        """Return the highest rate of arithmetic; None where it is not known yet."""
+        return best_peak(self.peaks, device.name, threads, precision)
+
+    def measure(self, device: Device, threads: int, precision: str) -> None:
+        """Measure anew; what was found before stays where it was higher, for it was reached."""
+        self._take(_measured(device, threads, precision, self._on_event))
+
+    def measure_memory(self, device: Device, threads: int) -> None:
+        """Measure the bandwidth of the memory anew."""
+        self._take(_measured(device, threads, "bytes", self._on_event))
+
+    def raise_to(self, peak: Peak) -> None:
+        """Take a rate that a cell has reached as the highest, if none is as high."""
+        self._take([peak])
+
+    def _take(self, found: list[Peak]) -> None:
+        for peak in found:
+            same = [
+                one
+                for one in self.peaks
+                if (one.device, one.threads, one.precision, one.kind)
+                == (peak.device, peak.threads, peak.precision, peak.kind)
+            ]
+            if not same or same[0].per_second < peak.per_second:
+                self.peaks = [one for one in self.peaks if one not in same] + [peak]
+        if self._path is not None:
+            _write(self._path, self._key, self.peaks)
+
+
+def _measured(device: Device, threads: int, precision: str, on_event: OnEvent) -> list[Peak]:
+    """Return the best of every kind, by the shortest time of each probe."""
+    probes = list(_probes(device, precision))
+    best: dict[str, Peak] = {}
+    task = f"peak of {device.name} in {precision}"
+    on_event(TaskStarted(task, len(probes), "probes"))
+    set_state(threads, precision)
+    try:
+        with torch.inference_mode():
+            for number, make in enumerate(probes, start=1):
+                for kind, how, work, call in make():
+                    seconds = _shortest(device, call)
+                    if seconds is None:
+                        continue
+                    peak = Peak(device.name, threads, precision, kind, work / seconds, how)
+                    if kind not in best or best[kind].per_second < peak.per_second:
+                        best[kind] = peak
+                device.give_back()
+                on_event(TaskAdvanced(task, number))
+    finally:
+        on_event(TaskEnded(task))
+    return list(best.values())
+
+
+def _shortest(device: Device, call: Callable[[], object]) -> float | None:
+    """Return the shortest time of a call; None where it needs more memory than there is."""
+    try:
+        call()
+        call()
+        device.synchronize()
+        begin, times = device.now(), list[float]()
+        while len(times) < MIN_REPEATS or device.now() - begin < PROBE_SECONDS:
+            first = device.mark()
+            call()
+            last = device.mark()
+            device.synchronize()
+            times.append(device.seconds(first, last))
+            if device.now() - begin > 8 * PROBE_SECONDS:
+                break
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            return None
+        raise
+    return min(times)
+
+
+def _probes(device: Device, precision: str) -> Iterator[Callable[[], Iterator[Probe]]]:
+    """Yield what makes the tensors of a probe when its turn comes."""
+    where = device.torch_device
+    if precision == "bytes":
+        yield lambda: _memory_probes(where)
+        return
+    dtype = DTYPES[precision]
+    for side in _MATRICES[where.type]:
+        yield partial(_matrix_probe, side, dtype, where)
+    for images, *shape in _CONVOLUTIONS:
+        number = images if where.type == "cpu" else images * _GPU_IMAGES
+        for layout in ("channels-first", "channels-last"):
+            yield partial(_convolution_probe, number, tuple(shape), layout, dtype, where)
+
+
+def _matrix_probe(side: int, dtype: torch.dtype, where: torch.device) -> Iterator[Probe]:
+    a, b = (torch.randn(side, side, device=where).to(dtype) for _ in range(2))
+    out = torch.empty_like(a)
+    name = f"a product of {side}x{side} matrices"
+    yield "matmul", name, 2 * side**3, lambda: torch.mm(a, b, out=out)
+
+
+def _convolution_probe(
+    number: int, sizes: tuple[int, ...], layout: str, dtype: torch.dtype, where: torch.device
+) -> Iterator[Probe]:
+    channels, side, out_channels, kernel = sizes
+    order = torch.channels_last if layout == "channels-last" else torch.contiguous_format
+    layer = nn.Conv2d(channels, out_channels, kernel, padding="same", bias=False)
+    layer = layer.to(where, dtype).to(memory_format=order)
+    images = torch.randn(number, channels, side, side, device=where).to(dtype)
+    images = images.contiguous(memory_format=order)
+    flops = 2 * number * side * side * channels * out_channels * kernel * kernel
+    shape = f"{number}x{channels}x{side}x{side} to {out_channels} channels"
+    how = f"a {kernel}x{kernel} convolution of {shape}, {layout}"
+    yield "conv", how, flops, partial(layer, images)
+
+
+def _memory_probes(where: torch.device) -> Iterator[Probe]:
+    size = _MEMORY_BYTES[where.type]
+    a, b, c = (torch.ones(size // 4, device=where) for _ in range(3))
+    mebibytes = f"{size // 2**20} MiB"
+
+    def add() -> Tensor:
+        return torch.add(a, b, out=c)
+
+    yield "memory", f"a copy of {mebibytes}", 2 * size, lambda: c.copy_(a)
+    yield "memory", f"a sum of two times {mebibytes}", 3 * size, add
+
+
+def _read(path: Path, key: str) -> list[Peak]:
+    """Return what a file knows of a machine; nothing where it is of no use, for it is a cache."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return [Peak(**one) for one in document["peaks"].get(key, [])]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+
+
+def _write(path: Path, key: str, peaks: list[Peak]) -> None:
+    """Add the peaks of a machine to a file.
+
+    Raises:
+        UnavailableError: it cannot be written.
+    """
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))["peaks"]
+    except (OSError, ValueError, KeyError, TypeError):
+        known = {}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnavailableError(f"cannot create {path.parent}: {error.strerror}") from error
+    document = {"schema": SCHEMA, "peaks": {**known, key: [asdict(one) for one in peaks]}}
+    write_text(path, json.dumps(document, indent=1) + "\n")

@@ -1,0 +1,146 @@
+"""From the setting of a cell to what is timed: built, checked, and known to fit into memory."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cnnkit.architecture.subjects import Subject
+from cnnkit.bench.device import Device
+from cnnkit.bench.reference import Reference, Verdict
+from cnnkit.bench.settings import CellSetting
+from cnnkit.bench.state import set_state
+from cnnkit.bench.timing import take_batches
+from cnnkit.bench.workload import Workload
+from cnnkit.devices import is_out_of_memory
+from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.results import SummaryResult
+from cnnkit.results.table import format_bytes
+
+TRAINING_FACTOR = 3  # a step does the arithmetic of the forward pass three times, see `docs`
+SPARE = 0.9  # share of the memory that there is which an estimate may ask for
+
+
+class MemoryShortError(Exception):
+    """A cell would need more memory than there is, by an estimate; it was not tried."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A cell that can be timed.
+
+    Attributes:
+        work: what to time.
+        verdict: whether it computes what it should.
+        peak_bytes: the most that it held; None where the device does not tell.
+        compile_seconds: None for what is not compiled.
+    """
+
+    work: Workload
+    verdict: Verdict
+    peak_bytes: int | None
+    compile_seconds: float | None
+
+
+class Network:
+    """A network that cells are made of: its weights on the CPU, and what it costs.
+
+    Args:
+        subject: which one.
+        count: returns what a batch of so many images costs.
+    """
+
+    def __init__(self, subject: Subject, count: Callable[[int], SummaryResult]) -> None:
+        self.subject = subject
+        self.name = subject.name
+        self._count = count
+        self._costs: dict[int, SummaryResult] = {}
+        self._reference: Reference | None = None
+
+    @property
+    def input(self) -> str:
+        """Shapes of the inputs without the batch."""
+        return " ".join(map(str, self.subject.inputs))
+
+    def costs(self, batch_size: int) -> SummaryResult:
+        """Return what a batch costs."""
+        if batch_size not in self._costs:
+            self._costs[batch_size] = self._count(batch_size)
+        return self._costs[batch_size]
+
+    def flops(self, batch_size: int, is_training: bool) -> int | None:
+        """Return the FLOPs of a batch; None where they are not all counted, or there are none."""
+        costs = self.costs(batch_size)
+        if not costs.complete or costs.totals.flops == 0:
+            return None
+        return costs.totals.flops * (TRAINING_FACTOR if is_training else 1)
+
+    def reference(self) -> Reference:
+        """Return the network on the CPU."""
+        if self._reference is None:
+            self._reference = Reference(self.name, self.subject.make_real(), self.subject.inputs)
+        return self._reference
+
+
+def prepare(network: Network, setting: CellSetting, batch_size: int) -> Prepared:
+    """Build a cell, check what it computes, and see what it holds.
+
+    Raises:
+        MemoryShortError: it would need more memory than there is.
+        Exception: whatever the network raises.
+    """
+    device = setting.device
+    lack = device.lacks(setting.precision)
+    if lack is not None:
+        raise UsageError(lack)
+    check_fits(network, device, batch_size, setting.mode == "train")
+    set_state(setting.threads, "fp32")
+    reference = network.reference()
+    feed = reference.feed(batch_size)
+    held = device.held_bytes()
+    set_state(setting.threads, setting.precision)
+    work = Workload(
+        reference.network, feed, device, setting.mode, setting.precision,
+        setting.channels_last, setting.compiled,
+    )  # fmt: skip
+    compile_seconds = None
+    if setting.compiled:
+        compile_seconds = sum(take_batches(work, 1))
+    verdict = reference.judge(work, batch_size, setting.precision, whole=setting.compiled)
+    set_state(setting.threads, setting.precision)
+    peak = None
+    if held is not None and device.peak_bytes() is not None:
+        take_batches(work, 1)
+        device.forget_peak()
+        take_batches(work, 1)
+        peak = (device.peak_bytes() or 0) - held
+    return Prepared(work, verdict, peak, compile_seconds)
+
+
+def check_fits(network: Network, device: Device, batch_size: int, is_training: bool) -> None:
+    """Refuse what would drive the machine out of memory: the CPU does not say no in time.
+
+    Raises:
+        MemoryShortError: it would need more than there is.
+    """
+    free = device.free_bytes()
+    if device.torch_device.type != "cpu" or free is None:
+        return
+    totals = network.costs(batch_size).totals
+    needed = totals.training_bytes if is_training else totals.inference_bytes
+    if needed is not None and needed > SPARE * free:
+        raise MemoryShortError(
+            f"it would need about {format_bytes(needed)} of memory, and {format_bytes(free)} are "
+            "free; it was not tried"
+        )
+
+
+def told(error: BaseException) -> str:
+    """Return what went wrong in a cell, in one line."""
+    if isinstance(error, CnnkitError | MemoryShortError):
+        return str(error)
+    if isinstance(error, Exception) and is_out_of_memory(error):
+        return "out of memory"
+    words = " ".join(str(error).split())
+    if "more than 1 value per channel" in words:
+        return "batch norm cannot be trained on a single image; use --batch 2 or more"
+    kind = type(error).__name__
+    return f"{kind}: {words[:200]}" if words else kind

@@ -1,0 +1,265 @@
+"""What a network computes on the CPU in fp32, for a cell to be held against before it is timed."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cnnkit.architecture.inputs import InputShape
+from cnnkit.bench.workload import RECIPE, Feed, Workload, float_tensors, without_dropout
+from cnnkit.errors import UsageError
+from cnnkit.training.optimizers import make_optimizer
+
+MOST_CHECKED = 32  # images of a batch
+STATISTICS_IMAGES = 4
+
+# Half a step between two neighbouring numbers, relative to them.
+ROUNDOFF = {"fp32": 2.0**-24, "tf32": 2.0**-11, "fp16": 2.0**-11, "bf16": 2.0**-8}
+# How far values may always be off, as a share of their size; and, in a network that makes much of a
+# little, how many times as far as it is off when its weights and images are rounded once.
+TOLERANCES = {"fp32": 1e-3, "tf32": 2e-2, "fp16": 2e-2, "bf16": 1e-1}
+# A step goes through every layer twice, and through batch norm of a few values.
+TRAINING_TOLERANCES = {"fp32": 5e-2, "tf32": 1e-1, "fp16": 1e-1, "bf16": 2e-1}
+FACTOR = 5.0
+TELLING = 0.7  # what is wrong is off by 1 or so; where rounding may do as much, nothing is told
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a cell computes what it should.
+
+    Attributes:
+        correct: None where that cannot be told.
+        max_error: the largest relative error; None where nothing could be compared, or a value is
+            not finite.
+        remark: why it cannot be told; empty where it can.
+    """
+
+    correct: bool | None
+    max_error: float | None
+    remark: str = ""
+
+
+class Reference:
+    """A network with its weights on the CPU, and what it computes there.
+
+    Args:
+        name: what it is called.
+        network: the network, whose weights every cell begins with.
+        inputs: what it is fed.
+    """
+
+    def __init__(self, name: str, network: nn.Module, inputs: tuple[InputShape, ...]) -> None:
+        self.name = name
+        self.network = network
+        self.inputs = inputs
+        self.num_classes = 1
+        self._known: dict[tuple[str, int], _Expected] = {}
+        one = self.feed(2)
+        network.eval()
+        with torch.no_grad():  # lazy layers find their sizes
+            out = float_tensors(network(*one.places, **one.names))
+            if out and out[0].dim() == 2:
+                self.num_classes = out[0].shape[1]
+            _settle_batch_norm(network, self.feed(STATISTICS_IMAGES))
+
+    def feed(self, batch_size: int) -> Feed:
+        """Return the images of a batch."""
+        return Feed.random(self.inputs, batch_size, self.num_classes)
+
+    def judge(self, work: Workload, batch_size: int, precision: str, whole: bool) -> Verdict:
+        """Run a cell once, and compare it with the CPU.
+
+        Of a large batch some images are compared.
+
+        Args:
+            work: the cell.
+            batch_size: its images.
+            precision: its precision.
+            whole: to run it at no other size than its own, as what is compiled has to.
+        """
+        feed = self.feed(batch_size)
+        mode = "train" if work.is_training else "infer"
+        if batch_size > MOST_CHECKED and not (whole and work.is_training):
+            half = MOST_CHECKED // 2
+            rows = torch.cat([torch.arange(half), torch.arange(batch_size - half, batch_size)])
+        else:
+            rows = torch.arange(batch_size)
+        key = (mode, batch_size)
+        if key not in self._known:
+            self._known[key] = _Expected(self.network, mode, feed.rows(rows))
+        expected = self._known[key]
+        if expected.is_random:
+            return Verdict(None, None, "it draws random numbers, so it is not checked")
+        if not expected.tensors:
+            return Verdict(None, None, "it returns no numbers, so it is not checked")
+        if not all(bool(torch.isfinite(one).all()) for one in expected.tensors):
+            return Verdict(None, None, "its values are not finite in fp32, so it is not checked")
+        found = _trained(work, rows) if work.is_training else _inferred(work, rows)
+        if len(found) != len(expected.tensors):
+            return Verdict(False, None)
+        errors = [_error(one, other) for one, other in zip(found, expected.tensors, strict=True)]
+        limits = expected.limits(precision)
+        telling = [pair for pair in zip(errors, limits, strict=True) if pair[1] <= TELLING]
+        worst = max((error for error, _ in telling or zip(errors, limits, strict=True)))
+        shown = worst if worst < float("inf") else None
+        if not all(error <= limit for error, limit in telling):
+            return Verdict(False, shown)
+        if not telling:
+            return Verdict(
+                None, shown, f"not checked: rounding to {precision} alone changes all its values"
+            )
+        if len(telling) < len(limits) and work.is_training:
+            return Verdict(
+                True, shown, f"its gradients are not checked: rounding to {precision} alone "
+                "changes them as much as an error would"
+            )  # fmt: skip
+        return Verdict(True, shown)
+
+
+class _Expected:
+    """What is right for some images, and how far rounding alone leads away from it.
+
+    Args:
+        network: on the CPU, in fp32.
+        mode: `infer` or `train`.
+        feed: the images.
+
+    Attributes:
+        tensors: outputs, or logits, loss and all gradients as one vector.
+        is_random: random numbers were drawn for them.
+    """
+
+    def __init__(self, network: nn.Module, mode: str, feed: Feed) -> None:
+        self._network = network
+        self._mode = mode
+        self._feed = feed
+        self._limits: dict[str, list[float]] = {}
+        before = torch.get_rng_state()
+        self.tensors = self._computed(copy.deepcopy(network), feed)
+        self.is_random = not torch.equal(before, torch.get_rng_state())
+
+    def limits(self, precision: str) -> list[float]:
+        """Return how far each tensor may be off in a precision."""
+        if precision not in self._limits:
+            generator = torch.Generator().manual_seed(0)
+            unit = ROUNDOFF[precision]
+
+            def rounded(tensor: Tensor) -> Tensor:
+                noise = torch.empty_like(tensor).uniform_(-unit, unit, generator=generator)
+                return tensor + tensor * noise
+
+            network = copy.deepcopy(self._network)
+            feed = self._feed.changed(rounded)
+            with torch.no_grad():
+                for parameter in network.parameters():
+                    parameter.copy_(rounded(parameter))
+            allowed = (TRAINING_TOLERANCES if self._mode == "train" else TOLERANCES)[precision]
+            self._limits[precision] = [
+                # what is not finite when rounded tells nothing
+                max(allowed, FACTOR * error) if error == error else float("inf")
+                for error in map(_error, self._computed(network, feed), self.tensors)
+            ]
+        return self._limits[precision]
+
+    def _computed(self, network: nn.Module, feed: Feed) -> list[Tensor]:
+        network.train(self._mode == "train")
+        if self._mode == "train":
+            return _gradients(network, feed)
+        with torch.inference_mode():
+            return float_tensors(network(*feed.places, **feed.names))
+
+
+def _settle_batch_norm(network: nn.Module, feed: Feed) -> None:
+    """Let batch norm know the statistics of the images.
+
+    Those of a fresh network say mean 0 and variance 1 in every layer. With them the values of a
+    deep network run out of what fp16 can hold, or become so small that processors are slow.
+    """
+    norms = [one for one in network.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return
+    momenta = [one.momentum for one in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+        norm.train()
+    try:
+        network(*feed.places, **feed.names)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            norm.eval()
+
+
+def _gradients(network: nn.Module, feed: Feed) -> list[Tensor]:
+    """Return logits, loss, and all gradients as one vector, of a plain step on the CPU."""
+    from torch.nn import functional
+
+    make_optimizer(network, RECIPE).zero_grad()
+    with without_dropout(network):
+        logits = network(*feed.places, **feed.names)
+        if not isinstance(logits, Tensor) or logits.dim() != 2:
+            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise UsageError(
+                f"it returns {shape} in training, not logits (images, classes)", "use --mode infer"
+            )
+        loss = functional.cross_entropy(logits, feed.labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+    return [logits.detach(), loss.detach(), _flat_gradients(network)]
+
+
+def _inferred(work: Workload, rows: Tensor) -> list[Tensor]:
+    """Return the outputs of a cell for some of its images."""
+    feed = work.feed
+    with work.context():
+        outputs = float_tensors(work.run(*feed.places, **feed.names))
+        batch = len(feed.labels)
+        chosen = rows.to(work.device.torch_device)
+        return [
+            one[chosen].float().cpu() if one.dim() and len(one) == batch else one.float().cpu()
+            for one in outputs
+        ]
+
+
+def _trained(work: Workload, rows: Tensor) -> list[Tensor]:
+    """Return logits, loss and gradients of a cell for some of its images."""
+    feed = work.feed
+    if len(rows) < len(feed.labels):
+        feed = feed.rows(rows.to(work.device.torch_device))
+    kept = {name: value.clone() for name, value in work.network.named_buffers()}
+    work.optimizer.zero_grad()
+    with without_dropout(work.network):
+        logits, loss = work.forward(feed)
+        loss.backward()  # type: ignore[no-untyped-call]
+    scale = work.scaler.get_scale() if work.scaler.is_enabled() else 1.0
+    found = [
+        logits.detach().float().cpu(),
+        (loss.detach() / scale).float().cpu(),
+        _flat_gradients(work.network) / scale,
+    ]
+    work.optimizer.zero_grad()
+    for name, value in work.network.named_buffers():
+        value.copy_(kept[name])
+    return found
+
+
+def _flat_gradients(network: nn.Module) -> Tensor:
+    gradients: Sequence[Tensor] = [
+        one.grad.float().cpu().contiguous().flatten()
+        for one in network.parameters()
+        if one.grad is not None
+    ]
+    return torch.cat(list(gradients))
+
+
+def _error(found: Tensor, expected: Tensor) -> float:
+    """Return the Euclidean norm of the difference over that of what is right."""
+    if found.shape != expected.shape:
+        return float("inf")
+    size = torch.linalg.vector_norm(expected.double())
+    difference = torch.linalg.vector_norm(found.double() - expected.double())
+    if size == 0:
+        return 0.0 if difference == 0 else float("inf")
+    return float(difference / size)

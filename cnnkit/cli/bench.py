@@ -1,0 +1,280 @@
+"""`cnnkit bench`: how fast networks are here."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cnnkit.cli.options import MACHINE_PANEL, RunsDir, complete_model, parse_arguments
+from cnnkit.cli.output import Output, check_writable, with_default, with_output
+from cnnkit.errors import ExitCode, UsageError
+from cnnkit.events import Note, Warned
+
+COMPARE = "compare"
+CELLS_PANEL = "Cells"
+FILES_PANEL = "Files"
+
+
+@with_output
+def bench(
+    output: Output,
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MODEL...",
+            help="Networks of the zoo, timm:NAME, FILE.py:FACTORY, or runs; or `compare A B`.",
+            autocompletion=complete_model,
+            show_default=False,
+        ),
+    ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            envvar="CNNKIT_DEVICE",
+            metavar="NAME,...",
+            help="cpu, cuda, cuda:N, mps, several of them, or all that there are.",
+            rich_help_panel=CELLS_PANEL,
+        ),
+    ] = "all",
+    mode: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="infer, train, or both.",
+            rich_help_panel=CELLS_PANEL,
+        ),
+    ] = "infer,train",
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            "-b",
+            "--batch-size",
+            "--batch",
+            metavar="N,...",
+            help=with_default(
+                "Images a batch, several numbers, or auto for the largest that fits.",
+                "what suits network and device",
+            ),
+            show_default=False,
+            rich_help_panel=CELLS_PANEL,
+        ),
+    ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="fp32, tf32, bf16, fp16, or several of them.",
+            rich_help_panel=CELLS_PANEL,
+        ),
+    ] = "fp32",
+    layout: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="channels-first, channels-last, or both.",
+            rich_help_panel=CELLS_PANEL,
+        ),
+    ] = "channels-first",
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile/--no-compile", help="Compile networks first.", rich_help_panel=CELLS_PANEL
+        ),
+    ] = False,
+    threads: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,...",
+            help=with_default("Threads of the processor, several numbers.", "those torch uses"),
+            show_default=False,
+            rich_help_panel=CELLS_PANEL,
+        ),
+    ] = None,
+    input: Annotated[  # noqa: A002  # the word for it
+        list[str] | None,
+        typer.Option(
+            help=with_default(
+                "Shape for all networks, without the batch: CxHxW, or one number for a square; "
+                "once for each input.",
+                "each network's own",
+            ),
+            show_default=False,
+        ),
+    ] = None,
+    num_classes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help=with_default("Number of logits.", "as published"), show_default=False
+        ),
+    ] = None,
+    model_arg: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="An argument for the networks, such as hidden=512,128; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    max_seconds: Annotated[
+        float,
+        typer.Option(
+            help="Time a cell so long at most; it ends once its median is known to 1 %.",
+            rich_help_panel=MACHINE_PANEL,
+        ),
+    ] = 8.0,
+    peak: Annotated[
+        bool,
+        typer.Option(
+            "--peak",
+            help="Measure anew the most that the machine can do; alone, that is all.",
+            rich_help_panel=MACHINE_PANEL,
+        ),
+    ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Compare with an earlier -o FILE; end with code 6 if a cell is slower.",
+            show_default=False,
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            help="Share by which a cell may be slower.",
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = 0.05,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw images a second against the batch: .png, .svg or .pdf.",
+            show_default=False,
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = None,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Measure how fast networks are here: `cnnkit bench resnet18`.
+
+    Images a second and milliseconds a batch with their spread, memory, and the share of what the
+    machine can do. Every combination of the settings is a row. `cnnkit bench compare A B` compares
+    two files of results.
+    """
+    names = models or []
+    if names[:1] == [COMPARE]:
+        _compare(output, names[1:], tolerance)
+        return
+    sweep_values = {
+        "devices": _listed("--device", device),
+        "modes": _listed("--mode", mode),
+        "batch_sizes": _batch_sizes(batch),
+        "precisions": _listed("--precision", precision),
+        "layouts": _listed("--layout", layout),
+        "compiled": compiled,
+        "threads": _numbers("--threads", threads) if threads is not None else (),
+    }
+    arguments = parse_arguments(model_arg or [])
+    if plot is not None:
+        _check_plot(plot)
+    for name in names:
+        from cnnkit.models import find_model
+
+        if not (runs_dir / name).is_dir() and not Path(name).is_dir():
+            find_model(name)  # before torch is imported
+
+    from cnnkit.bench.measuring import benchmark
+    from cnnkit.bench.peaks import default_cache
+    from cnnkit.bench.settings import Sweep
+
+    result = benchmark(
+        names,
+        Sweep(**sweep_values),  # type: ignore[arg-type]  # each has the type of its field
+        input=input,
+        num_classes=num_classes,
+        arguments=arguments,
+        max_seconds=max_seconds,
+        remeasure_peaks=peak,
+        peaks_file=default_cache(),
+        against=against,
+        tolerance=tolerance,
+        runs_dir=runs_dir,
+        on_event=output.on_event,
+    )
+    if result.interrupted and output.is_json():
+        raise typer.Exit(ExitCode.INTERRUPTED)  # stdout is one document, that of the error
+    output.emit(result, lines=result.lines())
+    if plot is not None and not result.interrupted:
+        from cnnkit.files import write_bytes
+        from cnnkit.render.bench_charts import draw_throughput
+
+        write_bytes(plot, draw_throughput(result, plot.suffix.lower()))
+        output.on_event(Note(f"wrote {plot}"))
+    if result.interrupted:
+        raise typer.Exit(ExitCode.INTERRUPTED)
+    if result.cells and all(cell.batch_ms_median is None for cell in result.cells):
+        output.on_event(Warned("no cell was measured"))
+        raise typer.Exit(ExitCode.RUN_FAILED)
+    if result.against is not None and result.against.regressions:
+        number = len(result.against.regressions)
+        output.on_event(
+            Warned(
+                f"--against {against}: slower, or failed: {number} of "
+                f"{len(result.against.changes)} cells"
+            )
+        )
+        raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def _compare(output: Output, files: list[str], tolerance: float) -> None:
+    if len(files) != 2:
+        raise UsageError(
+            f"`compare` takes two files, not {len(files)}",
+            "such as `cnnkit bench compare before.jsonl now.jsonl`",
+        )
+    from cnnkit.bench.comparing import compare_files
+
+    result = compare_files(files[0], files[1], tolerance)
+    output.emit(result)
+    if result.regressions:
+        raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def _check_plot(plot: Path) -> None:
+    from cnnkit.render.charts import PICTURE_SUFFIXES
+
+    if plot.suffix.lower() not in PICTURE_SUFFIXES:
+        raise UsageError(
+            f"--plot {plot}: {plot.suffix or 'no suffix'} is no kind of picture",
+            f"end it with {', '.join(PICTURE_SUFFIXES)}",
+        )
+    check_writable(plot, "--plot")
+
+
+def _listed(option: str, text: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in text.split(","))
+    if not all(parts):
+        raise UsageError(f"{option} {text!r} names nothing between two commas", "leave one out")
+    return parts
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    parts = _listed(option, text)
+    for part in parts:
+        if not part.lstrip("-").isdecimal():
+            raise UsageError(f"{option} {part!r} is no number", f"such as {option} 1,2")
+    return tuple(map(int, parts))
+
+
+def _batch_sizes(text: str | None) -> tuple[int | Literal["auto"], ...]:
+    if text is None:
+        return ()
+    sizes: list[int | Literal["auto"]] = []
+    for part in _listed("--batch", text):
+        if part == "auto":
+            sizes.append("auto")
+        else:
+            sizes += _numbers("--batch", part)
+    return tuple(sizes)
