@@ -52,11 +52,15 @@ class Job:
     data_dir: Path
     fit: str
 
-    def build(self) -> nn.Module:
+    def build(self, is_new: bool = True) -> nn.Module:
         """Return the network with its first weights, on its device, tried on an input.
+
+        Args:
+            is_new: its weights will not be read from a checkpoint, so it may look at images.
 
         Raises:
             UsageError: it cannot be trained on this data.
+            RunFailedError: an image that it looks at is broken.
         """
         device = self.place.device
         torch.manual_seed(self.recipe.seed)
@@ -65,6 +69,10 @@ class Job:
         with torch.random.fork_rng(_devices(device)):  # dropout must not draw what training will
             num_images = min(2, self.recipe.batch_size, len(self.data.train))
             check_network(network, self.setup, num_images)
+        if is_new:
+            initialize_from_images(
+                network, self.data.train, self.place, self.setup, self.recipe.seed
+            )
         return network
 
     def describe(self, run_id: str, num_params: int) -> dict[str, Any]:
@@ -203,8 +211,6 @@ def _train_and_test(
     on_event: OnEvent,
 ) -> TrainResult:
     setup, recipe, data, place = job.setup, job.recipe, job.data, job.place
-    if checkpoint is None:
-        initialize_from_images(network, data.train, place, setup, recipe.seed)
     train_batches = place.batches(data.train, setup, recipe.batch_size, recipe.augmentation)
     val_batches = test_batches = None
     if data.val is not None:
