@@ -259,7 +259,7 @@ def resume(
             explained(job.recipe),
             _threads(int(description["device"]["num_threads"])),
         ):
-            network = job.build()
+            network = job.build(is_new=checkpoint is None)
             say_plan(job, int(description["num_params"]), on_event)
             _warn_of_changes(description, machine, on_event)
             if folder.is_complete:

@@ -67,12 +67,16 @@ class Job:
     fit: str
     weights: Path | None = None
 
-    def build(self) -> nn.Module:
+    def build(self, is_new: bool = True) -> nn.Module:
         """Return the network with its first weights, on its device, tried on an input.
+
+        Args:
+            is_new: its weights will not be read from a checkpoint, so it may look at images.
 
         Raises:
             UsageError: it cannot be trained on this data, or by this optimizer.
             CheckFailedError: the file of its weights holds others.
+            RunFailedError: an image that it looks at is broken.
         """
         device = self.place.device
         torch.manual_seed(self.recipe.seed)
@@ -84,6 +88,10 @@ class Job:
         network = network.to(memory_format=memory_format(device, self.setup.channels_last))
         make_optimizer(network, self.recipe)  # what it refuses is said before anything is made
         self._check(network)
+        if is_new:
+            initialize_from_images(
+                network, self.data.train, self.place, self.setup, self.recipe.seed
+            )
         return network
 
     def in_precision(self, network: nn.Module) -> "Job":
@@ -252,8 +260,6 @@ def _train_and_test(
 ) -> TrainResult:
     setup, recipe, data, place = job.setup, job.recipe, job.data, job.place
     keep_freed_memory()
-    if checkpoint is None:
-        initialize_from_images(network, data.train, place, setup, recipe.seed)
     train_batches = place.batches(data.train, setup, recipe.batch_size, recipe.augmentation)
     val_batches = test_batches = None
     if data.val is not None:

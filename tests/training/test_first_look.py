@@ -18,6 +18,7 @@ from cnnkit.data.image_set import TensorSet
 from cnnkit.errors import InterruptedRunError, UsageError
 from cnnkit.events import EpochEnded, Event
 from cnnkit.models.speednet import SpeedNet, whitening_filters
+from cnnkit.training.lr_finding import find_learning_rate
 from tests.training.killing import make_photos
 
 DATASET = "fake:3x16x16:4:1300"
@@ -150,4 +151,9 @@ def test_a_method_that_fails_is_told_in_one_line_and_leaves_no_run() -> None:
         cnnkit.train("net.py:Net", DATASET, RECIPE, device="cpu")
     assert "\n" not in told.value.message
     assert "Dimension out of range" in told.value.message
-    assert list(Path("runs").iterdir()) == []
+    assert not Path("runs").exists()
+
+
+def test_the_search_for_a_learning_rate_looks_as_well(looks: list[Tensor]) -> None:
+    find_learning_rate("speednet", DATASET, RECIPE, model_arguments=SMALL, device="cpu")
+    assert len(looks) == 1
