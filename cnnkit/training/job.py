@@ -70,10 +70,10 @@ class Job:
         adapt_network(network, self.recipe, self.setup.model)
         network = network.to(device)
         network = network.to(memory_format=memory_format(device, self.setup.channels_last))
-        make_optimizer(network, self.recipe)  # what it refuses is said before anything is made
         with torch.random.fork_rng(_devices(device)):  # dropout must not draw what training will
             num_images = min(2, self.recipe.batch_size, len(self.data.train))
             check_network(network, self.setup, num_images)
+        make_optimizer(network, self.recipe)  # what it refuses is said before anything is made
         return network
 
     def describe(self, run_id: str, num_params: int) -> dict[str, Any]:
