@@ -86,8 +86,8 @@ class Job:
         adapt_network(network, self.recipe, self.setup.model)
         network = network.to(device)
         network = network.to(memory_format=memory_format(device, self.setup.channels_last))
-        make_optimizer(network, self.recipe)  # what it refuses is said before anything is made
         self._check(network)
+        make_optimizer(network, self.recipe)  # what it refuses is said before anything is made
         if is_new:
             initialize_from_images(
                 network, self.data.train, self.place, self.setup, self.recipe.seed
