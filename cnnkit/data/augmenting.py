@@ -55,13 +55,12 @@ class Augmenter:
             drawn = torch.randint(2, (num_images,), generator=of_the_run)
             self._is_mirrored = ((drawn + epoch) % 2).bool().to(device)
         if augmentation.randaugment is not None:
-            self._operations = torch.randint(
-                2 * NUM_OPERATIONS, (num_images, 2), generator=self._generator(RANDAUGMENT)
-            ).to(device)
+            generator = self._generator(RANDAUGMENT)
+            drawn = torch.randint(2 * NUM_OPERATIONS, (num_images, 2), generator=generator)
+            self._operations = drawn.to(device)
         if augmentation.cutout:
-            self._centres = torch.rand(
-                (num_images, 2), generator=self._generator(CUTOUT), dtype=torch.float64
-            ).to(device)
+            drawn = torch.rand((num_images, 2), generator=self._generator(CUTOUT))
+            self._centres = drawn.to(device)
 
     def moved(self, images: Tensor, rows: Tensor) -> Tensor:
         """Return images shifted, mirrored, and changed by RandAugment.

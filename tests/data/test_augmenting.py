@@ -97,9 +97,8 @@ def place_of_marks(number: int, **changes: object) -> torch.Tensor:
     images = torch.zeros(number, 1, 9, 9, dtype=torch.uint8)
     images[:, :, 4, 4] = 1
     found = augmenter(number, **changes).moved(images, torch.arange(number))
-    return found[:, 0].flatten(1).argmax(1)[:, None].div(
-        torch.tensor([9, 1]), rounding_mode="floor"
-    ) % 9  # fmt: skip
+    places = found[:, 0].flatten(1).argmax(1)
+    return torch.stack(torch.unravel_index(places, (9, 9)), 1)
 
 
 def test_every_offset_is_equally_likely() -> None:
