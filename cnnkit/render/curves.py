@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cnnkit.render.pictures import FAINT, INK, as_png, count_ticks, label_axes, new_figure
+from cnnkit.render.pictures import (
+    FAINT,
+    INK,
+    as_png,
+    count_ticks,
+    label_axes,
+    new_figure,
+    shortened,
+)
 from cnnkit.results import EpochMetrics, LearningRateSearch, Metrics, format_value
 
 if TYPE_CHECKING:
@@ -15,6 +23,7 @@ WIDE_RANGE = 30  # losses over a wider range than this are drawn on a logarithmi
 MAX_DOTTED = 30  # the lines of more epochs than this have no dots
 MAX_NUMBERED = 10  # and not every one of more than this has its number
 LEGEND_COLUMNS = 3
+MAX_TITLE = 90  # letters
 
 # the name of a set in `EpochMetrics`, its colour, and what its line is
 LINES = (
@@ -93,7 +102,10 @@ def learning_rate_picture(search: LearningRateSearch) -> bytes:
             label=f"suggestion, where it falls most steeply: {suggested}",
         )  # fmt: skip
     axes.set_xscale("log")
-    axes.set_ylim(0, 1.5 * max(smoothed[:10]))  # a divergence would hide all the rest
+    # Where it began, and where it was lowest: a divergence would hide all the rest.
+    high, low = max(smoothed[:10]), min(smoothed)
+    room = 0.5 * (high - low) + 0.05 * high
+    axes.set_ylim(max(0, low - room), high + room)
     label_axes(axes, "", "learning rate of the step, logarithmic scale", "loss before the step")
     _draw_legend(figure, axes)
     return as_png(figure)
@@ -102,8 +114,8 @@ def learning_rate_picture(search: LearningRateSearch) -> bytes:
 def _titled(title: str) -> "Figure":
     figure = new_figure(WIDTH, HEIGHT)
     figure.text(
-        0.015, 1 - 12 / HEIGHT, title, fontsize=12, fontweight="bold", color=INK, va="top",
-        parse_math=False,
+        0.015, 1 - 12 / HEIGHT, shortened(title, MAX_TITLE), fontsize=12, fontweight="bold",
+        color=INK, va="top", parse_math=False,
     )  # fmt: skip
     # Said outright: to have it worked out costs as much as all the rest.
     figure.subplots_adjust(left=0.065, right=0.985, bottom=0.23, top=0.84, wspace=0.16)

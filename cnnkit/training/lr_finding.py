@@ -24,6 +24,7 @@ NUM_STEPS = 200  # over these seven powers of ten, so 28 steps to a power
 SMOOTHING = 0.9  # share of the mean so far in the next one
 DIVERGED = 4.0  # a smoothed loss so many times the lowest
 FIRST_STEPS = 10  # in which the mean is still of too few losses to be judged
+SLOPE_STEPS = 5  # on either side of the step whose slope is looked at
 LEAST_FALL = 0.05  # share of the first mean by which the loss has to fall
 
 
@@ -115,8 +116,9 @@ def find_learning_rate(
 def judge(smoothed: Sequence[float]) -> tuple[int, int | None]:
     """Return where a smoothed loss is lowest, and where it falls most steeply on the way there.
 
-    The slope at a step is the difference of the steps beside it, for the rate grows by a constant
-    factor. The first `FIRST_STEPS` are left out; None where the loss does not fall by `LEAST_FALL`.
+    The slope at a step is the difference of the steps `SLOPE_STEPS` before and after it, for the
+    rate grows by a constant factor. The first `FIRST_STEPS` are left out; None where the loss does
+    not fall by `LEAST_FALL`.
 
     Args:
         smoothed: at least one loss.
@@ -125,7 +127,11 @@ def judge(smoothed: Sequence[float]) -> tuple[int, int | None]:
     inner = range(FIRST_STEPS, lowest)
     if not inner or smoothed[lowest] > (1 - LEAST_FALL) * smoothed[FIRST_STEPS - 1]:
         return lowest, None
-    return lowest, min(inner, key=lambda index: smoothed[index + 1] - smoothed[index - 1])
+
+    def slope(index: int) -> float:
+        return smoothed[min(index + SLOPE_STEPS, lowest)] - smoothed[index - SLOPE_STEPS]
+
+    return lowest, min(inner, key=slope)
 
 
 def _sweep(

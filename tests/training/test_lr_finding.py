@@ -60,13 +60,13 @@ def test_nothing_is_written_and_nothing_is_touched() -> None:
 
 
 def test_the_recipe_decides() -> None:
-    adam, sgd = found(), found(optimizer="sgd", batch_size=64)
+    adam, sgd = found("mlp"), found("mlp", optimizer="sgd", batch_size=64)
     assert (adam.optimizer, adam.batch_size, adam.recipe_lr) == ("adam", 32, 0.002)
     assert (sgd.optimizer, sgd.batch_size, sgd.recipe_lr) == ("sgd", 64, 0.05)
     assert adam.suggestion is not None
     assert sgd.suggestion is not None
     assert adam.suggestion < sgd.suggestion  # a step of adam is as long as its rate
-    with_average = found(ema=0.9, patience=3, warmup_epochs=2, schedule="cosine", lr=1.0)
+    with_average = found("mlp", ema=0.9, patience=3, warmup_epochs=2, schedule="cosine", lr=1.0)
     assert with_average.points == adam.points
     assert with_average.recipe_lr == 1.0
 
