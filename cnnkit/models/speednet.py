@@ -17,9 +17,7 @@ from torch.nn import functional
 PATCH_SIZE = 2  # height and width of what the first layer sees
 LEAST_VARIANCE = 5e-4  # added to every one: what hardly varies is noise, and not blown up
 NORM_MOMENTUM = 0.4  # a short training leaves the statistics of batch norm few steps to follow in
-# By which the logits are smaller than the last layer makes them, so that the learning rate that
-# suits the biases, which is high, suits the weights of that layer as well.
-HEAD_SCALE = 1 / 72
+HEAD_SCALE = 1 / 9  # small logits: early on they are wrong, and large ones would shake the rest
 
 
 class SpeedNet(nn.Sequential):

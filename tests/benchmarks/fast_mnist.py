@@ -2,8 +2,8 @@
 
 The lectures train LeNet-5 with ReLU for five epochs, and print 98.36 %. Their loop is the one that
 they teach: a DataLoader over torchvision's MNIST with Resize, ToTensor and Normalize a sample at a
-time, and `loss.item()` every step. `cnnkit train` trains `convnet_fast` for one epoch, with the
-settings below. Each side is timed from opening the files to the accuracy on the 10,000 test images.
+time, and `loss.item()` every step. `cnnkit train` trains `convnet_fast` for one epoch, with a
+recipe. Each side is timed from opening the files to the accuracy on the 10,000 test images.
 Both sides in one process, interleaved: every round is one training of the lectures and some of
 cnnkit, each with a seed of its own.
 
@@ -26,15 +26,6 @@ from torchvision import datasets, transforms
 import cnnkit
 from cnnkit import Recipe
 
-SETTINGS = {
-    "epochs": 1,
-    "batch_size": 256,
-    "optimizer": "adam",
-    "lr": 0.01,
-    "schedule": "onecycle",
-    "label_smoothing": 0.1,
-    "val_split": 0,
-}
 LECTURE_EPOCHS = 5
 
 
@@ -82,10 +73,10 @@ def lecture_training(data_dir: Path, batch_size: int, seed: int) -> tuple[float,
     return time.perf_counter() - start, correct / len(test)
 
 
-def cnnkit_training(data_dir: Path, seed: int) -> tuple[float, float]:
+def cnnkit_training(data_dir: Path, recipe_name: str, seed: int) -> tuple[float, float]:
     """Return seconds and test accuracy of `cnnkit train`, with its checkpoints and files."""
     start = time.perf_counter()
-    recipe = Recipe.of(**SETTINGS, seed=seed)
+    recipe = Recipe.of(**{**cnnkit.find_recipe(recipe_name).settings, "seed": seed})
     with tempfile.TemporaryDirectory() as runs:
         result = cnnkit.train(
             "convnet_fast", "mnist", recipe, device="cpu", data_dir=data_dir, runs_dir=Path(runs)
@@ -99,6 +90,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True, help="folder with MNIST in it")
     parser.add_argument("--rounds", type=int, default=3, help="trainings of the lectures")
     parser.add_argument("--lecture-batch-size", type=int, default=64, help="64 as published")
+    parser.add_argument("--recipe", default="mnist-fast", help="name, or file")
     parser.add_argument("--seeds", type=int, default=10, help="trainings of cnnkit in all")
     arguments = parser.parse_args()
     lecture: list[tuple[float, float]] = []
@@ -108,7 +100,7 @@ def main() -> None:
         print(f"lectures  seed {number}: {lecture[-1][0]:6.2f} s, {lecture[-1][1]:.2%}", flush=True)
         end = arguments.seeds * (number + 1) // arguments.rounds
         for seed in range(len(ours), end):
-            ours.append(cnnkit_training(arguments.data_dir, seed))
+            ours.append(cnnkit_training(arguments.data_dir, arguments.recipe, seed))
             print(f"cnnkit    seed {seed}: {ours[-1][0]:6.2f} s, {ours[-1][1]:.2%}", flush=True)
     for name, found in (("lectures", lecture), ("cnnkit", ours)):
         seconds = [each for each, _ in found]
