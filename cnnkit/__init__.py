@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cnnkit.architecture.comparing import compare
     from cnnkit.architecture.convolution import conv
     from cnnkit.architecture.summarising import summary
+    from cnnkit.bench.measuring import benchmark
     from cnnkit.data import open_dataset
     from cnnkit.evaluation import evaluate
     from cnnkit.models import build_model
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Recipe": "cnnkit.training.recipe",
+    "benchmark": "cnnkit.bench.measuring",
     "build_model": "cnnkit.models",
     "compare": "cnnkit.architecture.comparing",
     "conv": "cnnkit.architecture.convolution",
@@ -45,6 +47,7 @@ _HOMES = {
 __all__ = [
     "Recipe",
     "__version__",
+    "benchmark",
     "build_model",
     "compare",
     "conv",

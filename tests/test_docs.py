@@ -309,9 +309,15 @@ OPAQUE = (
 @pytest.mark.parametrize(
     "name",
     [
+<<<<<<< HEAD
         *("train", "lr_find", "eval", "stats", "show", "summary", "compare", "conv"),
         *("bench", "bench_compare"),
         *("models", "recipes", "datasets", "doctor"),
+=======
+        *("train", "eval", "stats", "show", "summary", "compare", "conv"),
+        *("bench", "bench_compare", "bench_data", "bench_time_to"),
+        *("models", "datasets", "doctor"),
+>>>>>>> bench
     ],
 )
 def test_json_fields_are_told(name: str) -> None:
@@ -320,7 +326,8 @@ def test_json_fields_are_told(name: str) -> None:
     many: list[Any] = [one for one in examples.ALL.values() if isinstance(one, kind)]
     if name == "eval":
         many.append(replace(many[0], metrics=examples.METRICS))  # more than five classes
-    opaque = (*OPAQUE, "against") if name == "bench" else OPAQUE  # it has the fields of another
+    others = {"bench": ("against",), "bench_data": ("machine",), "bench_time_to": ("machine",)}
+    opaque = (*OPAQUE, *others.get(name, ()))  # they have the fields of another
     found = set().union(*(fields(one.to_dict(), opaque=opaque) for one in many))
     if name == "train":
         assert "test" in found  # null without a test set

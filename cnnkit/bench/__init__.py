@@ -2,5 +2,8 @@
 
 from cnnkit.bench.comparing import compare_files
 from cnnkit.bench.measuring import benchmark
+from cnnkit.bench.pipeline import benchmark_pipeline
+from cnnkit.bench.settings import Sweep
+from cnnkit.bench.time_to import time_to_accuracy
 
-__all__ = ["benchmark", "compare_files"]
+__all__ = ["Sweep", "benchmark", "benchmark_pipeline", "compare_files", "time_to_accuracy"]

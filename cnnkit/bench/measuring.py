@@ -14,17 +14,18 @@ from cnnkit.architecture.summarising import summary
 from cnnkit.bench.batch_search import largest_batch
 from cnnkit.bench.comparing import TOLERANCE, check_tolerance, compare_cells, read_cells
 from cnnkit.bench.intervals import half_width, median_interval, percentile, steady_interval
+from cnnkit.bench.layers import time_layers
 from cnnkit.bench.machine import describe_machine
 from cnnkit.bench.peaks import PeakBook
 from cnnkit.bench.preparing import MemoryShortError, Network, Prepared, prepare, told
 from cnnkit.bench.settings import AUTO, CellSetting, Sweep, suitable_batch
-from cnnkit.bench.state import preserved_state
+from cnnkit.bench.state import preserved_state, set_state
 from cnnkit.bench.timing import QUOTABLE, Timed, time_in_rounds
 from cnnkit.devices import is_out_of_memory
 from cnnkit.errors import UsageError
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
 from cnnkit.results import SummaryResult
-from cnnkit.results.bench import BenchCell, BenchResult, Peak
+from cnnkit.results.bench import BenchCell, BenchResult, LayerTime, Peak
 
 MAX_SECONDS = 8.0
 TASK = "bench"
@@ -38,6 +39,7 @@ def benchmark(
     num_classes: int | None = None,
     arguments: Mapping[str, str] | None = None,
     max_seconds: float = MAX_SECONDS,
+    by_layer: bool = False,
     remeasure_peaks: bool = False,
     peaks_file: Path | None = None,
     against: str | Path | None = None,
@@ -60,6 +62,7 @@ def benchmark(
         num_classes: number of logits; None for as published.
         arguments: the networks' own arguments, as texts by name.
         max_seconds: how long a cell may be timed; it ends earlier once its median is known to 1 %.
+        by_layer: also tell the time of each layer of what is not compiled.
         remeasure_peaks: measure the peaks of the machine anew, and the bandwidth of its memory.
         peaks_file: where peaks are kept; None to keep none.
         against: an earlier file to compare with.
@@ -87,7 +90,7 @@ def benchmark(
     book = PeakBook(machine, peaks_file, on_event)
     settings = sweep.cells(len(networks), devices, torch.get_num_threads())
     with preserved_state():
-        run = _Run(networks, settings, max_seconds, on_event)
+        run = _Run(networks, settings, max_seconds, by_layer, on_event)
         cells, interrupted = run.measure()
         wanted = dict.fromkeys((s.device, s.threads, s.precision) for s in settings)
         if remeasure_peaks:
@@ -122,7 +125,8 @@ def benchmark(
     comparison = None
     if earlier is not None:
         comparison = compare_cells(str(against), earlier, "", (cells, [machine]), tolerance)
-    return BenchResult(machine, shown, tuple(cells), comparison, interrupted)
+    layers = tuple(run.layers) if by_layer else None
+    return BenchResult(machine, shown, tuple(cells), layers, comparison, interrupted)
 
 
 def _network(
@@ -170,7 +174,7 @@ def _settle_peak(
         book.raise_to(Peak(device.name, threads, precision, "network", rate, how))
 
 
-@dataclass
+@dataclass(eq=False)
 class _Cell:
     """A cell on its way."""
 
@@ -188,8 +192,11 @@ class _Run:
         networks: Sequence[Network],
         settings: Sequence[CellSetting],
         max_seconds: float,
+        by_layer: bool,
         on_event: OnEvent,
     ) -> None:
+        self.layers: list[LayerTime] = []
+        self._by_layer = by_layer
         self._networks = networks
         self._max_seconds = max_seconds
         self._on_event = on_event
@@ -210,6 +217,7 @@ class _Run:
                     self._report,
                 )
                 for cell in group:
+                    self._time_layers(cell)
                     self._finish(cell)
         except KeyboardInterrupt:
             interrupted = True
@@ -279,6 +287,20 @@ class _Run:
             timed.error = error.with_traceback(None)  # which would hold the memory of the device
             timed.is_done = True
             timed.device.give_back()
+
+    def _time_layers(self, cell: _Cell) -> None:
+        """Time the layers of a cell that was measured."""
+        timed, setting = cell.timed, cell.setting
+        if not self._by_layer or timed is None or timed.error is not None or setting.compiled:
+            return
+        costs = self._networks[setting.model].costs(cell.figures.batch_size or 1)
+        set_state(setting.threads, setting.precision)
+        number = self._cells.index(cell)
+        try:
+            self.layers += time_layers(timed.work, costs, number, self._max_seconds / 4)
+        except Exception as error:
+            text = f"its layers were not timed: {told(error)}"
+            cell.figures = replace(cell.figures, remark=text)
 
     def _finish(self, cell: _Cell) -> None:
         """Put the figures of a cell together, and give its memory back."""

@@ -64,6 +64,10 @@ class Timed:
         """Return the seconds of all batches."""
         return [one for values in self.rounds.values() for one in values]
 
+    @property
+    def _round_seconds(self) -> float:
+        return min(ROUND_SECONDS, self.max_seconds / (2 * MIN_ROUNDS))
+
     def warm_up(self) -> None:
         """Run batches until their times settle.
 
@@ -74,7 +78,7 @@ class Timed:
         begin = self.device.now()
         number, before = 1, math.inf
         while True:
-            times = take_batches(self.work, number)
+            times = take_batches(self.work, number, 2 * WARM_SECONDS)
             typical = max(statistics.median(times), 1e-9)
             self.spent = self.device.now() - begin
             if typical > self.max_seconds:
@@ -89,8 +93,7 @@ class Timed:
             if has_settled or self.spent + next_seconds > WARM_SHARE * self.max_seconds:
                 break
             before = typical
-        seconds = min(ROUND_SECONDS, self.max_seconds / (2 * MIN_ROUNDS))
-        self._per_round = max(1, min(MOST_IN_A_ROUND, round(seconds / typical)))
+        self._per_round = max(1, min(MOST_IN_A_ROUND, round(self._round_seconds / typical)))
 
     def take_round(self, number: int) -> None:
         """Time the batches of one round, and every time one training step in parts."""
@@ -99,7 +102,7 @@ class Timed:
         is_short = self._per_round >= 1 / COLD_SHARE
         if is_short:  # what another cell left in the caches is gone after a batch
             take_batches(self.work, 1)
-        self.rounds[number] = take_batches(self.work, self._per_round)
+        self.rounds[number] = take_batches(self.work, self._per_round, 1.2 * self._round_seconds)
         if self.work.is_training and (is_short or len(self.parts) < 3):
             self.parts.append(self.work.take_in_parts())
         self.spent += self.device.now() - begin
@@ -112,15 +115,24 @@ class Timed:
         return half_width(interval, statistics.median(self.times())) <= NARROW
 
 
-def take_batches(work: Workload, number: int) -> list[float]:
-    """Return the seconds of batches that follow one another without a pause."""
+def take_batches(work: Workload, number: int, within: float = math.inf) -> list[float]:
+    """Return the seconds of batches that follow one another without a pause.
+
+    Args:
+        work: what to do.
+        number: how many batches at most.
+        within: seconds after which no other is begun; a machine may be much slower for a while.
+    """
     device = work.device
     with work.context():
         device.synchronize()
+        end = device.now() + within
         marks = [device.mark()]
         for _ in range(number):
             work.take()
             marks.append(device.mark())
+            if device.now() > end:
+                break
         device.synchronize()
         return [device.seconds(begin, end) for begin, end in pairwise(marks)]
 

@@ -1,17 +1,29 @@
 """`cnnkit bench`: how fast networks are here."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from cnnkit.cli.options import MACHINE_PANEL, RunsDir, complete_model, parse_arguments
+from cnnkit.cli.options import (
+    MACHINE_PANEL,
+    DataDir,
+    RunsDir,
+    SkipBad,
+    Workers,
+    complete_dataset,
+    complete_model,
+    parse_arguments,
+    parse_input,
+)
 from cnnkit.cli.output import Output, check_writable, with_default, with_output
 from cnnkit.errors import ExitCode, UsageError
 from cnnkit.events import Note, Warned
 
 COMPARE = "compare"
 CELLS_PANEL = "Cells"
+MEASURE_PANEL = "What else to measure"
 FILES_PANEL = "Files"
 
 
@@ -122,6 +134,49 @@ def bench(
             rich_help_panel=MACHINE_PANEL,
         ),
     ] = 8.0,
+    by_layer: Annotated[
+        bool,
+        typer.Option(
+            "--by-layer",
+            help="Also tell the time of each layer, beside its share of MACs.",
+            rich_help_panel=MEASURE_PANEL,
+        ),
+    ] = False,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATASET",
+            help="Measure loading alone, network alone and both, and name the bottleneck.",
+            autocompletion=complete_dataset,
+            show_default=False,
+            rich_help_panel=MEASURE_PANEL,
+        ),
+    ] = None,
+    time_to: Annotated[
+        float | None,
+        typer.Option(
+            metavar="ACCURACY",
+            help="Train until this accuracy is reached, such as 0.99, and tell how long it took.",
+            show_default=False,
+            rich_help_panel=MEASURE_PANEL,
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="The settings of --time-to: a recipe, or a file as of `train --config`.",
+            show_default=False,
+            rich_help_panel=MEASURE_PANEL,
+        ),
+    ] = None,
+    runs: Annotated[
+        int,
+        typer.Option(
+            help="Trainings of --time-to, each with a seed of its own.",
+            rich_help_panel=MEASURE_PANEL,
+        ),
+    ] = 10,
     peak: Annotated[
         bool,
         typer.Option(
@@ -155,7 +210,10 @@ def bench(
             rich_help_panel=FILES_PANEL,
         ),
     ] = None,
+    data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
+    skip_bad: SkipBad = False,
+    workers: Workers = None,
 ) -> None:
     """Measure how fast networks are here: `cnnkit bench resnet18`.
 
@@ -167,6 +225,13 @@ def bench(
     if names[:1] == [COMPARE]:
         _compare(output, names[1:], tolerance)
         return
+    if time_to is not None:
+        given = {"--peak": peak, "--against": against, "--plot": plot, "--by-layer": by_layer}
+        _refuse("--time-to", given)
+        _time_to(output, time_to, recipe, runs, names, data, device, data_dir, workers)
+        return
+    if recipe is not None:
+        raise UsageError("--recipe belongs to --time-to", "such as --time-to 0.99 --recipe FILE")
     sweep_values = {
         "devices": _listed("--device", device),
         "modes": _listed("--mode", mode),
@@ -185,17 +250,42 @@ def bench(
         if not (runs_dir / name).is_dir() and not Path(name).is_dir():
             find_model(name)  # before torch is imported
 
+    from cnnkit.bench.settings import Sweep
+
+    sweep = Sweep(**sweep_values)  # type: ignore[arg-type]  # each has the type of its field
+    if data is not None:
+        from cnnkit.bench.pipeline import benchmark_pipeline
+
+        given = {"--peak": peak, "--against": against, "--plot": plot, "--by-layer": by_layer}
+        _refuse("--data", {**given, "--num-classes": num_classes})
+        if input is not None and len(input) > 1:
+            raise UsageError("--data has one input, the image", "give --input once")
+        pipeline = benchmark_pipeline(
+            names,
+            data,
+            sweep,
+            input_shape=parse_input(input[0]) if input else None,
+            arguments=arguments,
+            max_seconds=max_seconds,
+            data_dir=data_dir,
+            num_workers=workers,
+            skip_bad=skip_bad,
+            on_event=output.on_event,
+        )
+        output.emit(pipeline)
+        return
+
     from cnnkit.bench.measuring import benchmark
     from cnnkit.bench.peaks import default_cache
-    from cnnkit.bench.settings import Sweep
 
     result = benchmark(
         names,
-        Sweep(**sweep_values),  # type: ignore[arg-type]  # each has the type of its field
+        sweep,
         input=input,
         num_classes=num_classes,
         arguments=arguments,
         max_seconds=max_seconds,
+        by_layer=by_layer,
         remeasure_peaks=peak,
         peaks_file=default_cache(),
         against=against,
@@ -226,6 +316,45 @@ def bench(
             )
         )
         raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def _time_to(
+    output: Output,
+    target: float,
+    recipe: str | None,
+    runs: int,
+    names: list[str],
+    dataset: str | None,
+    device: str,
+    data_dir: Path | None,
+    workers: int | None,
+) -> None:
+    if recipe is None:
+        raise UsageError("--time-to needs a --recipe", "name a recipe, or a file of settings")
+    if len(names) > 1:
+        raise UsageError(f"--time-to trains one network, not {len(names)}", "name one")
+    from cnnkit.bench.time_to import time_to_accuracy
+
+    result = time_to_accuracy(
+        target,
+        recipe,
+        num_runs=runs,
+        model=names[0] if names else None,
+        dataset=dataset,
+        device="auto" if device == "all" else device,
+        data_dir=data_dir,
+        num_workers=workers,
+        on_event=output.on_event,
+    )
+    output.emit(result)
+    if result.mean_seconds is None:
+        raise typer.Exit(ExitCode.RUN_FAILED)
+
+
+def _refuse(option: str, others: Mapping[str, object]) -> None:
+    for name, value in others.items():
+        if value not in (None, False):
+            raise UsageError(f"{name} has no meaning with {option}", "leave one out")
 
 
 def _compare(output: Output, files: list[str], tolerance: float) -> None:

@@ -7,8 +7,13 @@ from cnnkit.results.bench import (
     BenchComparison,
     BenchResult,
     CellChange,
+    LayerTime,
     Machine,
     Peak,
+    PipelineResult,
+    PipelineRow,
+    TimedRun,
+    TimeToResult,
 )
 
 MACHINE = Machine(
@@ -102,10 +107,42 @@ CHANGES = BenchComparison(
     num_now_only=1,
 )
 
-BENCHED = BenchResult(MACHINE, PEAKS, CELLS, CHANGES)
+LAYERS = (
+    LayerTime(0, "conv1", "Conv2d", 12.5, 0.121, 472_055_808, 0.065),
+    LayerTime(0, "bn1", "BatchNorm2d", 3.25, 0.0315, 0, 0.0),
+    *(LayerTime(0, f"layer1.{i}", "Conv2d", 4.0, 0.0387, 460_000_000, 0.0634) for i in range(20)),
+    LayerTime(0, "", "the rest", 2.0, 0.0194, 0, 0.0),
+    LayerTime(2, "relu", "ReLU", 1.0, 1.0, 0, None),
+)
+
+BENCHED = BenchResult(MACHINE, PEAKS, CELLS, LAYERS, CHANGES)
 FEW = BenchResult(
-    MACHINE, PEAKS, (FIRST, replace(FIRST, batch_size=8, images_per_second=40.1)), None, True
+    MACHINE, PEAKS, (FIRST, replace(FIRST, batch_size=8, images_per_second=40.1)), None, None, True
 )
 PEAKED = BenchResult(MACHINE, PEAKS, ())
 
-EXAMPLES = {"bench": BENCHED, "bench_few": FEW, "bench_peaks": PEAKED, "bench_compare": CHANGES}
+ROW = PipelineRow(
+    "resnet18", "cuda", "train", 256, "bf16", "channels-last", True, 2, 2512.4, 9876.5, 2490.1,
+    "loading", 0.991,
+)  # fmt: skip
+PIPELINE = PipelineResult(
+    MACHINE, "cifar10", 50_000, 2,
+    (ROW, replace(ROW, model="resnet152", batch_size=64, network_images_per_second=123.4,
+                  both_images_per_second=119.9, bottleneck="network", overlap=0.9716)),
+)  # fmt: skip
+TIME_TO = TimeToResult(
+    MACHINE, "fast", "resnet18", "cifar10", "cuda", 0.94, "test", None, 2,
+    (TimedRun(0, 61.25, 9, 0.9412, None), TimedRun(1, None, 10, 0.9378, "it ended below, after 10 "
+     "epochs"), TimedRun(2, None, 3, 0.1, "the loss is nan at step 3 of epoch 4")),
+)  # fmt: skip
+TIME_TO_MEAN = replace(TIME_TO, mean_seconds=62.5, num_failed=1)
+
+EXAMPLES = {
+    "bench_data": PIPELINE,
+    "bench_time_to": TIME_TO,
+    "bench_time_to_mean": TIME_TO_MEAN,
+    "bench": BENCHED,
+    "bench_few": FEW,
+    "bench_peaks": PEAKED,
+    "bench_compare": CHANGES,
+}

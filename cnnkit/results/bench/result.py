@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from cnnkit.results.base import Result, to_plain
-from cnnkit.results.bench.cell import BenchCell, varying_settings
+from cnnkit.results.bench.cell import SETTINGS, BenchCell, varying_settings
 from cnnkit.results.bench.changes import (
     BenchComparison,
     fixed_settings,
@@ -14,9 +14,11 @@ from cnnkit.results.bench.changes import (
     setting_column,
     setting_value,
 )
+from cnnkit.results.bench.layers import LayerTime
 from cnnkit.results.bench.machine import Machine, Peak
 from cnnkit.results.table import Column, Table, Value, format_bytes, format_count
 
+MOST_LAYERS = 20
 MOST_VARYING = 4  # settings that a row has room for
 
 
@@ -28,6 +30,7 @@ class BenchResult(Result):
         machine: what it was measured on.
         peaks: the most that it was seen to do, of the devices and precisions of the cells.
         cells: what was measured.
+        layers: the time of each layer of each cell; None where it was not asked for.
         against: how the cells compare with those of an earlier file; None without one.
         interrupted: it was stopped before all cells were measured.
     """
@@ -38,6 +41,7 @@ class BenchResult(Result):
     machine: Machine
     peaks: tuple[Peak, ...]
     cells: tuple[BenchCell, ...]
+    layers: tuple[LayerTime, ...] | None = None
     against: BenchComparison | None = None
     interrupted: bool = False
 
@@ -58,6 +62,8 @@ class BenchResult(Result):
                 tables.append(self._step_table())
         else:
             tables.append(self._peak_table())
+        for number in dict.fromkeys(one.cell for one in self.layers or ()):
+            tables.append(self._layer_table(number))
         if self.against is not None:
             tables += self.against.tables()
         return tuple(tables)
@@ -192,6 +198,36 @@ class BenchResult(Result):
             for cell in cells
         )
         return Table("steps", "parts of a training step, ms", columns, rows, notes)
+
+    def _layer_table(self, number: int) -> Table:
+        own = [one for one in self.layers or () if one.cell == number]
+        slowest = sorted(own, key=lambda one: -one.ms)[:MOST_LAYERS]
+        shown = [one for one in own if one in slowest]
+        columns = (
+            Column("name", "layer", "name"),
+            Column("type", "type", "name", rank=1),
+            Column("ms", "ms", "right"),
+            Column("share_of_time", "of time", "fraction"),
+            Column("share_of_macs", "of MACs", "fraction"),
+            Column("slowness", "time/MACs", "right"),
+        )
+        rows = tuple(
+            (
+                one.name or "the rest",
+                one.type if one.name else "",
+                milliseconds(one.ms),
+                one.share_of_time,
+                one.share_of_macs,
+                None if one.slowness is None else f"{one.slowness:.2f}",
+            )
+            for one in shown
+        )
+        cell = self.cells[number]
+        title = f"layers of {cell.model}, {cell.differing([n for n in SETTINGS if n != 'model'])}"
+        notes = ["time/MACs: above 1 a layer takes longer than its count says"]
+        if len(shown) < len(own):
+            notes.append(f"the {len(shown)} of {len(own)} that take longest; the JSON has all")
+        return Table(f"layers_{number}", title, columns, rows, tuple(notes))
 
     def _peak_table(self) -> Table:
         columns = (

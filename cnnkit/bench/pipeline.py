@@ -1,0 +1,197 @@
+"""Loading alone, the network alone, and both together: which of them the other waits for."""
+
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from cnnkit.bench.device import Device
+from cnnkit.bench.machine import describe_machine
+from cnnkit.bench.settings import AUTO, CellSetting, Sweep, suitable_batch
+from cnnkit.bench.state import preserved_state, set_state
+from cnnkit.bench.timing import take_batches
+from cnnkit.bench.workload import Feed, Workload
+from cnnkit.data import default_data_dir, find_dataset, open_dataset
+from cnnkit.data.batches import Batch, Batches, make_batches
+from cnnkit.data.image_set import ImageSet
+from cnnkit.devices import num_usable_cores
+from cnnkit.errors import UsageError
+from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
+from cnnkit.models import ModelDescription, build_model, find_model
+from cnnkit.results.bench import PipelineResult, PipelineRow
+from cnnkit.training.data import checked_workers
+from cnnkit.training.fitting import InputShape, choose_input, choose_preprocessing, describe_fit
+
+TASK = "bench with data"
+ROUNDS = 3  # of each of the three, in turn
+
+
+def benchmark_pipeline(
+    models: list[str],
+    dataset: str,
+    sweep: Sweep | None = None,
+    *,
+    input_shape: tuple[int | None, int, int] | None = None,
+    arguments: dict[str, str] | None = None,
+    max_seconds: float = 8.0,
+    data_dir: Path | None = None,
+    num_workers: int | None = None,
+    skip_bad: bool = False,
+    on_event: OnEvent = ignore,
+) -> PipelineResult:
+    """Measure how fast images can be loaded, used, and both.
+
+    The images are those of the training split, in a random order, treated as `train` treats them.
+
+    Args:
+        models: names of networks, as `train` takes them.
+        dataset: name of a dataset, or a folder.
+        sweep: the settings; `auto` is no batch size here.
+        input_shape: channels (None for the network's own), height and width.
+        arguments: the networks' own arguments, as texts by name.
+        max_seconds: how long a row may take.
+        data_dir: where datasets lie; the user's cache folder by default.
+        num_workers: threads that read files; one a core by default.
+        skip_bad: leave broken images out.
+        on_event: told how far it is.
+
+    Raises:
+        NotFoundError: there is no such network or dataset.
+        UsageError: a setting makes no sense, or network and data do not fit.
+        UnavailableError: device or data cannot be had.
+        RunFailedError: an image is broken.
+    """
+    sweep = sweep or Sweep()
+    sweep.check()
+    if AUTO in sweep.batch_sizes:
+        raise UsageError("--batch auto cannot be used with --data", "name numbers")
+    if not models:
+        raise UsageError("name a network to measure, such as resnet18")
+    workers = checked_workers(num_usable_cores() if num_workers is None else num_workers)
+    devices = sweep.open_devices()
+    machine = describe_machine(devices)
+    entry = find_dataset(dataset)
+    images: ImageSet = open_dataset(
+        dataset, "train", data_dir=data_dir or default_data_dir(), on_event=on_event
+    )
+    rows = []
+    settings = sweep.cells(len(models), devices, torch.get_num_threads())
+    on_event(TaskStarted(TASK, round(len(settings) * max_seconds), "s"))
+    try:
+        for number, setting in enumerate(settings):
+            description = find_model(models[setting.model])
+            shape = choose_input(description, images, input_shape)
+            treatment, origin = choose_preprocessing(
+                shape, entry, images, "auto", workers, skip_bad
+            )
+            if number == 0:
+                on_event(Note(describe_fit(images, shape, origin)))
+            with preserved_state():
+                set_state(setting.threads, setting.precision)
+                batch_size = min(_batch_size(setting, shape), len(images))
+                where = setting.device.torch_device
+                layout = torch.channels_last if setting.channels_last else torch.contiguous_format
+                batches = make_batches(
+                    images, treatment, batch_size, where, layout, workers, skip_bad
+                )
+                work = _workload(description, images, shape, setting, batches, arguments or {})
+                rows.append(_row(description.name, work, batches, setting, max_seconds))
+            on_event(TaskAdvanced(TASK, round((number + 1) * max_seconds)))
+    finally:
+        on_event(TaskEnded(TASK))
+    return PipelineResult(machine, dataset, len(images), workers, tuple(rows))
+
+
+def _batch_size(setting: CellSetting, shape: InputShape) -> int:
+    if isinstance(setting.batch_size, int):
+        return setting.batch_size
+    # A network is not counted here: so many values as images of 224x224 have suit most.
+    values = shape.channels * shape.height * shape.width
+    return max(2, suitable_batch(4e9 * values / (3 * 224 * 224), setting.device, True))
+
+
+def _workload(
+    model: ModelDescription,
+    images: ImageSet,
+    shape: InputShape,
+    setting: CellSetting,
+    batches: Batches,
+    arguments: dict[str, str],
+) -> Workload:
+    network = build_model(
+        model.spec,
+        num_classes=len(images.classes),
+        in_channels=shape.channels,
+        image_size=(shape.height, shape.width),
+        arguments=arguments,
+    )
+    some, labels = next(_shuffled(batches))
+    feed = Feed((some.cpu(),), {}, labels.cpu())
+    return Workload(
+        network, feed, setting.device, setting.mode, setting.precision, setting.channels_last,
+        setting.compiled,
+    )  # fmt: skip
+
+
+def _row(
+    model: str, work: Workload, batches: Batches, setting: CellSetting, max_seconds: float
+) -> PipelineRow:
+    device, share = setting.device, max_seconds / (3 * ROUNDS + 1)
+    take_batches(work, 2)  # warm
+    rates: dict[str, list[float]] = {"loading": [], "network": [], "both": []}
+    for number in range(ROUNDS):
+        stream = _shuffled(batches, 2 * number)
+        rates["loading"].append(_rate(device, stream, share, None))
+        rates["network"].append(_rate(device, _again(work.feed), share, work))
+        stream = _shuffled(batches, 2 * number + 1)
+        rates["both"].append(_rate(device, stream, share, work))
+    loading, network, both = (statistics.median(values) for values in rates.values())
+    return PipelineRow(
+        model=model,
+        device=device.name,
+        mode=setting.mode,
+        batch_size=batches.batch_size,
+        precision=setting.precision,
+        layout=setting.layout,
+        compile=setting.compiled,
+        threads=setting.threads,
+        loading_images_per_second=loading,
+        network_images_per_second=network,
+        both_images_per_second=both,
+        bottleneck="loading" if loading < network else "network",
+        overlap=both / min(loading, network),
+    )
+
+
+def _rate(device: Device, stream: Iterator[Batch], seconds: float, work: Workload | None) -> float:
+    """Return images a second of a stream of batches, each used by the network if there is one.
+
+    Threads that read ahead begin with the clock, so that what they have read is not for free.
+    """
+    device.synchronize()
+    begin = device.now()
+    number = 0
+    for images, labels in stream:
+        if work is not None:
+            work.feed = Feed((images.to(work.feed.places[0].dtype),), {}, labels)
+            with work.context():
+                work.take()
+        number += len(labels)
+        if device.now() - begin > seconds:
+            break
+    device.synchronize()
+    return number / (device.now() - begin)
+
+
+def _shuffled(batches: Batches, epoch: int = 0) -> Iterator[Batch]:
+    """Return the batches of pass after pass, without end; the seed is that of a training."""
+    while True:
+        for _, images, labels in batches.shuffled(0, epoch):
+            yield images, labels
+        epoch += 2
+
+
+def _again(feed: Feed) -> Iterator[Batch]:
+    while True:
+        yield feed.places[0], feed.labels

@@ -1,0 +1,188 @@
+"""Time to accuracy: how long a recipe trains until a network is as good as was asked for."""
+
+import math
+import statistics
+import tempfile
+import time
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cnnkit.bench.device import open_device
+from cnnkit.bench.machine import describe_machine
+from cnnkit.bench.state import preserved_state
+from cnnkit.data import find_dataset
+from cnnkit.errors import NotFoundError, RunFailedError, UsageError
+from cnnkit.events import (
+    EpochEnded,
+    Event,
+    OnEvent,
+    TaskAdvanced,
+    TaskEnded,
+    TaskStarted,
+    ignore,
+)
+from cnnkit.files import explain_os_error
+from cnnkit.results.bench import TimedRun, TimeToResult
+from cnnkit.training.experiment import train
+from cnnkit.training.recipe import Recipe
+
+TASK = "time to accuracy"
+MIN_RUNS = 3  # the fastest and the slowest are dropped
+
+
+class _ReachedError(Exception):
+    """The accuracy was reached; nothing is to be trained any more."""
+
+
+def time_to_accuracy(
+    target: float,
+    recipe: str,
+    *,
+    num_runs: int = 10,
+    model: str | None = None,
+    dataset: str | None = None,
+    device: str = "auto",
+    data_dir: Path | None = None,
+    num_workers: int | None = None,
+    on_event: OnEvent = ignore,
+) -> TimeToResult:
+    """Train with several seeds until an accuracy is reached, and tell how long that took.
+
+    By the rules of the field's benchmarks (MLPerf Training): the clock runs from the opening of the
+    data on, evaluation included; the fastest and the slowest run are dropped, a failed one being
+    the slowest; the mean of the others counts, and there is none where one of these failed.
+
+    Args:
+        target: accuracy on the test images; on the validation images where there is no test set.
+        recipe: name of a recipe, or a TOML file of settings as `train --config` takes it.
+        num_runs: how many seeds, from that of the recipe on.
+        model: the network, if another than the recipe names.
+        dataset: the dataset, likewise.
+        device: see `choose_device`.
+        data_dir: where datasets lie.
+        num_workers: threads that read files.
+        on_event: told how far it is.
+
+    Raises:
+        NotFoundError: there is no such recipe, network or dataset.
+        UsageError: a setting makes no sense.
+        UnavailableError: device or data cannot be had.
+    """
+    if not 0 < target <= 1:
+        raise UsageError(f"--time-to {target:g} is no accuracy", "it is above 0, and 1 at most")
+    if num_runs < MIN_RUNS:
+        raise UsageError(
+            f"--runs {num_runs} is too few", "the fastest and the slowest are dropped: 3 or more"
+        )
+    settings = dict(find_recipe(recipe))
+    model = model or settings.pop("model", None)
+    dataset = dataset or settings.pop("dataset", None)
+    settings.pop("model", None)
+    settings.pop("dataset", None)
+    arguments = {str(key): str(value) for key, value in settings.pop("model_arg", {}).items()}
+    if model is None or dataset is None:
+        raise UsageError(
+            f"the recipe {recipe} names no {'model' if model is None else 'dataset'}",
+            "name it: `cnnkit bench lenet5 --data digits`",
+        )
+    has_test = "test" in find_dataset(dataset).splits
+    if has_test:
+        settings["monitor"] = "test"
+    chosen = Recipe.of(**settings)
+    where = open_device("cpu" if device == "auto" and not torch.cuda.is_available() else device)
+    runs: list[TimedRun] = []
+    on_event(TaskStarted(TASK, num_runs, "runs"))
+    try:
+        for number in range(num_runs):
+            seeded = chosen.model_copy(update={"seed": chosen.seed + number})
+            run = _timed_run(
+                target, model, dataset, seeded, arguments, "test" if has_test else "val",
+                where.name, data_dir, num_workers,
+            )  # fmt: skip
+            runs.append(run)
+            on_event(TaskAdvanced(TASK, number + 1))
+    finally:
+        on_event(TaskEnded(TASK))
+    return TimeToResult(
+        machine=describe_machine([where]),
+        recipe=recipe,
+        model=model,
+        dataset=dataset,
+        device=where.name,
+        target=target,
+        split="test" if has_test else "val",
+        mean_seconds=mean_without_ends([run.seconds for run in runs]),
+        num_failed=sum(run.seconds is None for run in runs),
+        runs=tuple(runs),
+    )
+
+
+def mean_without_ends(seconds: list[float | None]) -> float | None:
+    """Return the mean of all but the fastest and the slowest; a failed run is the slowest.
+
+    None where a failed one is among the rest.
+    """
+    ordered = sorted(math.inf if one is None else one for one in seconds)
+    mean = statistics.fmean(ordered[1:-1])
+    return mean if math.isfinite(mean) else None
+
+
+def find_recipe(name: str) -> Mapping[str, Any]:
+    """Return the settings of a recipe: those of `train`, with `model` and `dataset`.
+
+    Raises:
+        NotFoundError: there is no such file.
+        UsageError: it is not TOML.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        raise NotFoundError(f"there is no recipe {name!r}", "name a TOML file of settings")
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise explain_os_error(error, f"read --recipe {path}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--recipe {path} is not TOML: {error}") from error
+    return {key.replace("-", "_"): value for key, value in settings.items()}
+
+
+def _timed_run(
+    target: float,
+    model: str,
+    dataset: str,
+    recipe: Recipe,
+    arguments: Mapping[str, str],
+    split: str,
+    device: str,
+    data_dir: Path | None,
+    num_workers: int | None,
+) -> TimedRun:
+    best, epochs = 0.0, 0
+
+    def watch(event: Event) -> None:
+        nonlocal best, epochs
+        if isinstance(event, EpochEnded):
+            accuracy = event.metrics[f"{split}_accuracy"]
+            epochs, best = event.epoch, max(best, accuracy or 0.0)
+            if best >= target:
+                raise _ReachedError
+
+    error = None
+    with tempfile.TemporaryDirectory(prefix="cnnkit-") as folder, preserved_state():
+        begin = time.perf_counter()
+        try:
+            train(
+                model, dataset, recipe, model_arguments=arguments, device=device,
+                data_dir=data_dir, runs_dir=Path(folder), num_workers=num_workers,
+                checkpoint_minutes=0, on_event=watch,
+            )  # fmt: skip
+        except _ReachedError:
+            return TimedRun(recipe.seed, time.perf_counter() - begin, epochs, best, None)
+        except RunFailedError as failure:  # it diverged: a failed run
+            error = failure.message
+    error = error or f"it ended below, after {epochs} epochs"
+    return TimedRun(recipe.seed, None, epochs, best, error)
