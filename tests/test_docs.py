@@ -309,15 +309,9 @@ OPAQUE = (
 @pytest.mark.parametrize(
     "name",
     [
-<<<<<<< HEAD
         *("train", "lr_find", "eval", "stats", "show", "summary", "compare", "conv"),
-        *("bench", "bench_compare"),
-        *("models", "recipes", "datasets", "doctor"),
-=======
-        *("train", "eval", "stats", "show", "summary", "compare", "conv"),
         *("bench", "bench_compare", "bench_data", "bench_time_to"),
-        *("models", "datasets", "doctor"),
->>>>>>> bench
+        *("models", "recipes", "datasets", "doctor"),
     ],
 )
 def test_json_fields_are_told(name: str) -> None:
