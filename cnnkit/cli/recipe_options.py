@@ -11,7 +11,6 @@ from pydantic.fields import FieldInfo
 from cnnkit.cli.output import with_default
 from cnnkit.training.recipe import RECIPE_PANEL, Recipe
 
-
 SHORT = {"batch_size": "-b"}
 
 

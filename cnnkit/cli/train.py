@@ -19,12 +19,14 @@ from cnnkit.cli.options import (
     parse_input,
 )
 from cnnkit.cli.output import Output, with_default, with_output
+from cnnkit.cli.processes import check_rank, is_first, is_rank, launch
 from cnnkit.cli.recipe_options import with_recipe
 from cnnkit.errors import UsageError
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.recipe import Recipe
 
 CHECKPOINT_PANEL = "Checkpoints"
+PROCESSES_PANEL = "Several processes"
 
 
 @with_output
@@ -105,6 +107,27 @@ def train(
     skip_bad: SkipBad = False,
     device: Device = "auto",
     workers: Workers = None,
+    nproc: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help=with_default(
+                "Train with so many processes, each on its part of every batch.", "1"
+            ),
+            show_default=False,
+            rich_help_panel=PROCESSES_PANEL,
+        ),
+    ] = None,
+    max_restarts: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Start them anew so often, from the last checkpoint, where one is lost.",
+            rich_help_panel=PROCESSES_PANEL,
+        ),
+    ] = 0,
 ) -> None:
     """Train a network on a dataset: `cnnkit train lenet5 mnist`.
 
@@ -114,6 +137,8 @@ def train(
     arguments = parse_arguments(model_arg or [])
     shape = parse_input(input_shape) if input_shape else None
     checkpointing = Checkpointing.of(checkpoint_minutes, checkpoint_steps)
+    if is_rank():
+        check_rank(nproc)
 
     if resume is not None:
         if dry_run:
@@ -127,6 +152,7 @@ def train(
             "device": device,
             "skip_bad": skip_bad,
             "workers": workers,
+            "nproc": nproc,
             "checkpoint_minutes": checkpointing.minutes,
             "checkpoint_steps": checkpointing.steps,
         }
@@ -139,15 +165,23 @@ def train(
         place = data_dir if _is_given(context, "data_dir") else None
 
         from cnnkit.runs import open_run
+        from cnnkit.training.resuming import settle
 
-        open_run(resume, runs_dir).read_description()  # before torch is imported
+        if not is_rank():
+            description = open_run(resume, runs_dir).read_description()
+            wanted = int(description.get("nproc", 1))
+            if wanted > 1 or max_restarts:
+                settle(description, given)  # what is refused is refused before they are started
+                launch(output, context, wanted, max_restarts, description["device"]["name"])
+                return
 
         from cnnkit.training.experiment import resume as resume_run
 
         result = resume_run(
             resume, given, data_dir=place, runs_dir=runs_dir, on_event=output.on_event
         )
-        output.emit(result, shown_live=frozenset({"epochs"}))
+        if is_first():
+            output.emit(result, shown_live=frozenset({"epochs"}))
         return
     if model is None:
         raise UsageError("name a network to train, such as lenet5", "`cnnkit models` lists them")
@@ -165,11 +199,20 @@ def train(
             "skip_bad": skip_bad,
             "device": device,
             "workers": workers,
+            "nproc": nproc,
+            "max_restarts": max_restarts or None,
             "checkpoint_minutes": checkpointing.minutes,
             "checkpoint_steps": checkpointing.steps,
             "model_arg": arguments,
         }
         output.emit_text(write_config(plain), "--dry-run writes TOML, for -c")
+        return
+    num_processes = nproc or 1
+    if not is_rank() and (num_processes > 1 or max_restarts):
+        from cnnkit.training.team import check_batch_size
+
+        check_batch_size(recipe.batch_size, num_processes)
+        launch(output, context, num_processes, max_restarts, device)
         return
 
     from cnnkit.training.experiment import train as train_network
@@ -189,7 +232,8 @@ def train(
         checkpoint_steps=checkpointing.steps,
         on_event=output.on_event,
     )
-    output.emit(result, shown_live=frozenset({"epochs"}))
+    if is_first():
+        output.emit(result, shown_live=frozenset({"epochs"}))
 
 
 def _is_given(context: typer.Context, parameter: str) -> bool:

@@ -2,12 +2,12 @@
 
 import platform
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -15,7 +15,8 @@ from torch import nn
 from cnnkit import __version__
 from cnnkit.checkpoints import TrainingCheckpoint
 from cnnkit.devices import device_name, explained_out_of_memory, memory_format
-from cnnkit.errors import CnnkitError, InterruptedRunError
+from cnnkit.distributed import Ranks
+from cnnkit.errors import CnnkitError, InterruptedRunError, ToldElsewhereError
 from cnnkit.evaluation import Setup, predict_all
 from cnnkit.events import Note, OnEvent, Warned
 from cnnkit.results import TrainResult
@@ -26,6 +27,9 @@ from cnnkit.training.interrupt import terminated_as_interrupted
 from cnnkit.training.loop import DivergedRunError, Trainer
 from cnnkit.training.network_check import check_network
 from cnnkit.training.recipe import Recipe
+from cnnkit.training.team import has_batch_norm
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Job:
         checkpointing: when the state is written.
         data_dir: where datasets are looked for.
         fit: one line that says what happens to an image on its way to the network.
+        ranks: the processes that train together; None for this one alone.
     """
 
     setup: Setup
@@ -49,6 +54,7 @@ class Job:
     checkpointing: Checkpointing
     data_dir: Path
     fit: str
+    ranks: Ranks | None = None
 
     def build(self) -> nn.Module:
         """Return the network with its first weights, on its device, tried on an input.
@@ -74,6 +80,7 @@ class Job:
             "recipe": self.recipe.model_dump(),
             "num_params": num_params,
             **describe_machine(self.place.device),
+            "nproc": 1 if self.ranks is None else self.ranks.size,
             "num_workers": self.place.num_workers,
             "skip_bad": self.place.skip_bad,
             "data_dir": str(self.data_dir.resolve()),
@@ -110,18 +117,28 @@ def carry_out(
     try:
         with terminated_as_interrupted(), explained(job.recipe):
             return _train_and_test(job, network, run, description, checkpoint, start, on_event)
-    except BaseException as error:
-        if run.checkpoints.find("last") is None:
-            raise  # nothing of it could be used
-        if isinstance(error, KeyboardInterrupt):
-            raise InterruptedRunError(
+    except BaseException as caught:
+        error = caught
+        if isinstance(error, KeyboardInterrupt) and run.checkpoints.find("last") is not None:
+            error = InterruptedRunError(
                 "interrupted; the last checkpoint is kept", resume_hint(run)
-            ) from error
-        if isinstance(error, CnnkitError) and not isinstance(
-            error, InterruptedRunError | DivergedRunError
+            )
+        if job.ranks is not None:
+            error = job.ranks.settled(error)
+        if (
+            isinstance(error, CnnkitError)
+            and not isinstance(error, InterruptedRunError | DivergedRunError | ToldElsewhereError)
+            and run.checkpoints.find("last") is not None  # else nothing of it could be used
         ):
             on_event(Note(f"the last checkpoint is kept: {resume_hint(run)}"))
-        raise
+        if error is caught:
+            raise
+        raise error from caught
+
+
+def from_first(ranks: Ranks | None, find: Callable[[], T]) -> T:
+    """Return what rank 0 finds, which alone needs to see the run folder."""
+    return find() if ranks is None else ranks.from_first(find)
 
 
 def resume_hint(run: RunFolder) -> str:
@@ -150,10 +167,15 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
     }
 
 
-def say_plan(job: Job, num_params: int, on_event: OnEvent) -> None:
+def say_plan(job: Job, network: nn.Module, num_params: int, on_event: OnEvent) -> None:
     """Say what will be done, and what about it the user must know."""
     on_event(Note(job.fit))
-    on_event(Note(f"{job.data.counts()}; {num_params:,} parameters; on {job.place.device}"))
+    where = str(job.place.device)
+    if job.ranks is not None:
+        where += f", {job.ranks.size} processes{_threads_of_each(job.place.device)}"
+    on_event(Note(f"{job.data.counts()}; {num_params:,} parameters; on {where}"))
+    if job.ranks is not None and has_batch_norm(network):
+        on_event(Note(_normalising(job.place.device)))
     if job.recipe.monitor == "test":
         on_event(
             Warned(
@@ -181,6 +203,22 @@ def _devices(device: torch.device) -> list[torch.device]:
     return [device] if device.type == "cuda" else []
 
 
+def _threads_of_each(device: torch.device) -> str:
+    if device.type != "cpu":
+        return ""
+    number = torch.get_num_threads()
+    return f" of {number} thread{'s' if number > 1 else ''} each"
+
+
+def _normalising(device: torch.device) -> str:
+    if device.type == "cuda":
+        return "batch norm: over the whole batch, synchronised between the processes"
+    return (
+        "batch norm: each process normalises its own part of a batch, so the numbers depend on how "
+        "many there are"
+    )
+
+
 def _train_and_test(
     job: Job,
     network: nn.Module,
@@ -191,6 +229,7 @@ def _train_and_test(
     on_event: OnEvent,
 ) -> TrainResult:
     setup, recipe, data, place = job.setup, job.recipe, job.data, job.place
+    told = on_event if job.ranks is None else job.ranks.silenced(on_event)
     train_batches = place.batches(data.train, setup, recipe.batch_size)
     val_batches = test_batches = None
     if data.val is not None:
@@ -209,14 +248,15 @@ def _train_and_test(
         str(description["id"]),
         job.checkpointing,
         start,
-        on_event,
+        told,
+        job.ranks,
     )
     if checkpoint is not None:
         trainer.restore(checkpoint)
         progress = trainer.progress
         if progress.epoch <= recipe.epochs:
             after = f", after step {progress.step:,}" if progress.step else ""
-            on_event(Note(f"goes on in epoch {progress.epoch} of {recipe.epochs}{after}"))
+            told(Note(f"goes on in epoch {progress.epoch} of {recipe.epochs}{after}"))
     fitted = trainer.fit()
     if fitted.is_interrupted:
         progress = trainer.progress
@@ -226,10 +266,14 @@ def _train_and_test(
         raise InterruptedRunError(
             f"interrupted after {where} of {recipe.epochs}; all is kept", resume_hint(run)
         )
-    network.load_state_dict(dict(run.load_checkpoint("best").weights))
+    network.load_state_dict(
+        dict(from_first(job.ranks, lambda: run.load_checkpoint("best").weights))
+    )
     metrics = None
     if test_batches is not None:
-        predictions = predict_all(network, test_batches, len(setup.classes), "test", on_event)
+        predictions = predict_all(
+            network, test_batches, len(setup.classes), "test", told, job.ranks
+        )
         metrics = predictions.metrics()
     result = TrainResult(
         run=str(run.path),
@@ -245,5 +289,6 @@ def _train_and_test(
         num_skipped=place.num_skipped(),
         seconds=trainer.seconds(),
     )
-    run.write_result(result.to_dict())
+    if job.ranks is None or job.ranks.rank == 0:
+        run.write_result(result.to_dict())
     return result

@@ -4,12 +4,15 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cnnkit.checkpoints import Checkpoint, TrainingCheckpoint
 from cnnkit.data.batches import Batches
+from cnnkit.data.sharing import Share
 from cnnkit.devices import synchronize
+from cnnkit.distributed import Ranks
 from cnnkit.errors import CheckFailedError, RunFailedError
 from cnnkit.evaluation import predict_all
 from cnnkit.events import (
@@ -27,6 +30,7 @@ from cnnkit.training.interrupt import DeferredInterrupt
 from cnnkit.training.progress import DivergedError, Progress
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.stepping import NotFiniteError, Stepper
+from cnnkit.training.team import Team, WholeBatch
 
 REPORT_EVERY_SECONDS = 0.25
 
@@ -70,6 +74,7 @@ class Trainer:
         checkpointing: when to write the state, beside the end of every epoch.
         begun: when the work began, by `time.perf_counter`.
         on_event: told about the progress.
+        ranks: the processes that train together; None for this one alone.
 
     Attributes:
         progress: how far it is.
@@ -89,6 +94,7 @@ class Trainer:
         checkpointing: Checkpointing,
         begun: float,
         on_event: OnEvent,
+        ranks: Ranks | None = None,
     ) -> None:
         self.model = model
         self.num_classes = num_classes
@@ -102,7 +108,11 @@ class Trainer:
         self.checkpointing = checkpointing
         self.on_event = on_event
         self.progress = Progress()
-        self.stepper = Stepper(model, recipe, train.num_batches, device, on_event)
+        self._ranks = ranks
+        self._share = None if ranks is None else Share(ranks.rank, ranks.size)
+        self._batch_sizes = train.batch_sizes()
+        team = None if ranks is None else Team(model, ranks, device)
+        self.stepper = Stepper(model, recipe, train.num_batches, device, on_event, team)
         self._begun = begun
         self._last_saved = time.perf_counter()
         self._earlier_seconds = 0.0
@@ -123,7 +133,10 @@ class Trainer:
         try:
             self.model.load_state_dict(dict(raw))
             self.stepper.evaluated.load_state_dict(dict(checkpoint.weights))
-            self.stepper.restore(state["stepper"])
+            random = state["stepper"]["random"]
+            if self._ranks is not None:
+                random = state["random"][self._ranks.rank]
+            self.stepper.restore({**state["stepper"], "random": random})
             self.progress = Progress.of(state["progress"])
         except (RuntimeError, KeyError, TypeError, ValueError) as error:
             raise CheckFailedError(
@@ -132,8 +145,7 @@ class Trainer:
                 "put back the one that the run wrote",
             ) from error
         self._earlier_seconds = float(state["seconds"])
-        for batches, names in zip(self._all_batches(), state["skipped"], strict=True):
-            batches.skipped.update(names)
+        self._skip(state["skipped"])
 
     def seconds(self) -> float:
         """Return how long it has taken, the time before it was resumed included."""
@@ -154,7 +166,8 @@ class Trainer:
             try:
                 while progress.epoch <= self.recipe.epochs and not self._is_patience_over():
                     self._end_epoch(self._judge(self._train_epoch(interrupt)))
-                    if interrupt.requested and progress.epoch <= self.recipe.epochs:
+                    (must_stop,) = self._agreed(interrupt.requested)
+                    if must_stop and progress.epoch <= self.recipe.epochs:
                         raise _StopRequestedError
             except _StopRequestedError:
                 is_interrupted = True
@@ -170,17 +183,18 @@ class Trainer:
         self.model.train()
         try:
             for number, images, labels in self.train.shuffled(
-                self.recipe.seed, epoch, progress.step
+                self.recipe.seed, epoch, progress.step, self._share
             ):
-                step = self.stepper.take(images, labels)
+                step = self.stepper.take(images, labels, self._whole_batch(number, labels))
                 progress.step = number + 1
                 running.add(progress.step, step, labels)
                 now = time.perf_counter()
-                if interrupt.requested or self._is_time_to_save(now):
+                must_stop, must_save = self._agreed(interrupt.requested, self._is_time_to_save(now))
+                if must_stop or must_save:
                     progress.train_seconds = earlier_seconds + now - start
                     self._check_weights()
                     self._save()
-                    if interrupt.requested:
+                    if must_stop:
                         raise _StopRequestedError
                     start += time.perf_counter() - now  # writing is no training
                 if now - last_report > REPORT_EVERY_SECONDS:
@@ -188,6 +202,7 @@ class Trainer:
                     loss, accuracy = running.means()
                     values = {"loss": loss, "accuracy": accuracy}
                     self.on_event(TaskAdvanced(task, running.num_images, values))
+            self._check_in_step(len(self._batch_sizes))
             if running.num_images == 0:
                 raise RunFailedError("every training image is broken", "repair them")
             mean_loss, accuracy = running.means()
@@ -215,11 +230,15 @@ class Trainer:
         """Add the figures of the sets that are followed."""
         model = self.stepper.evaluated
         if self.val is not None:
-            val = predict_all(model, self.val, self.num_classes, "validate", self.on_event)
+            val = predict_all(
+                model, self.val, self.num_classes, "validate", self.on_event, self._ranks
+            )
             judged = val.metrics()
             metrics = replace(metrics, val_loss=judged.loss, val_accuracy=judged.accuracy)
         if self.test is not None:
-            test = predict_all(model, self.test, self.num_classes, "test", self.on_event)
+            test = predict_all(
+                model, self.test, self.num_classes, "test", self.on_event, self._ranks
+            )
             judged = test.metrics()
             metrics = replace(metrics, test_loss=judged.loss, test_accuracy=judged.accuracy)
         return metrics
@@ -227,7 +246,7 @@ class Trainer:
     def _end_epoch(self, metrics: EpochMetrics) -> None:
         """Keep the figures of an epoch, its weights, and where the training is."""
         is_best = self.progress.take(metrics)
-        if is_best:  # first: a state that says so must find them
+        if is_best and self._writes:  # first: a state that says so must find them
             weights = self.stepper.evaluated.state_dict()
             self.run.checkpoints.save(Checkpoint("best", metrics.epoch, weights))
         self._save()
@@ -254,6 +273,42 @@ class Trainer:
         done = (self.progress.epoch - 1) * self.train.num_batches + self.progress.step
         return done % steps == 0
 
+    @property
+    def _writes(self) -> bool:
+        """Whether this process writes the run folder."""
+        return self._ranks is None or self._ranks.rank == 0
+
+    def _agreed(self, *flags: bool) -> tuple[bool, ...]:
+        """Return the flags, each set where another process has it set, or is left without us."""
+        if self._ranks is None:
+            return flags
+        must_stop, *others = flags
+        return self._ranks.any_of(must_stop or self._ranks.is_orphaned(), *others)
+
+    def _whole_batch(self, number: int, labels: Tensor) -> WholeBatch | None:
+        """Return of which batch the images of a step are a part, where there are processes."""
+        if self._ranks is None or self._share is None:
+            return None
+        self._check_in_step(number)
+        num_images = self._batch_sizes[number]
+        counts = self._share.counts(num_images)
+        if self.train.skip_bad:  # nobody knows how many there are before they are read
+            there = np.array([len(labels) * counts], np.int64)
+            num_images = int(self._ranks.add_up(there)[0])
+        return WholeBatch(num_images, counts)
+
+    def _check_in_step(self, number: int) -> None:
+        """Refuse a part of a batch of which nothing is left: the other processes have theirs.
+
+        Args:
+            number: of the batch that comes next.
+        """
+        if self._ranks is not None and number != self.progress.step:
+            raise RunFailedError(
+                f"all images of a part of batch {self.progress.step + 1:,} are broken",
+                "use a larger -b/--batch-size, or remove them",
+            )
+
     def _save(self) -> None:
         """Write everything that the next step depends on."""
         stepper, progress = self.stepper, self.progress
@@ -262,8 +317,20 @@ class Trainer:
             "progress": progress.state(),
             "stepper": stepper.state(),
             "seconds": self.seconds(),
-            "skipped": [sorted(batches.skipped) for batches in self._all_batches()],
         }
+        if self._ranks is not None:
+            found = self._ranks.gather((state["stepper"]["random"], self._skipped()))
+            state["random"] = [random for random, _ in found]
+            for _, skipped in found:
+                self._skip(skipped)
+        if self._writes:
+            self._write_state({**state, "skipped": self._skipped()})
+        if self._ranks is not None:
+            self._ranks.wait()  # nobody ends before it is written
+        self._last_saved = time.perf_counter()
+
+    def _write_state(self, state: dict[str, Any]) -> None:
+        stepper, progress = self.stepper, self.progress
         checkpoint = TrainingCheckpoint(
             name="last",
             epoch=progress.epoch - 1,
@@ -273,13 +340,21 @@ class Trainer:
             step=progress.step,
         )
         self.run.checkpoints.save(checkpoint)
-        self._last_saved = time.perf_counter()
 
     def _write_metrics(self) -> None:
-        self.run.write_metrics([metrics.to_dict() for metrics in self.progress.epochs])
+        if self._writes:
+            self.run.write_metrics([metrics.to_dict() for metrics in self.progress.epochs])
 
     def _all_batches(self) -> list[Batches]:
         return [batches for batches in (self.train, self.val, self.test) if batches is not None]
+
+    def _skipped(self) -> list[list[str]]:
+        """Return the broken images that were left out of each set."""
+        return [sorted(batches.skipped) for batches in self._all_batches()]
+
+    def _skip(self, names: list[list[str]]) -> None:
+        for batches, some in zip(self._all_batches(), names, strict=True):
+            batches.skipped.update(some)
 
     def _check_weights(self) -> None:
         """Refuse weights that the last step has made too large to be numbers."""

@@ -43,7 +43,7 @@ class RunningMetrics:
 
     def add(self, number: int, step: Step, labels: Tensor) -> None:
         """Take what came of a step, its number in the epoch from 1, and its labels (B,)."""
-        self.num_images += len(labels)
+        self.num_images += len(labels) if step.num_images is None else step.num_images
         self._held.append((number, step, labels))
         if len(self._held) >= STEPS_HELD:
             self.add_up()
@@ -68,12 +68,16 @@ class RunningMetrics:
         steps = [step for _, step, _ in self._held]
         labels = [some for _, _, some in self._held]
         figures = torch.stack([torch.stack([one.loss, one.gradient_norm]) for one in steps])
-        for (number, _, some), (loss, norm) in zip(self._held, figures.tolist(), strict=True):
+        for (number, one, some), (loss, norm) in zip(self._held, figures.tolist(), strict=True):
             if not math.isfinite(loss + norm):
                 raise DivergedError(loss, norm, number)
-            self._loss_sum += loss * len(some)
-        logits = torch.cat([one.logits for one in steps])
-        self._num_correct += int((logits.argmax(1) == torch.cat(labels)).sum())
+            self._loss_sum += loss * (len(some) if one.num_images is None else one.num_images)
+        added_up = [one.num_correct for one in steps if one.num_correct is not None]
+        if added_up:  # by the processes that share the batches
+            self._num_correct += int(torch.stack(added_up).sum())
+        else:
+            logits = torch.cat([one.logits for one in steps])
+            self._num_correct += int((logits.argmax(1) == torch.cat(labels)).sum())
         self._held.clear()
 
     def state(self) -> dict[str, float | int]:

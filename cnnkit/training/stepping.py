@@ -1,6 +1,7 @@
 """One step of training: the gradients of a batch, checked, clipped, and put to use."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from cnnkit.training.averaging import WeightAverage
 from cnnkit.training.optimizers import make_optimizer, make_schedule
 from cnnkit.training.randomness import random_state, set_random_state
 from cnnkit.training.recipe import Recipe
+from cnnkit.training.team import Team, WholeBatch, has_batch_norm
 
 MIN_PART = 2  # images: batch norm cannot train on one
 
@@ -27,11 +29,15 @@ class Step:
         loss: mean over the batch, of shape ().
         gradient_norm: Euclidean norm over all gradients before clipping, of shape ().
         logits: of shape (B, K).
+        num_images: of the whole batch, where several processes share it.
+        num_correct: how many of these were told right, of shape (), likewise.
     """
 
     loss: Tensor
     gradient_norm: Tensor
     logits: Tensor
+    num_images: int | None = None
+    num_correct: Tensor | None = None
 
 
 class NotFiniteError(Exception):
@@ -63,6 +69,7 @@ class Stepper:
         steps_per_epoch: how many batches a pass has.
         device: where the network is.
         on_event: told when a batch has to be split.
+        team: the processes that share every batch; None where there is one.
 
     Attributes:
         learning_rate: that of the last step.
@@ -76,6 +83,7 @@ class Stepper:
         steps_per_epoch: int,
         device: torch.device,
         on_event: OnEvent,
+        team: Team | None = None,
     ) -> None:
         self.model = model
         self.optimizer = make_optimizer(model, recipe)
@@ -86,6 +94,7 @@ class Stepper:
         self._recipe = recipe
         self._device = device
         self._on_event = on_event
+        self._team = team
         self._parameters = [one for one in model.parameters() if one.requires_grad]
         self._buffers = list(model.buffers())
         self._kept_buffers = [torch.empty_like(buffer) for buffer in self._buffers]
@@ -99,17 +108,26 @@ class Stepper:
         """The network that is evaluated: the average where there is one."""
         return self.model if self.average is None else self.average.model
 
-    def take(self, images: Tensor, labels: Tensor) -> Step:
+    def take(self, images: Tensor, labels: Tensor, whole: WholeBatch | None = None) -> Step:
         """Take a step.
 
         Args:
             images: of shape (B, C, H, W).
             labels: of shape (B,).
+            whole: the batch that these are part of, where there is a team.
 
         Raises:
             NotFiniteError: before the weights change; on a GPU the figures tell instead.
         """
-        loss, logits = self._set_gradients(images, labels)
+        num_correct = None
+        if self._team is None or whole is None:
+            loss, logits = self._set_gradients(images, labels)
+        else:
+            if not self._team.is_started:
+                self._start_team(images, labels)
+            loss, logits = self._accumulate(images, labels, whole)
+            loss, num_correct = self._team.add_up(loss, logits, labels, whole.counts)
+            self._team.share_buffers()
         gradients = [one.grad for one in self._parameters if one.grad is not None]
         # as torch's get_total_norm, which imports the distributed half of torch first
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
@@ -126,7 +144,8 @@ class Stepper:
             self.schedule.step()
         if self.average is not None:
             self.average.update()
-        return Step(loss, norm, logits)
+        num_images = None if whole is None else whole.num_images
+        return Step(loss, norm, logits, num_images, num_correct)
 
     def has_finite_weights(self) -> bool:
         """Return whether every parameter that is trained is a number; waits for the device."""
@@ -159,9 +178,7 @@ class Stepper:
 
         Where memory runs out, the batch is begun anew in twice as many parts.
         """
-        random = random_state(self._device)
-        if self._buffers:
-            torch._foreach_copy_(self._kept_buffers, self._buffers)
+        random = self._state_before()
         was_split = False
         while True:
             try:
@@ -173,19 +190,69 @@ class Stepper:
                     raise
             # Here the error is gone, and with it what it held of the device's memory.
             self.num_parts, was_split = finer, True
-            for parameter in self._parameters:
-                parameter.grad = None
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
-            if self._buffers:
-                torch._foreach_copy_(self._buffers, self._kept_buffers)
-            set_random_state(random, self._device)
+            self._take_back(random)
         if was_split:
             self._say_split()
         return found
 
+    def _start_team(self, images: Tensor, labels: Tensor) -> None:
+        """Split batches as finely as every process has memory for, and begin to share gradients.
+
+        Once they are shared, nobody can begin a batch anew: the others would wait for it. So the
+        first one is rehearsed alone, with as much memory taken as the optimizer will take.
+        """
+        assert self._team is not None
+        ranks = self._team.ranks
+        random = self._state_before()
+        was_split = has_unused = False
+        while True:
+            is_short, finer = False, 2 * self._num_parts_of(len(labels))
+            try:
+                spare = (
+                    []
+                    if self.optimizer.state
+                    else [torch.empty_like(one) for one in 2 * self._parameters]
+                )
+                self._accumulate(images, labels)
+                del spare
+                has_unused = any(one.grad is None for one in self._parameters)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                is_short = True
+            self._take_back(random)
+            if not any(ranks.any_of(is_short)):
+                break
+            self.num_parts, was_split = ranks.largest(finer), True
+            if self.num_parts * MIN_PART > len(labels):
+                raise MemoryError
+        if was_split:
+            self._say_split()
+        self._team.start(has_unused)
+        # After its first pass torch arranges the gradients anew, by the order in which they came.
+        # How they are added depends on it, so that pass must not be one that counts.
+        loss = functional.cross_entropy(self._team(images[:MIN_PART]), labels[:MIN_PART])
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._take_back(random)
+
+    def _state_before(self) -> list[Tensor]:
+        """Keep what a pass through the network changes; return the random state."""
+        if self._buffers:
+            torch._foreach_copy_(self._kept_buffers, self._buffers)
+        return random_state(self._device)
+
+    def _take_back(self, random: list[Tensor]) -> None:
+        """Undo what was done since `_state_before`, and give free memory back to the device."""
+        for parameter in self._parameters:
+            parameter.grad = None
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        if self._buffers:
+            torch._foreach_copy_(self._buffers, self._kept_buffers)
+        set_random_state(random, self._device)
+
     def _say_split(self) -> None:
-        if any(isinstance(one, nn.modules.batchnorm._BatchNorm) for one in self.model.modules()):
+        if has_batch_norm(self.model):
             difference = "batch norm sees the parts alone, so the numbers differ"
         else:
             difference = "the step is that of the whole batch but for rounding and dropout"
@@ -199,26 +266,45 @@ class Stepper:
     def _num_parts_of(self, num_images: int) -> int:
         return max(1, min(self.num_parts, num_images // MIN_PART))
 
-    def _accumulate(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _accumulate(
+        self, images: Tensor, labels: Tensor, whole: WholeBatch | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Set the gradients; return the loss and the logits.
+
+        Args:
+            images: of shape (B, C, H, W).
+            labels: of shape (B,).
+            whole: share them with the team: gradients are then those of the whole batch, and the
+                loss is what these images add to its.
+        """
         smoothing = self._recipe.label_smoothing
         num_parts = self._num_parts_of(len(labels))
         for parameter in self._parameters:  # as zero_grad does, in a tenth of its time
             parameter.grad = None
-        if num_parts == 1:
+        if num_parts == 1 and whole is None:
             logits = self.model(images)
             loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
             loss.backward()  # type: ignore[no-untyped-call]
             return loss.detach(), logits.detach()
+        team = self._team if whole is not None else None
+        # Of the whole batch, so that parts of different sizes weigh what they should.
+        num_images = len(labels) if whole is None else whole.num_images
         losses: list[Tensor] = []
         found: list[Tensor] = []
         parts = zip(images.tensor_split(num_parts), labels.tensor_split(num_parts), strict=True)
-        for some, their_labels in parts:
-            logits = self.model(some)
-            # Of the whole batch, so that parts of different sizes weigh what they should.
-            loss = functional.cross_entropy(
-                logits, their_labels, reduction="sum", label_smoothing=smoothing
-            ) / len(labels)
-            loss.backward()  # type: ignore[no-untyped-call]
+        for number, (some, their_labels) in enumerate(parts, 1):
+            with nullcontext() if team is None else team.reducing(number == num_parts):
+                logits = self.model(some) if team is None else team(some)
+                loss = (
+                    functional.cross_entropy(
+                        logits, their_labels, reduction="sum", label_smoothing=smoothing
+                    )
+                    / num_images
+                )
+                if whole is not None and not whole.counts:
+                    loss = 0 * loss
+                # torch takes the mean over the processes, where the sum is wanted.
+                (loss if team is None else loss * team.size).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
             found.append(logits.detach())
         return torch.stack(losses).sum(), torch.cat(found)
