@@ -223,7 +223,7 @@ class Ranks:
                 self.remember("loss", f"rank {self.rank} failed, {what}")
                 return ToldElsewhereError(ExitCode.BUG)
             if self.rank:
-                error = CnnkitError(what)
+                error = CnnkitError(f"this is a bug of cnnkit: {what}")
         self.remember("ended", str(code))
         if isinstance(error, CnnkitError):
             error.rank = self.rank

@@ -100,19 +100,21 @@ def launch(arguments: Sequence[str], num_processes: int, max_restarts: int) -> N
         if lost is None:  # before it knew of the others, where they fail alike
             codes = [one.exitcode for one in result.failures.values()]
             raise ToldElsewhereError(ExitCode(max(codes)))
+        if "SIGKILL" in lost:
+            lost += ", as the system does where memory runs out"
         run = store.get("cnnkit/run").decode() if store.check(["cnnkit/run"]) else None
         raise LostError(lost, run)
 
 
 class LostError(RunFailedError):
-    """A process was lost, as to the system, which kills one where memory runs out.
+    """A process was lost.
 
     Attributes:
         run: the folder of the run; None where none was made yet.
     """
 
     def __init__(self, what: str, run: str | None) -> None:
-        super().__init__(what, "the system does that where memory runs out")
+        super().__init__(what)
         self.run = run
 
 

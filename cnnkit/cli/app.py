@@ -95,10 +95,14 @@ def _run(arguments: Sequence[str]) -> int:
     except ToldElsewhereError as error:
         return error.exit_code
     except CnnkitError as error:
-        if error.exit_code is ExitCode.BUG:
+        is_bug = error.exit_code is ExitCode.BUG
+        if is_bug:
             traceback.print_exc()
         message = f"rank {error.rank}: {error.message}" if error.rank else error.message
-        return _fail(arguments, message, error.hint, error.exit_code, is_of_rank=bool(error.rank))
+        return _fail(
+            arguments, message, ISSUES if is_bug else error.hint, error.exit_code,
+            traced=is_bug, is_of_rank=bool(error.rank),
+        )  # fmt: skip
     except (KeyboardInterrupt, typer.Abort):
         return _fail(arguments, "interrupted", "", ExitCode.INTERRUPTED)
     except TyperException as error:

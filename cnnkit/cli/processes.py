@@ -5,9 +5,7 @@ from pathlib import Path
 
 import typer
 
-from cnnkit.cli.output import Output
 from cnnkit.errors import UsageError
-from cnnkit.events import Note
 
 
 def is_rank() -> bool:
@@ -34,9 +32,7 @@ def check_rank(num_processes: int | None) -> None:
         )
 
 
-def launch(
-    output: Output, context: typer.Context, num_processes: int, max_restarts: int, device: str
-) -> None:
+def launch(context: typer.Context, num_processes: int, max_restarts: int, device: str) -> None:
     """Run this very command in several processes; the first of them answers.
 
     Raises:
@@ -55,5 +51,5 @@ def launch(
     except LostError as error:
         run = RunFolder(Path(error.run)) if error.run is not None else None
         if run is not None and run.is_described:
-            output.on_event(Note(f"the last checkpoint is kept: {resume_hint(run)}"))
+            error.hint = resume_hint(run)
         raise

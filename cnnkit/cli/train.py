@@ -172,7 +172,7 @@ def train(
             wanted = int(description.get("nproc", 1))
             if wanted > 1 or max_restarts:
                 settle(description, given)  # what is refused is refused before they are started
-                launch(output, context, wanted, max_restarts, description["device"]["name"])
+                launch(context, wanted, max_restarts, description["device"]["name"])
                 return
 
         from cnnkit.training.experiment import resume as resume_run
@@ -212,7 +212,7 @@ def train(
         from cnnkit.training.team import check_batch_size
 
         check_batch_size(recipe.batch_size, num_processes)
-        launch(output, context, num_processes, max_restarts, device)
+        launch(context, num_processes, max_restarts, device)
         return
 
     from cnnkit.training.experiment import train as train_network
