@@ -236,7 +236,7 @@ class Ranks:
         which = f"rank {1 - self.rank}" if self.size == 2 else "a rank"
         self._store.compare_set("cnnkit/failed", "", f"{self.rank} {int(ExitCode.RUN_FAILED)}")
         _ignore_the_end()
-        error = RunFailedError(f"{which} was lost", "its machine may have run out of memory")
+        error = RankLostError(f"{which} was lost", "its machine may have run out of memory")
         error.rank = 0
         return error
 

@@ -15,7 +15,7 @@ from torch import nn
 from cnnkit import __version__
 from cnnkit.checkpoints import TrainingCheckpoint
 from cnnkit.devices import device_name, explained_out_of_memory, memory_format
-from cnnkit.distributed import Ranks
+from cnnkit.distributed import RankLostError, Ranks
 from cnnkit.errors import CnnkitError, InterruptedRunError, ToldElsewhereError
 from cnnkit.evaluation import Setup, predict_all
 from cnnkit.events import Note, OnEvent, Warned
@@ -130,6 +130,9 @@ def carry_out(
             and not isinstance(error, InterruptedRunError | DivergedRunError | ToldElsewhereError)
             and run.checkpoints.find("last") is not None  # else nothing of it could be used
         ):
+            if isinstance(error, RankLostError):
+                error.hint = resume_hint(run)
+                raise error from caught
             on_event(Note(f"the last checkpoint is kept: {resume_hint(run)}"))
         if error is caught:
             raise
