@@ -65,6 +65,35 @@ def choose_device(name: str = AUTO) -> "torch.device":
     return torch.device(name)
 
 
+def check_processes(device: "torch.device", number: int) -> None:
+    """Refuse more processes on this machine than it has devices of a kind.
+
+    Args:
+        device: as `choose_device` returned it.
+        number: of processes on this machine.
+
+    Raises:
+        UsageError: one GPU was named for several processes.
+        UnavailableError: there are more processes than GPUs.
+    """
+    import torch
+
+    if number == 1 or device.type == "cpu":
+        return
+    if device.index is not None:
+        raise UsageError(
+            f"--device {device} is one GPU, and {number} processes need one each",
+            f"use --device {device.type}",
+        )
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if number > count:
+        raise UnavailableError(
+            f"{number} processes are more than the {count} GPU{'s' if count > 1 else ''} of this "
+            "machine",
+            f"use --nproc {count}, or --device cpu",
+        )
+
+
 def memory_format(device: "torch.device", channels_last: bool) -> "torch.memory_format":
     """Return the layout of images and weights; MPS has had wrong kernels for channels last."""
     import torch

@@ -1,31 +1,62 @@
 """Several processes under torchrun: sharing work out, and bringing what they found together."""
 
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from cnnkit.errors import CnnkitError, RunFailedError
+from cnnkit.devices import num_usable_cores
+from cnnkit.errors import CnnkitError, ExitCode, RunFailedError, ToldElsewhereError
+from cnnkit.events import OnEvent, ignore
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+T = TypeVar("T")
+
+LAUNCHED_HERE = "cnnkit-"  # how the name of a launch begins that cnnkit itself made
+PRECEDENCE_SECONDS = 0.5  # so long the others leave it to rank 0 to tell what befell all
+# A rank may wait long for another that downloads; one that dies is noticed at once.
+PATIENCE = timedelta(days=1)
 
 
 class Ranks:
     """The processes that torchrun started, as one of them sees them.
 
+    Args:
+        lasting: what outlives these processes where they are started anew.
+
     Attributes:
         rank: which one this is, from 0.
         size: how many there are.
+        local_rank: which one of this machine this is, from 0.
+        local_size: how many there are on this machine.
+        num_restarts: how often they were started anew.
+        max_restarts: how often they may be.
+        is_launched_here: whether `cnnkit` started them, and not torchrun.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lasting: Any) -> None:
         from torch import distributed
 
         self.rank = distributed.get_rank()
         self.size = distributed.get_world_size()
+        self.local_rank = distributed.get_node_local_rank()
+        self.local_size = int(_said_by_torchrun("LOCAL_WORLD_SIZE"))
+        self.num_restarts = int(_said_by_torchrun("TORCHELASTIC_RESTART_COUNT"))
+        self.max_restarts = int(_said_by_torchrun("TORCHELASTIC_MAX_RESTARTS"))
+        self.is_launched_here = _said_by_torchrun("TORCHELASTIC_RUN_ID").startswith(LAUNCHED_HERE)
         self._store = distributed.distributed_c10d._get_default_store()
+        self._lasting = lasting
         self._num_works = 0
+        self._launcher = os.getppid()
 
     def claims(self, size: int) -> Callable[[int], bool]:
         """Return what tells whether a unit of work is this rank's.
@@ -61,7 +92,7 @@ class Ranks:
             distributed.all_reduce(sums)
         return sums.numpy()
 
-    def gather(self, value: Any) -> list[Any]:
+    def gather(self, value: T) -> list[T]:
         """Return every rank's value, in the order of the ranks."""
         from torch import distributed
 
@@ -69,6 +100,76 @@ class Ranks:
         with self._named_losses():
             distributed.all_gather_object(values, value)
         return values
+
+    def from_first(self, find: Callable[[], T]) -> T:
+        """Return what the function gives on rank 0, where alone it is called."""
+        from torch import distributed
+
+        values: list[Any] = [find() if self.rank == 0 else None]
+        distributed.broadcast_object_list(values, src=0)
+        found: T = values[0]
+        return found
+
+    def in_turn(self, work: Callable[[], T]) -> T:
+        """Return what the function gives here; one rank of each machine calls it first.
+
+        For what has to be downloaded, which the others then find.
+        """
+        is_first = self.local_rank == 0
+        found = work() if is_first else None
+        self.wait()
+        return found if is_first else work()  # type: ignore[return-value]
+
+    def num_cores(self) -> int:
+        """Return how many cores of this machine are this process's share."""
+        return max(1, num_usable_cores() // self.local_size)
+
+    def wait(self) -> None:
+        """Wait until every rank has come here."""
+        self.gather(None)
+
+    def any_of(self, *flags: bool) -> tuple[bool, ...]:
+        """Return of each flag whether it is set on a rank."""
+        import torch
+        from torch import distributed
+
+        together = torch.tensor(flags, dtype=torch.uint8)
+        distributed.all_reduce(together, distributed.ReduceOp.MAX)
+        return tuple(bool(flag) for flag in together.tolist())
+
+    def largest(self, number: int) -> int:
+        """Return the largest of every rank's numbers."""
+        return max(self.gather(number))
+
+    def sum_in_place(self, values: "Tensor") -> None:
+        """Replace a tensor, on any device, by the sum over the ranks."""
+        from torch import distributed
+
+        distributed.all_reduce(values)
+
+    def copy_from_first(self, tensors: "list[Tensor]") -> None:
+        """Replace tensors, on any device, by those of rank 0."""
+        from torch import distributed
+
+        for tensor in tensors:
+            distributed.broadcast(tensor, src=0)
+
+    def remember(self, name: str, value: str) -> None:
+        """Keep a text for processes that are started anew after these."""
+        self._lasting.set(f"cnnkit/{name}", value)
+
+    def recall(self, name: str) -> str | None:
+        """Return what an earlier process remembered; None where none did."""
+        key = f"cnnkit/{name}"
+        return self._lasting.get(key).decode() if self._lasting.check([key]) else None
+
+    def silenced(self, on_event: OnEvent) -> OnEvent:
+        """Return what is told about the progress: on rank 0 alone somebody is."""
+        return on_event if self.rank == 0 else ignore
+
+    def is_orphaned(self) -> bool:
+        """Return whether what started this process is gone, and so cannot end it."""
+        return os.getppid() != self._launcher
 
     def agree(self, error: Exception | None) -> None:
         """Go on if no rank has failed.
@@ -89,6 +190,56 @@ class Ranks:
                 "nothing was counted",
             ) from error
 
+    def settled(self, error: BaseException) -> BaseException:
+        """Return what to raise for an error, of which one rank alone is to tell.
+
+        That is the first one, and rank 0 of several that fail alike. The others end with the same
+        exit code, in silence. An error of ours would come again if the processes were started
+        anew, so they are not; what is lost, or a bug, may not.
+        """
+        if isinstance(error, ToldElsewhereError):
+            return error
+        if self.rank:
+            time.sleep(PRECEDENCE_SECONDS)
+        is_lost = isinstance(error, RankLostError) or (
+            isinstance(error, RuntimeError) and _is_of_a_lost_rank(error)
+        )
+        code = int(error.exit_code if isinstance(error, CnnkitError) else ExitCode.BUG)
+        if isinstance(error, KeyboardInterrupt):
+            code = int(ExitCode.INTERRUPTED)
+        try:
+            if is_lost and not self._store.check(["cnnkit/failed"]):
+                return self._after_a_loss()
+            teller = self._store.compare_set("cnnkit/failed", "", f"{self.rank} {code}").decode()
+        except RuntimeError:  # what started the processes is gone, and with it the store
+            return error
+        rank, _, its_code = teller.partition(" ")
+        if int(rank) != self.rank:
+            return ToldElsewhereError(ExitCode(int(its_code)))
+        _ignore_the_end()
+        if not isinstance(error, CnnkitError | KeyboardInterrupt):
+            what = f"{type(error).__name__}: {error}"
+            if self.num_restarts < self.max_restarts:
+                self.remember("loss", f"rank {self.rank} failed, {what}")
+                return ToldElsewhereError(ExitCode.BUG)
+            if self.rank:
+                error = CnnkitError(f"this is a bug of cnnkit: {what}")
+        self.remember("ended", str(code))
+        if isinstance(error, CnnkitError):
+            error.rank = self.rank
+        return error
+
+    def _after_a_loss(self) -> BaseException:
+        """Return what to raise where another rank is gone without a word."""
+        if self.is_launched_here or self.num_restarts < self.max_restarts:
+            return ToldElsewhereError(ExitCode.RUN_FAILED)  # who started it knows more
+        which = f"rank {1 - self.rank}" if self.size == 2 else "a rank"
+        self._store.compare_set("cnnkit/failed", "", f"{self.rank} {int(ExitCode.RUN_FAILED)}")
+        _ignore_the_end()
+        error = RankLostError(f"{which} was lost", "its machine may have run out of memory")
+        error.rank = 0
+        return error
+
     @contextmanager
     def _named_losses(self) -> Iterator[None]:
         """Name the ranks that are gone, where one that is gone is waited for."""
@@ -103,9 +254,11 @@ class Ranks:
                 if not self._store.check([f"cnnkit/done/{rank}"])
             ]
             which = f"rank {', '.join(gone)}" if gone else "a rank"
-            raise RunFailedError(
-                f"{which} was lost", "nothing was counted; run it again"
-            ) from error
+            raise RankLostError(f"{which} was lost", "nothing was counted; run it again") from error
+
+
+class RankLostError(RunFailedError):
+    """A rank is gone, and without a word."""
 
 
 def is_distributed() -> bool:
@@ -116,16 +269,74 @@ def is_distributed() -> bool:
 
 
 @contextmanager
-def joined_ranks() -> Iterator[Ranks | None]:
-    """Join the processes that torchrun started, over gloo; None where there is only this one."""
+def joined_ranks(device: str = "cpu") -> Iterator[Ranks | None]:
+    """Join the processes that torchrun started; None where there is only this one.
+
+    Tensors on the CPU travel over gloo, those on a GPU over nccl.
+
+    Args:
+        device: `cpu`, or `cuda` where tensors on GPUs will travel as well.
+    """
     if not is_distributed():
         yield None
         return
     from torch import distributed
+    from torch.distributed.rendezvous import rendezvous
 
-    # A rank may wait long for another that downloads; one that dies is noticed at once.
-    distributed.init_process_group("gloo", timeout=timedelta(days=1))
+    lasting, rank, size = next(iter(rendezvous("env://", timeout=PATIENCE)))
+    # The store outlives the processes: those that are started anew must not read in it where the
+    # ones before them could be reached.
+    attempt = _said_by_torchrun("TORCHELASTIC_RESTART_COUNT")
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo",
+        timeout=PATIENCE,
+        store=distributed.distributed_c10d.PrefixStore(f"cnnkit/attempt-{attempt}", lasting),
+        rank=rank,
+        world_size=size,
+    )
     try:
-        yield Ranks()
-    finally:
-        distributed.destroy_process_group()
+        yield Ranks(lasting)
+    except BaseException:
+        if device != "cuda":  # nccl would wait for ranks that are gone
+            distributed.destroy_process_group()
+        raise
+    distributed.destroy_process_group()
+
+
+def several(ranks: Ranks | None) -> Ranks | None:
+    """Return the processes that share work; None where there is only this one."""
+    return None if ranks is None or ranks.size == 1 else ranks
+
+
+@contextmanager
+def telling_once(ranks: Ranks | None) -> Iterator[None]:
+    """Let one rank tell of an error that befalls several; see `Ranks.settled`."""
+    try:
+        yield
+    except BaseException as error:
+        settled = error if ranks is None else ranks.settled(error)
+        if settled is error:
+            raise
+        raise settled from error
+
+
+def _said_by_torchrun(name: str) -> str:
+    """Return what torchrun tells each process that it starts."""
+    from torch.distributed.elastic.utils.api import get_env_variable_or_raise
+
+    return str(get_env_variable_or_raise(name))
+
+
+def _is_of_a_lost_rank(error: RuntimeError) -> bool:
+    """Return whether an error of torch says that another process is gone."""
+    from torch import distributed
+
+    return isinstance(error, distributed.DistError) or any(
+        words in str(error) for words in ("gloo/transport", "Connection closed by peer")
+    )
+
+
+def _ignore_the_end() -> None:
+    """Let nothing cut short what is said at the end, as torch would that sees another rank end."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)

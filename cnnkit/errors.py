@@ -22,10 +22,12 @@ class CnnkitError(Exception):
     Attributes:
         message: one line that says what, and which value.
         hint: one line that says what to do; may be empty.
+        rank: which of several processes it befell; None where there is one, or all fail alike.
         exit_code: the code that the command line ends with.
     """
 
     exit_code = ExitCode.BUG
+    rank: int | None = None
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -70,3 +72,11 @@ class InterruptedRunError(CnnkitError):
     """The user stopped the work, and what was done so far is kept (exit code 130)."""
 
     exit_code = ExitCode.INTERRUPTED
+
+
+class ToldElsewhereError(CnnkitError):
+    """Another process tells what went wrong; this one ends with the same exit code, in silence."""
+
+    def __init__(self, exit_code: ExitCode) -> None:
+        super().__init__("another process failed")
+        self.exit_code = exit_code

@@ -74,6 +74,11 @@ class RunFolder:
         result: dict[str, Any] = description
         return result
 
+    @property
+    def is_described(self) -> bool:
+        """Whether there is a `run.json`."""
+        return (self.path / _DESCRIPTION).exists()
+
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write what came of the run as `result.json`."""
         self._write_json(_RESULT, result)

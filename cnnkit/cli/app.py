@@ -29,7 +29,8 @@ from cnnkit.cli import (
     train,
 )
 from cnnkit.cli.output import PipeClosedError, wanted_color, write_answer
-from cnnkit.errors import CnnkitError, ExitCode
+from cnnkit.cli.processes import is_first
+from cnnkit.errors import CnnkitError, ExitCode, ToldElsewhereError
 from cnnkit.registry import did_you_mean
 
 ISSUES = "please report it with the lines above"
@@ -91,18 +92,28 @@ def _run(arguments: Sequence[str]) -> int:
     _set_help_color(arguments)
     try:
         code = typer.main.get_command(app)(
-            list(arguments), prog_name="cnnkit", standalone_mode=False
+            list(arguments), prog_name="cnnkit", standalone_mode=False, obj=tuple(arguments)
         )
     except PipeClosedError:
         return ExitCode.DONE
+    except ToldElsewhereError as error:
+        return error.exit_code
     except CnnkitError as error:
-        return _fail(arguments, error.message, error.hint, error.exit_code)
+        is_bug = error.exit_code is ExitCode.BUG
+        if is_bug:
+            traceback.print_exc()
+        message = f"rank {error.rank}: {error.message}" if error.rank else error.message
+        return _fail(
+            arguments, message, ISSUES if is_bug else error.hint, error.exit_code,
+            traced=is_bug, is_of_rank=bool(error.rank),
+        )  # fmt: skip
     except (KeyboardInterrupt, typer.Abort):
         return _fail(arguments, "interrupted", "", ExitCode.INTERRUPTED)
     except TyperException as error:
         return _fail(arguments, *_usage_message(arguments, error), ExitCode.USAGE)
     except Exception:
-        traceback.print_exc()
+        if is_first():
+            traceback.print_exc()
         return _fail(arguments, "this is a bug of cnnkit", ISSUES, ExitCode.BUG, traced=True)
     if code == ExitCode.INTERRUPTED:
         return _fail(arguments, "interrupted", "", ExitCode.INTERRUPTED)
@@ -110,8 +121,15 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _fail(
-    arguments: Sequence[str], message: str, hint: str, code: ExitCode, traced: bool = False
+    arguments: Sequence[str],
+    message: str,
+    hint: str,
+    code: ExitCode,
+    traced: bool = False,
+    is_of_rank: bool = False,
 ) -> int:
+    if not is_first() and not is_of_rank:
+        return code  # several processes fail alike, and the first one tells
     if not traced and any(argument in ("-v", "-qv", "-vq", "--verbose") for argument in arguments):
         traceback.print_exc()
     line = f"{message}; {hint}" if hint else message

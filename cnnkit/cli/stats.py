@@ -1,6 +1,5 @@
 """`cnnkit stats`: what a dataset looks like."""
 
-import os
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +9,7 @@ import typer
 
 from cnnkit.cli.options import DATA_PANEL, DataDir, Workers, complete_dataset
 from cnnkit.cli.output import Output, check_writable, with_default, with_output
+from cnnkit.cli.processes import is_first
 from cnnkit.errors import ExitCode, UsageError
 from cnnkit.events import Note, Warned, ignore
 from cnnkit.files import write_bytes
@@ -170,7 +170,7 @@ def stats(
         )
     _check_files(save, plot)
     # Under torchrun every rank has the answer, and the first one gives it.
-    speaks = os.environ.get("RANK", "0") == "0"
+    speaks = is_first()
     on_event = output.on_event if speaks else ignore
     if dataset == MERGE:
         _refuse_for_merge(

@@ -20,6 +20,7 @@ from cnnkit.cli.options import (
     parse_input,
 )
 from cnnkit.cli.output import Output, with_default, with_output
+from cnnkit.cli.processes import check_rank, is_first, is_rank, launch
 from cnnkit.cli.recipe_options import Asked, begin_with, with_recipe
 from cnnkit.cli.run_log import RunLog
 from cnnkit.errors import UsageError
@@ -28,6 +29,7 @@ from cnnkit.training.recipe import Recipe
 
 CHECKPOINT_PANEL = "Checkpoints"
 LOG_PANEL = "Logs"
+PROCESSES_PANEL = "Several processes"
 
 
 @with_output
@@ -137,6 +139,27 @@ def train(
     skip_bad: SkipBad = False,
     device: Device = "auto",
     workers: Workers = None,
+    nproc: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help=with_default(
+                "Train with so many processes, each on its part of every batch.", "1"
+            ),
+            show_default=False,
+            rich_help_panel=PROCESSES_PANEL,
+        ),
+    ] = None,
+    max_restarts: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Start them anew so often, from the last checkpoint, where one is lost.",
+            rich_help_panel=PROCESSES_PANEL,
+        ),
+    ] = 0,
 ) -> None:
     """Train a network on a dataset: `cnnkit train lenet5 mnist`.
 
@@ -144,6 +167,8 @@ def train(
     test set is used once, at the end. The run is kept in a folder of its own.
     """
     checkpointing = Checkpointing.of(checkpoint_minutes, checkpoint_steps)
+    if is_rank():
+        check_rank(nproc)
 
     modes = {"--resume": resume is not None, "--dry-run": dry_run, "--lr-find": lr_find}
     is_picture = output.names_picture()
@@ -168,6 +193,7 @@ def train(
             "device": device,
             "skip_bad": skip_bad,
             "workers": workers,
+            "nproc": nproc,
             "checkpoint_minutes": checkpointing.minutes,
             "checkpoint_steps": checkpointing.steps,
         }
@@ -180,14 +206,22 @@ def train(
         place = data_dir if _is_given(context, "data_dir") else None
 
         from cnnkit.runs import open_run
+        from cnnkit.training.resuming import settle
 
         run = open_run(resume, runs_dir)
-        run.read_description()  # before torch is imported
+        description = run.read_description()  # before torch is imported
+        if not is_rank():
+            wanted = int(description.get("nproc", 1))
+            if wanted > 1 or max_restarts:
+                settle(description, given)  # what is refused is refused before they are started
+                launch(context, wanted, max_restarts, description["device"]["name"])
+                return
         with RunLog(output.on_event, tensorboard, run.path) as log:
             from cnnkit.training.experiment import resume as resume_run
 
             log.result = resume_run(resume, given, data_dir=place, runs_dir=runs_dir, on_event=log)
-            output.emit(log.result, shown_live=frozenset({"epochs"}))
+            if is_first():
+                output.emit(log.result, shown_live=frozenset({"epochs"}))
         return
     asked = Asked(model, dataset, input_shape, parse_arguments(model_arg or []), settings)
     if recipe is not None:
@@ -210,12 +244,23 @@ def train(
             "skip_bad": skip_bad,
             "device": device,
             "workers": workers,
+            "nproc": nproc,
+            "max_restarts": max_restarts or None,
             "checkpoint_minutes": checkpointing.minutes,
             "checkpoint_steps": checkpointing.steps,
             "tensorboard": tensorboard,
             "model_arg": asked.model_arguments,
         }
         output.emit_text(write_config(plain), "--dry-run writes TOML, for -c")
+        return
+    num_processes = nproc or 1
+    if lr_find and num_processes > 1:
+        raise UsageError("--lr-find is for one process", "leave --nproc out")
+    if not is_rank() and (num_processes > 1 or max_restarts):
+        from cnnkit.training.team import check_batch_size
+
+        check_batch_size(made.batch_size, num_processes)
+        launch(context, num_processes, max_restarts, device)
         return
 
     if lr_find:
@@ -266,7 +311,8 @@ def train(
             checkpoint_steps=checkpointing.steps,
             on_event=log,
         )
-        output.emit(log.result, shown_live=frozenset({"epochs"}))
+        if is_first():
+            output.emit(log.result, shown_live=frozenset({"epochs"}))
 
 
 def _shape(text: str | None) -> tuple[int | None, int, int] | None:

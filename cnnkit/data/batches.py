@@ -15,6 +15,7 @@ from cnnkit.data.augmentation import Augmentation
 from cnnkit.data.augmenting import Augmenter
 from cnnkit.data.image_set import DecodedSet, EncodedSet, ImageSet, TensorSet
 from cnnkit.data.preprocessing import Preprocessing, to_channels
+from cnnkit.data.sharing import Share
 from cnnkit.errors import RunFailedError
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
 
@@ -40,7 +41,10 @@ class Batches(ABC):
         num_images: how many images the set has.
         batch_size: how many a batch has; the last one may be smaller.
         skipped: broken images that were left out, by name.
+        skip_bad: whether they are left out.
     """
+
+    skip_bad = False
 
     def __init__(
         self,
@@ -65,12 +69,22 @@ class Batches(ABC):
         """How many batches a shuffled pass has."""
         return len(self._starts(shuffled=True)) - 1
 
-    def ordered(self) -> Iterator[Batch]:
-        """Return all images in the order of the set."""
-        whole = self._batches(torch.arange(self.num_images), self._starts(shuffled=False))
+    def batch_sizes(self) -> list[int]:
+        """Return how many images each batch of a shuffled pass has."""
+        return [end - start for start, end in pairwise(self._starts(shuffled=True))]
+
+    def ordered(self, share: Share | None = None) -> Iterator[Batch]:
+        """Return all images in the order of the set; with a share, its batches alone."""
+        starts, first = self._starts(shuffled=False), 0
+        if share is not None:
+            first, end = share.of_batches(len(starts) - 1)
+            starts = starts[: end + 1]
+        whole = self._batches(torch.arange(self.num_images), starts, first)
         return ((images, labels) for _, images, labels in whole)
 
-    def shuffled(self, seed: int, epoch: int, first_step: int = 0) -> Iterator[NumberedBatch]:
+    def shuffled(
+        self, seed: int, epoch: int, first_step: int = 0, share: Share | None = None
+    ) -> Iterator[NumberedBatch]:
         """Return all images once, in an order that is a function of (seed, epoch) alone.
 
         They are augmented, which is a function of (seed, epoch) and their place in the set; what
@@ -82,6 +96,7 @@ class Batches(ABC):
             seed: of the run.
             epoch: number of the pass.
             first_step: begin with this batch, counted from 0; it is what it is in a whole pass.
+            share: take this process's part of every batch alone.
 
         Returns:
             The number of each batch, counted from 0, its images and its labels. A batch whose
@@ -93,7 +108,10 @@ class Batches(ABC):
             augmenter = Augmenter(
                 self._augmentation, seed, epoch, self.num_images, self._num_classes, self._home
             )
-        return self._batches(order, self._starts(shuffled=True), first_step, augmenter)
+        starts = self._starts(shuffled=True)
+        if share is not None:
+            order, starts = _shared(order, starts, share)
+        return self._batches(order, starts, first_step, augmenter)
 
     @property
     @abstractmethod
@@ -234,7 +252,7 @@ class FileBatches(Batches):
         self._files = images.files
         self._labels = images.labels
         self._num_workers = num_workers
-        self._skip_bad = skip_bad
+        self.skip_bad = skip_bad
 
     @property
     def _home(self) -> torch.device:
@@ -301,7 +319,7 @@ class FileBatches(Batches):
                 images.append(self._preprocessing.decode(self._files.read(row)))
                 kept.append(row)
             except BROKEN_IMAGE_ERRORS as error:
-                if not self._skip_bad:
+                if not self.skip_bad:
                     raise broken_image(self._files.name(row), error) from error
                 self.skipped.add(self._files.name(row))
         if not images:
@@ -388,6 +406,16 @@ def epoch_order(number: int, seed: int, epoch: int) -> Tensor:
     sequence = np.random.SeedSequence([seed, epoch])
     generator = torch.Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
     return torch.randperm(number, generator=generator)
+
+
+def _shared(order: Tensor, starts: list[int], share: Share) -> tuple[Tensor, list[int]]:
+    """Return the images of a share in their order, and where each batch of them starts."""
+    parts, its_starts = [], [0]
+    for start, end in pairwise(starts):
+        begin, stop = share.of_images(end - start)
+        parts.append(order[start + begin : start + stop])
+        its_starts.append(its_starts[-1] + stop - begin)
+    return torch.cat(parts), its_starts
 
 
 def broken_image(name: str, error: BaseException) -> RunFailedError:

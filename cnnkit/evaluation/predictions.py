@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cnnkit.data.batches import Batches
+from cnnkit.data.sharing import Share
 from cnnkit.devices import autocast
+from cnnkit.distributed import Ranks
 from cnnkit.errors import RunFailedError
 from cnnkit.evaluation.views import mean_logits
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
@@ -86,10 +88,12 @@ def predict_all(
     on_event: OnEvent = ignore,
     tta: str = "none",
     precision: str = "fp32",
+    ranks: Ranks | None = None,
 ) -> Predictions:
     """Run a network over every image of a set, in its evaluation mode.
 
-    The modes of its submodules are put back afterwards.
+    The modes of its submodules are put back afterwards. Several processes share the batches out,
+    and each returns the predictions for all images.
 
     Args:
         model: takes (B, C, H, W), returns logits of shape (B, num_classes).
@@ -99,6 +103,7 @@ def predict_all(
         on_event: told about the progress.
         tta: test-time augmentation; see `mean_logits`.
         precision: `fp32`, `bf16` or `fp16`; see `autocast`.
+        ranks: the processes that share the work; None for this one alone.
 
     Raises:
         RunFailedError: an image is broken, or all are and none is left, or a loss is not finite.
@@ -111,11 +116,12 @@ def predict_all(
     losses: list[Tensor] = []
     start = last_report = time.perf_counter()
     done = 0
+    share = None if ranks is None else Share(ranks.rank, ranks.size)
     on_event(TaskStarted(task, batches.num_images, "images"))
     try:
         model.eval()
         with torch.inference_mode(), autocast(device, precision):
-            for images, truth in batches.ordered():
+            for images, truth in batches.ordered(share):
                 logits = mean_logits(model, images, tta)
                 highest = logits.topk(min(5, num_classes)).indices
                 labels.append(truth)
@@ -126,28 +132,42 @@ def predict_all(
                 now = time.perf_counter()
                 if now - last_report > REPORT_EVERY_SECONDS:
                     last_report = now
-                    on_event(TaskAdvanced(task, done))
+                    on_event(TaskAdvanced(task, done if ranks is None else done * ranks.size))
             # The copies to the CPU wait for the device.
+            columns: tuple[Tensor, ...] = ()
             if done:
                 columns = tuple(
                     torch.cat(parts).cpu() for parts in (labels, predicted, in_top5, losses)
                 )
+            if ranks is not None:
+                columns = _of_all_ranks(columns, batches, ranks)
     finally:
         for module, mode in modes:
             module.training = mode
         on_event(TaskEnded(task))
     seconds = time.perf_counter() - start
-    if not done:
+    if not columns:
         raise RunFailedError(f"every image to {task} is broken", "repair them, or replace the set")
     truths, highest, hits, entropies = columns
     if not entropies.isfinite().all():
         number = int((~entropies.isfinite()).sum())
         raise RunFailedError(
-            f"the loss of {number:,} of {done:,} images to {task} is not finite: the network has "
-            "diverged",
+            f"the loss of {number:,} of {len(truths):,} images to {task} is not finite: the "
+            "network has diverged",
             "train with a smaller --lr",
         )
     return Predictions(truths, highest, hits, entropies.double(), num_classes, seconds)
+
+
+def _of_all_ranks(
+    columns: tuple[Tensor, ...], batches: Batches, ranks: Ranks
+) -> tuple[Tensor, ...]:
+    """Return the columns of every rank, one below the other: each image once, in its order."""
+    found = ranks.gather((columns, batches.skipped))
+    batches.skipped.update(*(skipped for _, skipped in found))
+    # A rank that had no batch, or none that could be read, has nothing.
+    there = [its_columns for its_columns, _ in found if its_columns]
+    return tuple(torch.cat(parts) for parts in zip(*there, strict=True))
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:

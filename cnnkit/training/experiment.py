@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from torch import nn
 
 from cnnkit.checkpoints import TrainingCheckpoint
 from cnnkit.data import default_data_dir
-from cnnkit.devices import choose_device, num_usable_cores
+from cnnkit.devices import check_processes, choose_device, num_usable_cores
+from cnnkit.distributed import Ranks, joined_ranks, several, telling_once
 from cnnkit.errors import CheckFailedError, CnnkitError, NotFoundError, UsageError
 from cnnkit.evaluation import Setup, check_views, file_sha256, lasting_name
 from cnnkit.events import Note, OnEvent, Warned, ignore
@@ -21,7 +22,14 @@ from cnnkit.models import find_model
 from cnnkit.results import TrainResult
 from cnnkit.runs import RunFolder, create_run, open_run
 from cnnkit.training.checkpointing import Checkpointing
-from cnnkit.training.data import Place, cached, checked_workers, open_data, with_decoded
+from cnnkit.training.data import (
+    Place,
+    RunData,
+    cached,
+    checked_workers,
+    open_data,
+    with_decoded,
+)
 from cnnkit.training.fitting import (
     choose_input,
     choose_preprocessing,
@@ -33,13 +41,15 @@ from cnnkit.training.job import (
     carry_out,
     describe_machine,
     explained,
+    from_first,
     now,
     own_randomness,
     say_plan,
 )
-from cnnkit.training.pretrained import find_weights
+from cnnkit.training.pretrained import PretrainedWeights, find_weights
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.resuming import data_dir_of, settle
+from cnnkit.training.team import check_batch_size
 
 MAX_EVAL_BATCH = 1000
 EVAL_BATCH_PIXELS = 2**20  # about so many input values make an evaluation batch
@@ -91,40 +101,32 @@ def train(
     """
     start = time.perf_counter()
     recipe = (recipe or Recipe()).resolved()
-    job = prepare(
-        model,
-        dataset,
-        recipe,
-        model_arguments=model_arguments,
-        input_shape=input_shape,
-        device=device,
-        data_dir=data_dir,
-        num_workers=num_workers,
-        skip_bad=skip_bad,
-        checkpointing=Checkpointing.of(checkpoint_minutes, checkpoint_steps),
-        on_event=on_event,
-    )
-    with own_randomness(job.place.device), explained(recipe):
-        network = job.build()
-        job = job.in_precision(network)
-        num_params = sum(parameter.numel() for parameter in network.parameters())
-        say_plan(job, num_params, on_event)
-        if recipe.freeze:
-            on_event(Note(f"{_num_trained(network):,} parameters are trained, the others stay"))
-        run = create_run(runs_dir, find_model(model).name, Path(job.setup.dataset).name)
-        try:
-            with _held(run, on_event):
-                plain = {
-                    **job.describe(uuid.uuid4().hex, num_params),
-                    "recipe_name": recipe_name,
-                    "weights": find_weights(find_model(model)).name if recipe.pretrained else None,
-                }
-                run.write_description(plain)
-                return carry_out(job, network, run, plain, None, start, on_event)
-        except BaseException:
-            if not run.checkpoints.names():
-                run.remove()  # nothing of it could be used
-            raise
+    choose_device(device)
+    if num_workers is not None:
+        checked_workers(num_workers)
+    checkpointing = Checkpointing.of(checkpoint_minutes, checkpoint_steps)
+    with _joined() as joined:
+        begun = _begun(joined, on_event)
+        if begun is not None:  # by the processes before these
+            return _go_on(begun, {}, data_dir, runs_dir, joined, start, on_event)
+        ranks = several(joined)
+        told = on_event if ranks is None else ranks.silenced(on_event)
+        with _threads(_num_threads(ranks, told)):
+            job = prepare(
+                model,
+                dataset,
+                recipe,
+                model_arguments=model_arguments,
+                input_shape=input_shape,
+                device=device,
+                data_dir=data_dir,
+                num_workers=num_workers,
+                skip_bad=skip_bad,
+                checkpointing=checkpointing,
+                on_event=told,
+                ranks=ranks,
+            )
+            return _begin(job, recipe_name, runs_dir, joined, start, on_event)
 
 
 def prepare(
@@ -140,27 +142,37 @@ def prepare(
     skip_bad: bool,
     checkpointing: Checkpointing,
     on_event: OnEvent,
+    ranks: Ranks | None = None,
 ) -> Job:
     """Open the data and put it together with the network; nothing is built or written.
 
-    Arguments and errors are those of `train`; the recipe is resolved.
+    Arguments and errors are those of `train`; the recipe is resolved, and `ranks` are the processes
+    that train together, None for this one alone.
     """
     description = find_model(model)
-    target = choose_device(device)
+    target = _device_of(ranks, device)
+    check_batch_size(recipe.batch_size, 1 if ranks is None else ranks.size)
+    if ranks is not None and recipe.compile:
+        raise UsageError("--compile is for one process", "leave it or --nproc out")
     data_dir = data_dir or default_data_dir()
-    workers = checked_workers(num_usable_cores() if num_workers is None else num_workers)
+    cores = num_usable_cores() if ranks is None else ranks.num_cores()
+    workers = checked_workers(cores if num_workers is None else num_workers)
     place = Place(target, workers, skip_bad)
     weights = find_weights(description) if recipe.pretrained else None
-    data = open_data(dataset, recipe, data_dir, on_event)
+    data = _opened(dataset, recipe, data_dir, ranks, on_event)
     if weights is not None and input_shape is None:
         input_shape = (None, *weights.size)
     shape = choose_input(description, data.train, input_shape)
     recipe.augmentation.check(shape.height, shape.width)
     check_views(recipe.tta, shape.height, shape.width)
     original = data.train
-    data = cached(data, recipe, not_normalized(shape), place, on_event)
-    preprocessing, normalization = choose_preprocessing(
-        shape, data.entry, data.train, recipe.normalize, workers, skip_bad, weights
+    if ranks is None:  # each of several would decode all, and keep it
+        data = cached(data, recipe, not_normalized(shape), place, on_event)
+    preprocessing, normalization = from_first(
+        ranks,
+        lambda: choose_preprocessing(
+            shape, data.entry, data.train, recipe.normalize, workers, skip_bad, weights
+        ),
     )
     setup = Setup(
         model=description.spec,
@@ -188,8 +200,15 @@ def prepare(
     file = None
     if weights is not None:
         on_event(Note(f"begins with {weights.name} of torchvision, and a new last layer"))
-        file = weights.obtain(on_event)
-    return Job(setup, recipe, data, place, checkpointing, data_dir, fit, file)
+        file = _obtained(weights, ranks, on_event)
+    return Job(setup, recipe, data, place, checkpointing, data_dir, fit, file, ranks)
+
+
+def _obtained(weights: PretrainedWeights, ranks: Ranks | None, on_event: OnEvent) -> Path:
+    """Return the file of weights, which one process of each machine may have to download."""
+    if ranks is None:
+        return weights.obtain(on_event)
+    return ranks.in_turn(lambda: weights.obtain(on_event))
 
 
 def resume(
@@ -223,36 +242,102 @@ def resume(
         InterruptedRunError: Ctrl-C or SIGTERM, and the run can be resumed again.
     """
     start = time.perf_counter()
-    folder = open_run(str(run), runs_dir)
-    folder.read_description()  # a folder that is no run is not locked
-    with _held(folder, on_event):
-        description = folder.read_description()
-        settled = settle(description, settings or {})
+    with _joined() as joined:
+        return _go_on(run, settings or {}, data_dir, runs_dir, joined, start, on_event)
+
+
+def _begin(
+    job: Job,
+    recipe_name: str | None,
+    runs_dir: Path,
+    joined: Ranks | None,
+    start: float,
+    on_event: OnEvent,
+) -> TrainResult:
+    """Make the run folder, and train."""
+    told = on_event if job.ranks is None else job.ranks.silenced(on_event)
+    recipe, model = job.recipe, find_model(job.setup.model)
+    with own_randomness(job.place.device), explained(recipe):
+        network = job.build()
+        job = job.in_precision(network)
+        num_params = sum(parameter.numel() for parameter in network.parameters())
+        say_plan(job, network, num_params, told)
+        if recipe.freeze:
+            told(Note(f"{_num_trained(network):,} parameters are trained, the others stay"))
+        run = from_first(
+            job.ranks, lambda: create_run(runs_dir, model.name, Path(job.setup.dataset).name)
+        )
+        writes = job.ranks is None or job.ranks.rank == 0
+        try:
+            with _held(run, told) if writes else nullcontext():
+                plain = from_first(
+                    job.ranks,
+                    lambda: {
+                        **job.describe(uuid.uuid4().hex, num_params),
+                        "recipe_name": recipe_name,
+                        "weights": find_weights(model).name if recipe.pretrained else None,
+                    },
+                )
+                if writes:
+                    run.write_description(plain)
+                if writes and joined is not None:
+                    joined.remember("run", str(run.path))
+                return carry_out(job, network, run, plain, None, start, on_event)
+        except BaseException:
+            if writes and not run.checkpoints.names():
+                run.remove()  # nothing of it could be used
+            raise
+
+
+def _go_on(
+    run: str | Path,
+    settings: Mapping[str, Any],
+    data_dir: Path | None,
+    runs_dir: Path,
+    joined: Ranks | None,
+    start: float,
+    on_event: OnEvent,
+) -> TrainResult:
+    """Go on with a run; see `resume`."""
+    ranks = several(joined)
+    writes = ranks is None or ranks.rank == 0
+    told = on_event if ranks is None else ranks.silenced(on_event)
+    folder = from_first(ranks, lambda: open_run(str(run), runs_dir))
+    from_first(ranks, folder.read_description)  # a folder that is no run is not locked
+    with _held(folder, told) if writes else nullcontext():
+        description = from_first(ranks, folder.read_description)
+        is_complete = from_first(ranks, lambda: folder.is_complete)
+        settled = settle(description, settings)
+        _check_processes(description, ranks)
+        if writes and joined is not None:
+            joined.remember("run", str(folder.path))
         setup = Setup.from_dict(description["setup"])
-        if folder.is_complete and "epochs" not in settled.changes:
+        if is_complete and "epochs" not in settled.changes:
             raise _complete(folder, settled.recipe)
         if setup.model_sha256 != file_sha256(setup.model):
             raise CheckFailedError(
                 f"the file of {setup.model} has changed since the run began",
                 "restore it, or begin a new run",
             )
-        device = choose_device(str(description["device"]["name"]))
+        device = _device_of(ranks, str(description["device"]["name"]))
         place = Place(device, settled.num_workers, bool(description["skip_bad"]))
         where = data_dir or data_dir_of(description) or default_data_dir()
-        data = open_data(setup.dataset, settled.recipe, where, on_event)
+        data = _opened(setup.dataset, settled.recipe, where, ranks, told)
         if data.fingerprint != setup.fingerprint or data.train.classes != setup.classes:
             raise CheckFailedError(
                 f"the training images of {setup.dataset} are not those that the run began with",
                 "restore them, or begin a new run",
             )
         if description.get("decoded_once"):
-            data = with_decoded(data, settled.recipe, setup.preprocessing, place, on_event)
-        checkpoint = _newest(folder, on_event)
+            data = with_decoded(data, settled.recipe, setup.preprocessing, place, told)
+        checkpoint = from_first(ranks, lambda: _newest(folder, told))
         fit = f"goes on with {folder.path}: {setup.model} on {setup.dataset}"
         file = None
         if settled.recipe.pretrained and checkpoint is None:
-            file = find_weights(find_model(setup.model)).obtain(on_event)
-        job = Job(setup, settled.recipe, data, place, settled.checkpointing, where, fit, file)
+            file = _obtained(find_weights(find_model(setup.model)), ranks, told)
+        job = Job(
+            setup, settled.recipe, data, place, settled.checkpointing, where, fit, file, ranks
+        )
         machine = describe_machine(device)
         with (
             own_randomness(device),
@@ -260,19 +345,106 @@ def resume(
             _threads(int(description["device"]["num_threads"])),
         ):
             network = job.build(is_new=checkpoint is None)
-            say_plan(job, int(description["num_params"]), on_event)
-            _warn_of_changes(description, machine, on_event)
-            if folder.is_complete:
-                on_event(
+            say_plan(job, network, int(description["num_params"]), told)
+            _warn_of_changes(description, machine, told)
+            if is_complete:
+                told(
                     Warned(
                         "the run was tested already; if its test figure is why it goes on, the "
                         "next one is too good"
                     )
                 )
-                folder.remove_result()
             description = _recorded(description, settled.changes, checkpoint, job, machine)
-            folder.write_description(description)
+            if writes:
+                folder.remove_result()
+                folder.write_description(description)
             return carry_out(job, network, folder, description, checkpoint, start, on_event)
+
+
+@contextmanager
+def _joined() -> Iterator[Ranks | None]:
+    """Join the processes that were started together; None where there is only this one."""
+    with (
+        joined_ranks("cuda" if torch.cuda.is_available() else "cpu") as ranks,
+        telling_once(ranks),
+    ):
+        yield ranks
+
+
+def _begun(joined: Ranks | None, on_event: OnEvent) -> str | None:
+    """Return the run that processes began which these replace; None where there is none."""
+    if joined is None or joined.num_restarts == 0:
+        return None
+    loss = joined.recall("loss") or "a process was lost"
+    joined.silenced(on_event)(
+        Warned(f"{loss}; restart {joined.num_restarts} of {joined.max_restarts}")
+    )
+    run = joined.recall("run")
+    is_there = joined.from_first(lambda: run is not None and RunFolder(Path(run)).is_described)
+    return run if is_there else None
+
+
+def _device_of(ranks: Ranks | None, name: str) -> torch.device:
+    """Return the device of this name; of several GPUs each process takes its own.
+
+    Raises:
+        UsageError, UnavailableError: there is no such device, or not one for every process.
+    """
+    device = choose_device(name)
+    if ranks is not None:
+        check_processes(device, ranks.local_size)
+        if device.type == "cuda":  # then "cuda" is that one
+            torch.cuda.set_device(ranks.local_rank)
+    return device
+
+
+def _num_threads(ranks: Ranks | None, on_event: OnEvent) -> int:
+    """Return how many threads to compute with: the cores are shared out."""
+    said = torch.get_num_threads()
+    if ranks is None:
+        return said
+    cores = num_usable_cores()
+    if ranks.local_size > cores:
+        on_event(Warned(f"{ranks.local_size} processes on {cores} cores: they wait for each other"))
+    # Unless told otherwise, torch takes all cores, and torchrun tells each of several to take one.
+    is_by_torchrun = said == 1 and not ranks.is_launched_here
+    if is_by_torchrun or said * ranks.local_size > cores:
+        return ranks.num_cores()
+    return said
+
+
+def _opened(
+    dataset: str, recipe: Recipe, data_dir: Path, ranks: Ranks | None, on_event: OnEvent
+) -> RunData:
+    """Open the data, on one process of each machine first: it may have to be downloaded.
+
+    Raises:
+        CheckFailedError: the machines have different images.
+    """
+    if ranks is None:
+        return open_data(dataset, recipe, data_dir, on_event)
+    data = ranks.in_turn(lambda: open_data(dataset, recipe, data_dir, on_event))
+    if len(set(ranks.gather(data.fingerprint))) > 1:
+        raise CheckFailedError(
+            f"the training images of {dataset} are not the same on all machines",
+            "give each the same --data-dir, or copy them",
+        )
+    return data
+
+
+def _check_processes(description: Mapping[str, Any], ranks: Ranks | None) -> None:
+    """Refuse to go on with another number of processes: the numbers depend on it.
+
+    Raises:
+        UsageError: it is another.
+    """
+    wanted, there = int(description.get("nproc", 1)), 1 if ranks is None else ranks.size
+    if wanted != there:
+        raise UsageError(
+            f"the run is of {wanted} process{'es' if wanted > 1 else ''}, and there "
+            f"{'are' if there > 1 else 'is'} {there}",
+            "`cnnkit train --resume` starts as many as it needs",
+        )
 
 
 def _num_trained(network: nn.Module) -> int:

@@ -2,12 +2,12 @@
 
 import platform
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -25,7 +25,8 @@ from cnnkit.devices import (
     keep_freed_memory,
     memory_format,
 )
-from cnnkit.errors import CnnkitError, InterruptedRunError
+from cnnkit.distributed import RankLostError, Ranks
+from cnnkit.errors import CnnkitError, InterruptedRunError, ToldElsewhereError
 from cnnkit.evaluation import Setup, predict_all
 from cnnkit.events import Note, OnEvent, RunStarted, Warned
 from cnnkit.results import TrainResult
@@ -41,6 +42,9 @@ from cnnkit.training.network_check import check_network, forward_flops
 from cnnkit.training.optimizers import make_optimizer
 from cnnkit.training.pretrained import load_weights
 from cnnkit.training.recipe import Recipe
+from cnnkit.training.team import has_batch_norm
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Job:
         data_dir: where datasets are looked for.
         fit: one line that says what happens to an image on its way to the network.
         weights: file of the weights that it starts from; None for fresh ones.
+        ranks: the processes that train together; None for this one alone.
     """
 
     setup: Setup
@@ -66,6 +71,7 @@ class Job:
     data_dir: Path
     fit: str
     weights: Path | None = None
+    ranks: Ranks | None = None
 
     def build(self, is_new: bool = True) -> nn.Module:
         """Return the network with its first weights, on its device, tried on an input.
@@ -125,6 +131,7 @@ class Job:
             "recipe": self.recipe.model_dump(),
             "num_params": num_params,
             **describe_machine(self.place.device),
+            "nproc": 1 if self.ranks is None else self.ranks.size,
             "num_workers": self.place.num_workers,
             "skip_bad": self.place.skip_bad,
             "decoded_once": isinstance(self.data.train, DecodedSet),
@@ -162,18 +169,31 @@ def carry_out(
     try:
         with terminated_as_interrupted(), explained(job.recipe):
             return _train_and_test(job, network, run, description, checkpoint, start, on_event)
-    except BaseException as error:
-        if run.checkpoints.find("last") is None:
-            raise  # nothing of it could be used
-        if isinstance(error, KeyboardInterrupt):
-            raise InterruptedRunError(
+    except BaseException as caught:
+        error = caught
+        if isinstance(error, KeyboardInterrupt) and run.checkpoints.find("last") is not None:
+            error = InterruptedRunError(
                 "interrupted; the last checkpoint is kept", resume_hint(run)
-            ) from error
-        if isinstance(error, CnnkitError) and not isinstance(
-            error, InterruptedRunError | DivergedRunError
+            )
+        if job.ranks is not None:
+            error = job.ranks.settled(error)
+        if (
+            isinstance(error, CnnkitError)
+            and not isinstance(error, InterruptedRunError | DivergedRunError | ToldElsewhereError)
+            and run.checkpoints.find("last") is not None  # else nothing of it could be used
         ):
+            if isinstance(error, RankLostError):
+                error.hint = resume_hint(run)
+                raise error from caught
             on_event(Note(f"the last checkpoint is kept: {resume_hint(run)}"))
-        raise
+        if error is caught:
+            raise
+        raise error from caught
+
+
+def from_first(ranks: Ranks | None, find: Callable[[], T]) -> T:
+    """Return what rank 0 finds, which alone needs to see the run folder."""
+    return find() if ranks is None else ranks.from_first(find)
 
 
 def resume_hint(run: RunFolder) -> str:
@@ -202,16 +222,20 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
     }
 
 
-def say_plan(job: Job, num_params: int, on_event: OnEvent) -> None:
+def say_plan(job: Job, network: nn.Module, num_params: int, on_event: OnEvent) -> None:
     """Say what will be done, and what about it the user must know."""
     on_event(Note(job.fit))
     device, setup = job.place.device, job.setup
     how = [setup.precision]
     if memory_format(device, setup.channels_last) == torch.channels_last:
         how.append("channels last")
+    if job.ranks is not None:
+        how.append(f"{job.ranks.size} processes{_threads_of_each(device)}")
     on_event(
         Note(f"{job.data.counts()}; {num_params:,} parameters; on {device} in {', '.join(how)}")
     )
+    if job.ranks is not None and has_batch_norm(network):
+        on_event(Note(_normalising(device)))
     augmentation = job.recipe.augmentation
     if augmentation != Augmentation():
         on_event(Note(f"augmentation: {augmentation.sentence()}"))
@@ -249,6 +273,22 @@ def _devices(device: torch.device) -> list[torch.device]:
     return [device] if device.type == "cuda" else []
 
 
+def _threads_of_each(device: torch.device) -> str:
+    if device.type != "cpu":
+        return ""
+    number = torch.get_num_threads()
+    return f" of {number} thread{'s' if number > 1 else ''} each"
+
+
+def _normalising(device: torch.device) -> str:
+    if device.type == "cuda":
+        return "batch norm: over the whole batch, synchronised between the processes"
+    return (
+        "batch norm: each process normalises its own part of a batch, so the numbers depend on how "
+        "many there are"
+    )
+
+
 def _train_and_test(
     job: Job,
     network: nn.Module,
@@ -260,6 +300,7 @@ def _train_and_test(
 ) -> TrainResult:
     setup, recipe, data, place = job.setup, job.recipe, job.data, job.place
     keep_freed_memory()
+    told = on_event if job.ranks is None else job.ranks.silenced(on_event)
     train_batches = place.batches(data.train, setup, recipe.batch_size, recipe.augmentation)
     val_batches = test_batches = None
     if data.val is not None:
@@ -278,18 +319,19 @@ def _train_and_test(
         str(description["id"]),
         job.checkpointing,
         start,
-        on_event,
+        told,
         setup.precision,
         compiled(network, setup, recipe, len(data.train), on_event) if recipe.compile else None,
+        job.ranks,
     )
     if checkpoint is not None:
         trainer.restore(checkpoint)
         progress = trainer.progress
         if progress.epoch <= recipe.epochs:
             after = f", after step {progress.step:,}" if progress.step else ""
-            on_event(Note(f"goes on in epoch {progress.epoch} of {recipe.epochs}{after}"))
+            told(Note(f"goes on in epoch {progress.epoch} of {recipe.epochs}{after}"))
     has_best = val_batches is not None and trainer.progress.best_epoch > 0
-    on_event(
+    told(
         RunStarted(
             path=str(run.path),
             model=setup.model,
@@ -309,14 +351,16 @@ def _train_and_test(
         raise InterruptedRunError(
             f"interrupted after {where} of {recipe.epochs}; all is kept", resume_hint(run)
         )
-    network.load_state_dict(dict(run.load_checkpoint("best").weights))
+    network.load_state_dict(
+        dict(from_first(job.ranks, lambda: run.load_checkpoint("best").weights))
+    )
     metrics = None
     if test_batches is not None:
         num_classes = len(setup.classes)
         predictions = predict_all(
-            network, test_batches, num_classes, "test", on_event, setup.tta, setup.precision
+            network, test_batches, num_classes, "test", told, setup.tta, setup.precision, job.ranks
         )
-        tell_confusion(predictions, "test", fitted.best_epoch, on_event)
+        tell_confusion(predictions, "test", fitted.best_epoch, told)
         metrics = predictions.metrics()
     result = TrainResult(
         run=str(run.path),
@@ -333,5 +377,6 @@ def _train_and_test(
         seconds=trainer.seconds(),
         tta=setup.tta,
     )
-    run.write_result(result.to_dict())
+    if job.ranks is None or job.ranks.rank == 0:
+        run.write_result(result.to_dict())
     return result

@@ -4,12 +4,15 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cnnkit.checkpoints import Checkpoint, TrainingCheckpoint
 from cnnkit.data.batches import Batches
+from cnnkit.data.sharing import Share
 from cnnkit.devices import synchronize
+from cnnkit.distributed import Ranks
 from cnnkit.errors import CheckFailedError, RunFailedError
 from cnnkit.evaluation import Predictions, predict_all
 from cnnkit.events import (
@@ -31,6 +34,7 @@ from cnnkit.training.interrupt import DeferredInterrupt
 from cnnkit.training.progress import DivergedError, Progress
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.stepping import NotFiniteError, Stepper
+from cnnkit.training.team import Team, WholeBatch
 
 REPORT_EVERY_SECONDS = 0.25
 NUM_TOLD_IMAGES = 32  # of the first batch
@@ -78,6 +82,7 @@ class Trainer:
         on_event: told about the progress.
         precision: in which the network computes.
         compiled: the network compiled for training; None to take it as it is.
+        ranks: the processes that train together; None for this one alone.
 
     Attributes:
         progress: how far it is.
@@ -99,6 +104,7 @@ class Trainer:
         on_event: OnEvent,
         precision: str = "fp32",
         compiled: Compiled | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         self.model = model
         self.num_classes = num_classes
@@ -112,11 +118,15 @@ class Trainer:
         self.checkpointing = checkpointing
         self.on_event = on_event
         self.progress = Progress()
-        self.stepper = Stepper(
-            model, recipe, train.num_batches, device, on_event, precision, compiled
-        )
         self._precision = precision
         self._has_told_images = False
+        self._ranks = ranks
+        self._share = None if ranks is None else Share(ranks.rank, ranks.size)
+        self._batch_sizes = train.batch_sizes()
+        team = None if ranks is None else Team(model, ranks, device)
+        self.stepper = Stepper(
+            model, recipe, train.num_batches, device, on_event, precision, compiled, team
+        )
         self._begun = begun
         self._last_saved = time.perf_counter()
         self._earlier_seconds = 0.0
@@ -137,7 +147,10 @@ class Trainer:
         try:
             self.model.load_state_dict(dict(raw))
             self.stepper.evaluated.load_state_dict(dict(checkpoint.weights))
-            self.stepper.restore(state["stepper"])
+            random = state["stepper"]["random"]
+            if self._ranks is not None:
+                random = state["random"][self._ranks.rank]
+            self.stepper.restore({**state["stepper"], "random": random})
             self.progress = Progress.of(state["progress"])
         except (RuntimeError, KeyError, TypeError, ValueError) as error:
             raise CheckFailedError(
@@ -146,8 +159,7 @@ class Trainer:
                 "put back the one that the run wrote",
             ) from error
         self._earlier_seconds = float(state["seconds"])
-        for batches, names in zip(self._all_batches(), state["skipped"], strict=True):
-            batches.skipped.update(names)
+        self._skip(state["skipped"])
 
     def seconds(self) -> float:
         """Return how long it has taken, the time before it was resumed included."""
@@ -168,7 +180,8 @@ class Trainer:
             try:
                 while progress.epoch <= self.recipe.epochs and not self._is_patience_over():
                     self._end_epoch(self._judge(self._train_epoch(interrupt)))
-                    if interrupt.requested and progress.epoch <= self.recipe.epochs:
+                    (must_stop,) = self._agreed(interrupt.requested)
+                    if must_stop and progress.epoch <= self.recipe.epochs:
                         raise _StopRequestedError
             except _StopRequestedError:
                 is_interrupted = True
@@ -184,19 +197,20 @@ class Trainer:
         set_training_mode(self.model, self.recipe)
         try:
             for number, images, labels in self.train.shuffled(
-                self.recipe.seed, epoch, progress.step
+                self.recipe.seed, epoch, progress.step, self._share
             ):
                 if not self._has_told_images:
                     self._tell_images(images, labels)
-                step = self.stepper.take(images, labels)
+                step = self.stepper.take(images, labels, self._whole_batch(number, labels))
                 progress.step = number + 1
                 running.add(progress.step, step, labels)
                 now = time.perf_counter()
-                if interrupt.requested or self._is_time_to_save(now):
+                must_stop, must_save = self._agreed(interrupt.requested, self._is_time_to_save(now))
+                if must_stop or must_save:
                     progress.train_seconds = earlier_seconds + now - start
                     self._check_weights()
                     self._save()
-                    if interrupt.requested:
+                    if must_stop:
                         raise _StopRequestedError
                     start += time.perf_counter() - now  # writing is no training
                 if now - last_report > REPORT_EVERY_SECONDS:
@@ -210,6 +224,7 @@ class Trainer:
                         "learning_rate": self.stepper.learning_rate,
                     }
                     self.on_event(TaskAdvanced(task, running.num_images, values))
+            self._check_in_step(len(self._batch_sizes))
             if running.num_images == 0:
                 raise RunFailedError("every training image is broken", "repair them")
             mean_loss, accuracy = running.means()
@@ -260,12 +275,14 @@ class Trainer:
 
     def _predict(self, model: nn.Module, batches: Batches, task: str) -> Predictions:
         tta, precision = self.recipe.tta, self._precision
-        return predict_all(model, batches, self.num_classes, task, self.on_event, tta, precision)
+        return predict_all(
+            model, batches, self.num_classes, task, self.on_event, tta, precision, self._ranks
+        )
 
     def _end_epoch(self, metrics: EpochMetrics) -> None:
         """Keep the figures of an epoch, its weights, and where the training is."""
         is_best = self.progress.take(metrics)
-        if is_best:  # first: a state that says so must find them
+        if is_best and self._writes:  # first: a state that says so must find them
             weights = self.stepper.evaluated.state_dict()
             self.run.checkpoints.save(Checkpoint("best", metrics.epoch, weights))
         self._save()
@@ -292,6 +309,42 @@ class Trainer:
         done = (self.progress.epoch - 1) * self.train.num_batches + self.progress.step
         return done % steps == 0
 
+    @property
+    def _writes(self) -> bool:
+        """Whether this process writes the run folder."""
+        return self._ranks is None or self._ranks.rank == 0
+
+    def _agreed(self, *flags: bool) -> tuple[bool, ...]:
+        """Return the flags, each set where another process has it set, or is left without us."""
+        if self._ranks is None:
+            return flags
+        must_stop, *others = flags
+        return self._ranks.any_of(must_stop or self._ranks.is_orphaned(), *others)
+
+    def _whole_batch(self, number: int, labels: Tensor) -> WholeBatch | None:
+        """Return of which batch the images of a step are a part, where there are processes."""
+        if self._ranks is None or self._share is None:
+            return None
+        self._check_in_step(number)
+        num_images = self._batch_sizes[number]
+        counts = self._share.counts(num_images)
+        if self.train.skip_bad:  # nobody knows how many there are before they are read
+            there = np.array([len(labels) * counts], np.int64)
+            num_images = int(self._ranks.add_up(there)[0])
+        return WholeBatch(num_images, counts)
+
+    def _check_in_step(self, number: int) -> None:
+        """Refuse a part of a batch of which nothing is left: the other processes have theirs.
+
+        Args:
+            number: of the batch that comes next.
+        """
+        if self._ranks is not None and number != self.progress.step:
+            raise RunFailedError(
+                f"all images of a part of batch {self.progress.step + 1:,} are broken",
+                "use a larger -b/--batch-size, or remove them",
+            )
+
     def _save(self) -> None:
         """Write everything that the next step depends on."""
         stepper, progress = self.stepper, self.progress
@@ -300,8 +353,20 @@ class Trainer:
             "progress": progress.state(),
             "stepper": stepper.state(),
             "seconds": self.seconds(),
-            "skipped": [sorted(batches.skipped) for batches in self._all_batches()],
         }
+        if self._ranks is not None:
+            found = self._ranks.gather((state["stepper"]["random"], self._skipped()))
+            state["random"] = [random for random, _ in found]
+            for _, skipped in found:
+                self._skip(skipped)
+        if self._writes:
+            self._write_state({**state, "skipped": self._skipped()})
+        if self._ranks is not None:
+            self._ranks.wait()  # nobody ends before it is written
+        self._last_saved = time.perf_counter()
+
+    def _write_state(self, state: dict[str, Any]) -> None:
+        stepper, progress = self.stepper, self.progress
         checkpoint = TrainingCheckpoint(
             name="last",
             epoch=progress.epoch - 1,
@@ -311,13 +376,21 @@ class Trainer:
             step=progress.step,
         )
         self.run.checkpoints.save(checkpoint)
-        self._last_saved = time.perf_counter()
 
     def _write_metrics(self) -> None:
-        self.run.write_metrics([metrics.to_dict() for metrics in self.progress.epochs])
+        if self._writes:
+            self.run.write_metrics([metrics.to_dict() for metrics in self.progress.epochs])
 
     def _all_batches(self) -> list[Batches]:
         return [batches for batches in (self.train, self.val, self.test) if batches is not None]
+
+    def _skipped(self) -> list[list[str]]:
+        """Return the broken images that were left out of each set."""
+        return [sorted(batches.skipped) for batches in self._all_batches()]
+
+    def _skip(self, names: list[list[str]]) -> None:
+        for batches, some in zip(self._all_batches(), names, strict=True):
+            batches.skipped.update(some)
 
     def _check_weights(self) -> None:
         """Refuse weights that the last step has made too large to be numbers."""

@@ -89,7 +89,9 @@ def find_learning_rate(
     with own_randomness(job.place.device), explained(recipe):
         network = job.build().train()
         job = job.in_precision(network)
-        batches = job.place.batches(job.data.train, job.setup, recipe.batch_size)
+        batches = job.place.batches(
+            job.data.train, job.setup, recipe.batch_size, recipe.augmentation
+        )
         stepper = Stepper(
             network, recipe, batches.num_batches, job.place.device, on_event, job.setup.precision
         )

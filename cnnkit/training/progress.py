@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cnnkit.results import EpochMetrics
-from cnnkit.training.stepping import NotFiniteError, Step
+from cnnkit.training.stepping import NotFiniteError, Step, are_right
 
 STEPS_HELD = 64  # losses and logits of so many steps are kept before they are added up
 
@@ -50,7 +50,7 @@ class RunningMetrics:
             labels: of shape (B,), or the shares of the classes, of shape (B, K). Of a mixed image
                 the class with the largest share is the right one.
         """
-        self.num_images += len(labels)
+        self.num_images += len(labels) if step.num_images is None else step.num_images
         self._held.append((number, step, labels))
         if len(self._held) >= STEPS_HELD:
             self.add_up()
@@ -76,12 +76,16 @@ class RunningMetrics:
         labels = [some for _, _, some in self._held]
         losses = torch.stack([one.loss for one in steps]).tolist()
         flags = torch.stack([one.found_inf for one in steps]).tolist()
-        for (number, _, some), loss, is_bad in zip(self._held, losses, flags, strict=True):
+        for (number, one, some), loss, is_bad in zip(self._held, losses, flags, strict=True):
             if is_bad:
                 raise DivergedError(loss, number)
-            self._loss_sum += loss * len(some)
-        logits = torch.cat([one.logits for one in steps])
-        self._num_correct += int(_are_right(logits.argmax(1), torch.cat(labels)).sum())
+            self._loss_sum += loss * (len(some) if one.num_images is None else one.num_images)
+        added_up = [one.num_correct for one in steps if one.num_correct is not None]
+        if added_up:  # by the processes that share the batches
+            self._num_correct += int(torch.stack(added_up).sum())
+        else:
+            logits = torch.cat([one.logits for one in steps])
+            self._num_correct += int(are_right(logits, torch.cat(labels)).sum())
         self._held.clear()
 
     def state(self) -> dict[str, float | int]:
@@ -97,13 +101,6 @@ class RunningMetrics:
     def of(cls, state: dict[str, Any]) -> "RunningMetrics":
         """Return what `state` was asked of."""
         return cls(state["num_images"], state["loss_sum"], state["num_correct"])
-
-
-def _are_right(predicted: Tensor, labels: Tensor) -> Tensor:
-    """Return which classes of shape (B,) are those of the labels, or have the largest share."""
-    if labels.ndim == 1:
-        return predicted == labels
-    return labels.gather(1, predicted[:, None])[:, 0] == labels.amax(1)
 
 
 @dataclass

@@ -58,6 +58,7 @@ def settle(description: Mapping[str, Any], given: Mapping[str, Any]) -> Settled:
             "input": (description["setup"]["in_channels"], *description["setup"]["image_size"]),
             "device": description["device"]["name"],
             "skip_bad": description["skip_bad"],
+            "nproc": description.get("nproc", 1),
             "workers": description["num_workers"],
             "checkpoint_minutes": description["checkpointing"]["minutes"],
             "checkpoint_steps": description["checkpointing"]["steps"],

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from cnnkit.training.compiling import Compiled
 from cnnkit.training.optimizers import make_optimizer, make_schedule
 from cnnkit.training.randomness import random_state, set_random_state
 from cnnkit.training.recipe import Recipe
+from cnnkit.training.team import Team, WholeBatch, has_batch_norm
 
 MIN_PART = 2  # images: batch norm cannot train on one
 
@@ -30,11 +32,15 @@ class Step:
         found_inf: of shape (); 1 where the loss or a gradient is not finite, and then no weight is
             changed.
         logits: of shape (B, K).
+        num_images: of the whole batch, where several processes share it.
+        num_correct: how many of these were told right, of shape (), likewise.
     """
 
     loss: Tensor
     found_inf: Tensor
     logits: Tensor
+    num_images: int | None = None
+    num_correct: Tensor | None = None
 
 
 class NotFiniteError(Exception):
@@ -73,6 +79,7 @@ class Stepper:
         precision: in which the network computes; see `autocast`.
         compiled: the network compiled for one number of images; others are taken as they are, so
             that each number has one way to be computed. None for none.
+        team: the processes that share every batch; None where there is one.
 
     Attributes:
         learning_rate: that of the last step.
@@ -88,6 +95,7 @@ class Stepper:
         on_event: OnEvent,
         precision: str = "fp32",
         compiled: Compiled | None = None,
+        team: Team | None = None,
     ) -> None:
         self.model = model
         self.optimizer = make_optimizer(model, recipe)
@@ -98,6 +106,7 @@ class Stepper:
         self._recipe = recipe
         self._device = device
         self._on_event = on_event
+        self._team = team
         self._parameters = [one for one in model.parameters() if one.requires_grad]
         self._buffers = list(model.buffers())
         self._kept_buffers = [torch.empty_like(buffer) for buffer in self._buffers]
@@ -117,17 +126,27 @@ class Stepper:
         """The network that is evaluated: the average where there is one."""
         return self.model if self.average is None else self.average.model
 
-    def take(self, images: Tensor, labels: Tensor) -> Step:
+    def take(self, images: Tensor, labels: Tensor, whole: WholeBatch | None = None) -> Step:
         """Take a step.
 
         Args:
             images: of shape (B, C, H, W).
             labels: of shape (B,), or the share of each class, of shape (B, K).
+            whole: the batch that these are part of, where there is a team.
 
         Raises:
             NotFiniteError: before the weights change; on a GPU the figures tell instead.
         """
-        loss, logits = self._set_gradients(images, labels)
+        num_correct = None
+        if self._team is None or whole is None:
+            loss, logits = self._set_gradients(images, labels)
+        else:
+            if not self._team.is_started:
+                self._start_team(images, labels)
+            loss, logits = self._accumulate(images, labels, whole)
+            right = are_right(logits, labels).sum() * whole.counts
+            loss, num_correct = self._team.add_up(loss, right)
+            self._team.share_buffers()
         gradients = [one.grad for one in self._parameters if one.grad is not None]
         judged = gradients
         if self._scaler is not None:
@@ -154,7 +173,9 @@ class Stepper:
             self.schedule.step()
         if self.average is not None:
             self.average.update()
-        return Step(loss, self._found_inf.clone() if self._is_gated else self._found_inf, logits)
+        num_images = None if whole is None else whole.num_images
+        found_inf = self._found_inf.clone() if self._is_gated else self._found_inf
+        return Step(loss, found_inf, logits, num_images, num_correct)
 
     def has_finite_weights(self) -> bool:
         """Return whether every parameter that is trained is a number; waits for the device."""
@@ -194,9 +215,7 @@ class Stepper:
 
         Where memory runs out, the batch is begun anew in twice as many parts.
         """
-        random = random_state(self._device)
-        if self._buffers:
-            torch._foreach_copy_(self._kept_buffers, self._buffers)
+        random = self._state_before()
         was_split = False
         while True:
             try:
@@ -208,19 +227,69 @@ class Stepper:
                     raise
             # Here the error is gone, and with it what it held of the device's memory.
             self.num_parts, was_split = finer, True
-            for parameter in self._parameters:
-                parameter.grad = None
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
-            if self._buffers:
-                torch._foreach_copy_(self._buffers, self._kept_buffers)
-            set_random_state(random, self._device)
+            self._take_back(random)
         if was_split:
             self._say_split()
         return found
 
+    def _start_team(self, images: Tensor, labels: Tensor) -> None:
+        """Split batches as finely as every process has memory for, and begin to share gradients.
+
+        Once they are shared, nobody can begin a batch anew: the others would wait for it. So the
+        first one is rehearsed alone, with as much memory taken as the optimizer will take.
+        """
+        assert self._team is not None
+        ranks = self._team.ranks
+        random = self._state_before()
+        was_split = has_unused = False
+        while True:
+            is_short, finer = False, 2 * self._num_parts_of(len(labels))
+            try:
+                spare = (
+                    []
+                    if self.optimizer.state
+                    else [torch.empty_like(one) for one in 2 * self._parameters]
+                )
+                self._accumulate(images, labels)
+                del spare
+                has_unused = any(one.grad is None for one in self._parameters)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                is_short = True
+            self._take_back(random)
+            if not any(ranks.any_of(is_short)):
+                break
+            self.num_parts, was_split = ranks.largest(finer), True
+            if self.num_parts * MIN_PART > len(labels):
+                raise MemoryError
+        if was_split:
+            self._say_split()
+        self._team.start(has_unused)
+        # After its first pass torch arranges the gradients anew, by the order in which they came.
+        # How they are added depends on it, so that pass must not be one that counts.
+        loss = functional.cross_entropy(self._team(images[:MIN_PART]), labels[:MIN_PART])
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._take_back(random)
+
+    def _state_before(self) -> list[Tensor]:
+        """Keep what a pass through the network changes; return the random state."""
+        if self._buffers:
+            torch._foreach_copy_(self._kept_buffers, self._buffers)
+        return random_state(self._device)
+
+    def _take_back(self, random: list[Tensor]) -> None:
+        """Undo what was done since `_state_before`, and give free memory back to the device."""
+        for parameter in self._parameters:
+            parameter.grad = None
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        if self._buffers:
+            torch._foreach_copy_(self._buffers, self._kept_buffers)
+        set_random_state(random, self._device)
+
     def _say_split(self) -> None:
-        if any(isinstance(one, nn.modules.batchnorm._BatchNorm) for one in self.model.modules()):
+        if has_batch_norm(self.model):
             difference = "batch norm sees the parts alone, so the numbers differ"
         else:
             difference = "the step is that of the whole batch but for rounding and dropout"
@@ -234,9 +303,9 @@ class Stepper:
     def _num_parts_of(self, num_images: int) -> int:
         return max(1, min(self.num_parts, num_images // MIN_PART))
 
-    def _logits(self, images: Tensor) -> Tensor:
+    def _logits(self, images: Tensor, team: Team | None = None) -> Tensor:
         """Return what the network says, at least fp32."""
-        forward: Callable[[Tensor], Tensor] = self.model
+        forward: Callable[[Tensor], Tensor] = self.model if team is None else team
         if self._compiled is not None and len(images) == self._compiled.num_images:
             forward = self._compiled.forward
         with autocast(self._device, self._precision):
@@ -247,26 +316,60 @@ class Stepper:
         scaled = loss if self._scaler is None else self._scaler.scale(loss)
         scaled.backward()  # type: ignore[no-untyped-call]
 
-    def _accumulate(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _accumulate(
+        self, images: Tensor, labels: Tensor, whole: WholeBatch | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Set the gradients; return the loss and the logits.
+
+        Args:
+            images: of shape (B, C, H, W).
+            labels: of shape (B,), or (B, K).
+            whole: share them with the team: gradients are then those of the whole batch, and the
+                loss is what these images add to its.
+        """
         smoothing = self._recipe.label_smoothing
         num_parts = self._num_parts_of(len(labels))
         for parameter in self._parameters:  # as zero_grad does, in a tenth of its time
             parameter.grad = None
-        if num_parts == 1:
+        if num_parts == 1 and whole is None:
             logits = self._logits(images)
             loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
             self._backward(loss)
             return loss.detach(), logits.detach()
+        team = self._team if whole is not None else None
+        # Of the whole batch, so that parts of different sizes weigh what they should.
+        num_images = len(labels) if whole is None else whole.num_images
         losses: list[Tensor] = []
         found: list[Tensor] = []
         parts = zip(images.tensor_split(num_parts), labels.tensor_split(num_parts), strict=True)
-        for some, their_labels in parts:
-            logits = self._logits(some)
-            # Of the whole batch, so that parts of different sizes weigh what they should.
-            loss = functional.cross_entropy(
-                logits, their_labels, reduction="sum", label_smoothing=smoothing
-            ) / len(labels)
-            self._backward(loss)
+        for number, (some, their_labels) in enumerate(parts, 1):
+            with nullcontext() if team is None else team.reducing(number == num_parts):
+                logits = self._logits(some, team)
+                total = functional.cross_entropy(
+                    logits, their_labels, reduction="sum", label_smoothing=smoothing
+                )
+                loss = total / num_images
+                if whole is not None and not whole.counts:
+                    loss = 0 * loss
+                # torch takes the mean over the processes, where the sum is wanted.
+                self._backward(loss if team is None else loss * team.size)
             losses.append(loss.detach())
             found.append(logits.detach())
         return torch.stack(losses).sum(), torch.cat(found)
+
+
+def are_right(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return of each image whether the class that scores highest is its own.
+
+    Args:
+        logits: of shape (B, K).
+        labels: of shape (B,), or the shares of the classes, of shape (B, K). Of a mixed image the
+            class with the largest share is the right one; of equals each is.
+
+    Returns:
+        bool of shape (B,).
+    """
+    predicted = logits.argmax(1)
+    if labels.ndim == 1:
+        return predicted == labels
+    return labels.gather(1, predicted[:, None]).squeeze(1) == labels.amax(1)

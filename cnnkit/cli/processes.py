@@ -1,0 +1,57 @@
+"""Several processes behind one command: who speaks, and starting them."""
+
+import os
+from pathlib import Path
+
+import typer
+
+from cnnkit.errors import UsageError
+
+
+def is_rank() -> bool:
+    """Return whether this process is one of several, started by torchrun or by `launch`."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def is_first() -> bool:
+    """Return whether this process speaks: the first one of several, or the only one."""
+    return not is_rank() or os.environ.get("RANK", "0") == "0"
+
+
+def check_rank(num_processes: int | None) -> None:
+    """Refuse a number of processes that torchrun did not start.
+
+    Raises:
+        UsageError: it is another.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if num_processes is not None and num_processes != started:
+        raise UsageError(
+            f"--nproc {num_processes} under torchrun, which has started {started}",
+            "leave it out",
+        )
+
+
+def launch(context: typer.Context, num_processes: int, max_restarts: int, device: str) -> None:
+    """Run this very command in several processes; the first of them answers.
+
+    Raises:
+        UsageError, UnavailableError: there is not one device for every process.
+        CnnkitError: they failed.
+    """
+    from cnnkit.devices import check_processes, choose_device
+    from cnnkit.launching import LostError
+    from cnnkit.launching import launch as run_processes
+    from cnnkit.runs import RunFolder
+    from cnnkit.training.job import resume_hint
+
+    check_processes(choose_device(device), num_processes)
+    # What the processes have to say they say themselves.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    try:
+        run_processes(context.find_root().obj, num_processes, max_restarts)
+    except LostError as error:
+        run = RunFolder(Path(error.run)) if error.run is not None else None
+        if run is not None and run.is_described:
+            error.hint = resume_hint(run)
+        raise
