@@ -139,8 +139,8 @@ class Augmenter:
         partners[1:num_paired:2] = labels[0:num_paired:2]
         shares = torch.zeros(len(labels), self._num_classes, device=labels.device)
         shares.scatter_(1, labels[:, None], own_share)
-        own = torch.full((len(labels), 1), 1 - own_share, device=labels.device)
-        return images, shares.scatter_add_(1, partners[:, None], own)
+        rest = torch.full((len(labels), 1), 1 - own_share, device=labels.device)
+        return images, shares.scatter_add_(1, partners[:, None], rest)
 
     def _generator(self, purpose: int) -> torch.Generator:
         return _generator(np.random.SeedSequence([self._seed, self._epoch], spawn_key=(purpose,)))
