@@ -2,10 +2,10 @@
 
     python tests/benchmarks/bench_model_library.py [--model resnet18] [--batch 4]
 
-The command is timed as a whole: inference and training, fp32 and bf16, both layouts. A loop in the
-style of timm's `benchmark.py` (its network, `model.to(dtype)`, some warm-up batches, the mean of the
-rest) is run in the same settings before and after it. The fastest cell of `bench` is to be at least
-as fast as the best of the loops.
+The command is timed as a whole: inference and training, fp32 and bf16, both layouts. A loop in
+the style of timm's `benchmark.py` (its network, `model.to(dtype)`, some warm-up batches, the mean
+of the rest) is run in the same settings before and after it. The fastest cell of `bench` is to be
+at least as fast as the best of the loops.
 """
 
 import argparse
