@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from cnnkit.bench.machine import describe_machine
 from cnnkit.bench.peaks import PeakBook
 from cnnkit.bench.preparing import MemoryShortError, Network, Prepared, prepare, told
 from cnnkit.bench.settings import AUTO, CellSetting, Sweep, suitable_batch
-from cnnkit.bench.state import preserved_state, set_state
+from cnnkit.bench.state import many_compiled, preserved_state, set_state
 from cnnkit.bench.timing import QUOTABLE, Timed, time_in_rounds
 from cnnkit.devices import is_out_of_memory
 from cnnkit.errors import UsageError
@@ -89,7 +90,8 @@ def benchmark(
     machine = describe_machine(devices)
     book = PeakBook(machine, peaks_file, on_event)
     settings = sweep.cells(len(networks), devices, torch.get_num_threads())
-    with preserved_state():
+    compiling = many_compiled(len(settings)) if sweep.compiled and settings else nullcontext()
+    with preserved_state(), compiling:
         run = _Run(networks, settings, max_seconds, by_layer, on_event)
         cells, interrupted = run.measure()
         wanted = dict.fromkeys((s.device, s.threads, s.precision) for s in settings)

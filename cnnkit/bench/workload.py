@@ -167,7 +167,8 @@ class Workload:
         Raises:
             UsageError: the network gives no logits to train by.
         """
-        with torch.autocast(self.device.torch_device.type, self._dtype, enabled=self._autocast):
+        kind = self.device.torch_device.type
+        with torch.autocast(kind, self._dtype) if self._autocast else nullcontext():
             logits = self.run(*feed.places, **feed.names)
             if not isinstance(logits, Tensor) or logits.dim() != 2:
                 shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
