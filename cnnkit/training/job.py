@@ -226,7 +226,9 @@ def say_plan(job: Job, network: nn.Module, num_params: int, on_event: OnEvent) -
     """Say what will be done, and what about it the user must know."""
     on_event(Note(job.fit))
     device, setup = job.place.device, job.setup
-    how = [setup.precision]
+    is_emulated = setup.precision == "bf16" and not has_native_bf16(device)
+    slow = " (by way of fp32, and slow)" if is_emulated and device.type == "cpu" else ""
+    how = [setup.precision + slow]
     if memory_format(device, setup.channels_last) == torch.channels_last:
         how.append("channels last")
     if job.ranks is not None:

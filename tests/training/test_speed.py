@@ -40,8 +40,15 @@ def notes(told: list[Event]) -> str:
 
 
 def test_a_run_in_bf16_is_evaluated_in_it_and_resumed_exactly() -> None:
-    result = package.train("linear", recipe=recipe(precision="bf16"), runs_dir=Path("whole"))
+    told: list[Event] = []
+    result = package.train(
+        "linear", recipe=recipe(precision="bf16"), runs_dir=Path("whole"), on_event=told.append
+    )
     run = Path(result.run)
+    device = devices.choose_device()
+    is_slow = device.type == "cpu" and not devices.has_native_bf16(device)
+    slow = " (by way of fp32, and slow)" if is_slow else ""
+    assert f"on {device} in bf16{slow}" in notes(told)
     assert setup_of(run).precision == "bf16"
     assert package.evaluate(run).metrics == result.test
     plain = package.train("linear", recipe=recipe(precision="fp32"))
