@@ -193,7 +193,9 @@ def _of_kind(kind: str, model: str | None, dataset: str | None) -> NamedRecipe:
     if len(suiting) == 1:
         return suiting[0]
     if not suiting:
-        raise NotFoundError(f"there is no {kind} recipe for {dataset}", _choose_one(of_kind))
+        raise NotFoundError(
+            f"there is no {kind} recipe for {dataset}", _choose_one(of_kind)
+        )
     raise UsageError(f"{kind} stands for {len(suiting)} recipes", _choose_one(suiting))
 
 
