@@ -35,7 +35,7 @@ class Recipe(BaseModel):
 
     Attributes:
         epochs: passes over the training set.
-        batch_size: images a step.
+        batch_size: images a step, in all processes together.
         optimizer: `sgd`, `adam` or `adamw`.
         lr: highest learning rate; by optimizer where not given.
         momentum: of `sgd`; 0.9 where not given.
@@ -60,7 +60,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epochs: int = Field(default=20, ge=1, description="Passes over the training set.")
-    batch_size: int = Field(default=32, ge=1, description="Images a step.")
+    batch_size: int = Field(default=32, ge=1, description="Images a step, in all processes.")
 
     # the optimizer and its schedule
     optimizer: Optimizer = Field(default="adam", description="What takes the steps.")
