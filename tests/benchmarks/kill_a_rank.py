@@ -1,8 +1,8 @@
 """Trainings of two processes of which one is killed (SIGKILL) at random moments, and restarted.
 
 Each must end with the weights, the optimizer, the random states and the figures of the run that was
-not disturbed, bit for bit: with dropout, batch norm, momentum, clipping, accumulation and an average
-of the weights.
+not disturbed, bit for bit: with dropout, batch norm, momentum, clipping, accumulation and an
+average of the weights.
 
     python tests/benchmarks/kill_a_rank.py [--times 10] [--seed 0] [--nproc 2]
 """
