@@ -199,6 +199,10 @@ class Ranks:
         """
         if isinstance(error, ToldElsewhereError):
             return error
+        can_restart = self.num_restarts < self.max_restarts
+        if isinstance(error, KeyboardInterrupt) and (self.is_launched_here or can_restart):
+            # So torch ends those that are left where one is lost; who started them knows.
+            return ToldElsewhereError(ExitCode.INTERRUPTED)
         if self.rank:
             time.sleep(PRECEDENCE_SECONDS)
         is_lost = isinstance(error, RankLostError) or (
@@ -219,7 +223,7 @@ class Ranks:
         _ignore_the_end()
         if not isinstance(error, CnnkitError | KeyboardInterrupt):
             what = f"{type(error).__name__}: {error}"
-            if self.num_restarts < self.max_restarts:
+            if can_restart:
                 self.remember("loss", f"rank {self.rank} failed, {what}")
                 return ToldElsewhereError(ExitCode.BUG)
             if self.rank:

@@ -67,7 +67,7 @@ def launch(arguments: Sequence[str], num_processes: int, max_restarts: int) -> N
     Raises:
         LostError: a process was lost, and could tell nothing.
         ToldElsewhereError: one failed, and has told why.
-        InterruptedRunError: they were stopped before they had begun.
+        StoppedError: they were stopped otherwise than after a step.
     """
     with tempfile.TemporaryDirectory(prefix="cnnkit-") as folder, _quiet():
         store = TCPStore(
@@ -94,20 +94,33 @@ def launch(arguments: Sequence[str], num_processes: int, max_restarts: int) -> N
             return
         if store.check(["cnnkit/ended"]):
             raise ToldElsewhereError(ExitCode(int(store.get("cnnkit/ended"))))
-        if result is None:
-            raise InterruptedRunError("interrupted")
-        lost = _lost(result.failures)
-        if lost is None:  # before it knew of the others, where they fail alike
-            codes = [one.exitcode for one in result.failures.values()]
+        run = store.get("cnnkit/run").decode() if store.check(["cnnkit/run"]) else None
+        failures = {} if result is None else result.failures
+        lost = _lost(failures)
+        codes = [one.exitcode for one in failures.values()]
+        if result is None or (lost is None and ExitCode.INTERRUPTED in codes):
+            raise StoppedError("interrupted", run)
+        if lost is None:  # before they knew of each other, where they fail alike
             raise ToldElsewhereError(ExitCode(max(codes)))
         if "SIGKILL" in lost:
             lost += ", as the system does where memory runs out"
-        run = store.get("cnnkit/run").decode() if store.check(["cnnkit/run"]) else None
         raise LostError(lost, run)
 
 
 class LostError(RunFailedError):
     """A process was lost.
+
+    Attributes:
+        run: the folder of the run; None where none was made yet.
+    """
+
+    def __init__(self, what: str, run: str | None) -> None:
+        super().__init__(what)
+        self.run = run
+
+
+class StoppedError(InterruptedRunError):
+    """The processes were stopped, and not after a step.
 
     Attributes:
         run: the folder of the run; None where none was made yet.

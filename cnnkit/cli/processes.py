@@ -40,7 +40,7 @@ def launch(context: typer.Context, num_processes: int, max_restarts: int, device
         CnnkitError: they failed.
     """
     from cnnkit.devices import check_processes, choose_device
-    from cnnkit.launching import LostError
+    from cnnkit.launching import LostError, StoppedError
     from cnnkit.launching import launch as run_processes
     from cnnkit.runs import RunFolder
     from cnnkit.training.job import resume_hint
@@ -50,7 +50,7 @@ def launch(context: typer.Context, num_processes: int, max_restarts: int, device
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
         run_processes(context.find_root().obj, num_processes, max_restarts)
-    except LostError as error:
+    except (LostError, StoppedError) as error:
         run = RunFolder(Path(error.run)) if error.run is not None else None
         if run is not None and run.is_described:
             error.hint = resume_hint(run)

@@ -170,13 +170,11 @@ def carry_out(
         with terminated_as_interrupted(), explained(job.recipe):
             return _train_and_test(job, network, run, description, checkpoint, start, on_event)
     except BaseException as caught:
-        error = caught
+        error = caught if job.ranks is None else job.ranks.settled(caught)
         if isinstance(error, KeyboardInterrupt) and run.checkpoints.find("last") is not None:
             error = InterruptedRunError(
                 "interrupted; the last checkpoint is kept", resume_hint(run)
             )
-        if job.ranks is not None:
-            error = job.ranks.settled(error)
         if (
             isinstance(error, CnnkitError)
             and not isinstance(error, InterruptedRunError | DivergedRunError | ToldElsewhereError)

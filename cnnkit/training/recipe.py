@@ -46,7 +46,7 @@ class Recipe(BaseModel):
 
     Attributes:
         epochs: passes over the training set.
-        batch_size: images a step.
+        batch_size: images a step, in all processes together.
         optimizer: `sgd`, `adam`, `adamw`, or `muon`; see `make_optimizer`.
         lr: highest learning rate; by optimizer where not given.
         lr_rest: of `muon`: highest learning rate of what it leaves to `adamw`, whose own where not
@@ -95,7 +95,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     epochs: int = Field(default=20, ge=1, description="Passes over the training set.")
-    batch_size: int = Field(default=32, ge=1, description="Images a step.")
+    batch_size: int = Field(default=32, ge=1, description="Images a step, in all processes.")
 
     # the optimizer and its schedule
     optimizer: Optimizer = Field(default="adam", description="What takes the steps.")

@@ -113,7 +113,7 @@ def steps(**settings: object) -> list[list[float]]:
     figures = []
     with joined_ranks() as ranks:
         team = None if ranks is None else Team(model, ranks, CPU)
-        stepper = Stepper(model, recipe, len(SIZES), CPU, lambda event: None, team)
+        stepper = Stepper(model, recipe, len(SIZES), CPU, lambda event: None, team=team)
         for x, y in global_batches():
             whole = None
             if ranks is not None:
@@ -156,7 +156,7 @@ def count_reductions(accumulate: int) -> int:
     with joined_ranks() as ranks:
         assert ranks is not None
         team = Team(model, ranks, CPU)
-        stepper = Stepper(model, recipe, 1, CPU, lambda event: None, team)
+        stepper = Stepper(model, recipe, 1, CPU, lambda event: None, team=team)
         x, y = global_batches()[0]
         whole = WholeBatch(2 * len(y), True)
         stepper.take(x, y, whole)
@@ -202,7 +202,7 @@ def narrow_steps(most: int, accumulate: int) -> tuple[list[float], list[str]]:
     recipe = Recipe.of(batch_size=64, schedule="constant", accumulate=accumulate).resolved()
     with joined_ranks() as ranks:
         assert ranks is not None
-        stepper = Stepper(model, recipe, 2, CPU, events.append, Team(model, ranks, CPU))
+        stepper = Stepper(model, recipe, 2, CPU, events.append, team=Team(model, ranks, CPU))
         torch.manual_seed(ranks.rank)
         for x, y in global_batches()[:2]:
             stepper.take(x[ranks.rank * 30 :][:30], y[ranks.rank * 30 :][:30], WholeBatch(60, True))
