@@ -141,7 +141,9 @@ def die_at(kind: str, number: int) -> None:
 
         return call
 
-    def half_a_step(stepper: Stepper, images: torch.Tensor, labels: torch.Tensor) -> None:
+    def half_a_step(
+        stepper: Stepper, images: torch.Tensor, labels: torch.Tensor, whole: None
+    ) -> None:
         stepper._set_gradients(images, labels)
         stepper.optimizer.step()
 
