@@ -4,10 +4,8 @@ import math
 import statistics
 import tempfile
 import time
-import tomllib
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,7 +13,7 @@ from cnnkit.bench.device import open_device
 from cnnkit.bench.machine import describe_machine
 from cnnkit.bench.state import preserved_state
 from cnnkit.data import find_dataset
-from cnnkit.errors import NotFoundError, RunFailedError, UsageError
+from cnnkit.errors import RunFailedError, UsageError
 from cnnkit.events import (
     EpochEnded,
     Event,
@@ -25,10 +23,11 @@ from cnnkit.events import (
     TaskStarted,
     ignore,
 )
-from cnnkit.files import explain_os_error
+from cnnkit.models import find_model
 from cnnkit.results.bench import TimedRun, TimeToResult
 from cnnkit.training.experiment import train
 from cnnkit.training.recipe import Recipe
+from cnnkit.training.recipe_files import NamedRecipe, find_recipe
 
 TASK = "time to accuracy"
 MIN_RUNS = 3  # the fastest and the slowest are dropped
@@ -58,7 +57,7 @@ def time_to_accuracy(
 
     Args:
         target: accuracy on the test images; on the validation images where there is no test set.
-        recipe: name of a recipe, or a TOML file of settings as `train --config` takes it.
+        recipe: name of a recipe, or the path of its file; see `cnnkit.find_recipe`.
         num_runs: how many seeds, from that of the recipe on.
         model: the network, if another than the recipe names.
         dataset: the dataset, likewise.
@@ -78,21 +77,20 @@ def time_to_accuracy(
         raise UsageError(
             f"--runs {num_runs} is too few", "the fastest and the slowest are dropped: 3 or more"
         )
-    settings = dict(find_recipe(recipe))
-    model = model or settings.pop("model", None)
-    dataset = dataset or settings.pop("dataset", None)
-    settings.pop("model", None)
-    settings.pop("dataset", None)
-    arguments = {str(key): str(value) for key, value in settings.pop("model_arg", {}).items()}
+    named = find_recipe(recipe, model, dataset)
+    is_its_model = model is None or named.model in (None, find_model(model).spec)
+    model, dataset = model or named.model, dataset or named.dataset
     if model is None or dataset is None:
         raise UsageError(
             f"the recipe {recipe} names no {'model' if model is None else 'dataset'}",
             "name it: `cnnkit bench lenet5 --data digits`",
         )
+    if not is_its_model:  # the size of the input and the arguments are those of its network
+        named = replace(named, input=None, model_arguments={})
     has_test = "test" in find_dataset(dataset).splits
+    chosen = named.recipe
     if has_test:
-        settings["monitor"] = "test"
-    chosen = Recipe.of(**settings)
+        chosen = chosen.model_copy(update={"monitor": "test"})
     where = open_device("cpu" if device == "auto" and not torch.cuda.is_available() else device)
     runs: list[TimedRun] = []
     on_event(TaskStarted(TASK, num_runs, "runs"))
@@ -100,7 +98,7 @@ def time_to_accuracy(
         for number in range(num_runs):
             seeded = chosen.model_copy(update={"seed": chosen.seed + number})
             run = _timed_run(
-                target, model, dataset, seeded, arguments, "test" if has_test else "val",
+                target, model, dataset, seeded, named, "test" if has_test else "val",
                 where.name, data_dir, num_workers,
             )  # fmt: skip
             runs.append(run)
@@ -109,7 +107,7 @@ def time_to_accuracy(
         on_event(TaskEnded(TASK))
     return TimeToResult(
         machine=describe_machine([where]),
-        recipe=recipe,
+        recipe=named.name,
         model=model,
         dataset=dataset,
         device=where.name,
@@ -131,31 +129,12 @@ def mean_without_ends(seconds: list[float | None]) -> float | None:
     return mean if math.isfinite(mean) else None
 
 
-def find_recipe(name: str) -> Mapping[str, Any]:
-    """Return the settings of a recipe: those of `train`, with `model` and `dataset`.
-
-    Raises:
-        NotFoundError: there is no such file.
-        UsageError: it is not TOML.
-    """
-    path = Path(name)
-    if path.suffix != ".toml":
-        raise NotFoundError(f"there is no recipe {name!r}", "name a TOML file of settings")
-    try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise explain_os_error(error, f"read --recipe {path}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--recipe {path} is not TOML: {error}") from error
-    return {key.replace("-", "_"): value for key, value in settings.items()}
-
-
 def _timed_run(
     target: float,
     model: str,
     dataset: str,
     recipe: Recipe,
-    arguments: Mapping[str, str],
+    named: NamedRecipe,
     split: str,
     device: str,
     data_dir: Path | None,
@@ -176,8 +155,9 @@ def _timed_run(
         begin = time.perf_counter()
         try:
             train(
-                model, dataset, recipe, model_arguments=arguments, device=device,
-                data_dir=data_dir, runs_dir=Path(folder), num_workers=num_workers,
+                model, dataset, recipe, model_arguments=named.model_arguments,
+                input_shape=named.input_shape, device=device, data_dir=data_dir,
+                runs_dir=Path(folder), num_workers=num_workers,
                 checkpoint_minutes=0, on_event=watch,
             )  # fmt: skip
         except _ReachedError:

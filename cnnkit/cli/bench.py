@@ -165,7 +165,7 @@ def bench(
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="The settings of --time-to: a recipe, or a file as of `train --config`.",
+            help="The settings of --time-to: a recipe by name, or a file of one.",
             show_default=False,
             rich_help_panel=MEASURE_PANEL,
         ),

@@ -1,5 +1,6 @@
 """Recipes by name: TOML files in the package, or a user's own."""
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from cnnkit.training.recipe import ABOUT_TABLES, OPTIMIZER_SETTINGS, Model, Reci
 Kind = Literal["lecture", "fast", "best"]
 KINDS: tuple[str, ...] = get_args(Kind)
 FOLDER = Path(__file__).parent / "recipes"
+INPUT = re.compile(r"[1-9]\d*(x[1-9]\d*x[1-9]\d*)?")
 
 
 class About(BaseModel):
@@ -82,6 +84,14 @@ class NamedRecipe:
     settings: Mapping[str, Any]
     reached: Reached
     text: str
+
+    @property
+    def input_shape(self) -> tuple[int | None, int, int] | None:
+        """Channels (None for the network's own), height and width; None for what suits both."""
+        if self.input is None:
+            return None
+        sizes = [int(size) for size in self.input.split("x")]
+        return (None, sizes[0], sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1], sizes[2])
 
     @property
     def recipe(self) -> Recipe:
@@ -218,6 +228,11 @@ def _parsed(name: str, text: str) -> NamedRecipe:
     for key, value in request.items():
         if not isinstance(value, str | None):
             raise UsageError(f"{where}: {key} must be a text, not {value!r}")
+    if request["input"] is not None and not INPUT.fullmatch(request["input"]):
+        raise UsageError(
+            f"{where}: input {request['input']!r} is no shape",
+            "write CxHxW such as 3x224x224, or one number for a square",
+        )
     for key in given:
         if key not in Recipe.model_fields:
             keys = [*Recipe.model_fields, *request, "model_arg", *ABOUT_TABLES]

@@ -210,7 +210,7 @@ def test_bad_input(cnnkit: Cnnkit) -> None:
         ((), 2, "name a network to measure"),
         (("--time-to", "0.9"), 2, "--time-to needs a --recipe"),
         (("--recipe", "x.toml", "lenet5"), 2, "--recipe belongs to --time-to"),
-        (("--time-to", "0.9", "--recipe", "x.toml"), 3, "cannot read --recipe x.toml"),
+        (("--time-to", "0.9", "--recipe", "x.toml"), 3, "cannot read the recipe x.toml"),
         (("--time-to", "0.9", "--recipe", "x.toml", "--peak"), 2, "--peak has no meaning with"),
         (("lenet5", "--data", "digits", "--by-layer"), 2, "--by-layer has no meaning with --data"),
         (("lenet5", "--data", "digist"), 3, "unknown dataset 'digist'; did you mean digits"),
