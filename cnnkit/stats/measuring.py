@@ -21,7 +21,7 @@ from cnnkit.stats.decoding import BrokenImageError, DecodedImage, decode
 from cnnkit.stats.tally import ImageRecord, Tally
 from cnnkit.stats.transform import Transform
 
-BATCH_IMAGES = 32  # decoded by one thread at a time
+BATCH_IMAGES = 64  # decoded by one thread at a time
 BATCH_BYTES = 2**22  # of an archive, that are held for one thread
 HELD_BYTES = 2**16  # of one histogram
 PREFETCHED_BATCHES = 2  # read ahead beside those that the threads have in hand
