@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from cnnkit.models import build_model
     from cnnkit.stats import measure_dataset
     from cnnkit.stats.samples import show_dataset
-    from cnnkit.training.experiment import resume, train
+    from cnnkit.training.experiment import train
     from cnnkit.training.lr_finding import find_learning_rate
     from cnnkit.training.recipe import Recipe
     from cnnkit.training.recipe_files import find_recipe
+    from cnnkit.training.resuming import resume
 
 __version__ = "0.1.0"
 
@@ -38,7 +39,7 @@ _HOMES = {
     "find_recipe": "cnnkit.training.recipe_files",
     "measure_dataset": "cnnkit.stats",
     "open_dataset": "cnnkit.data",
-    "resume": "cnnkit.training.experiment",
+    "resume": "cnnkit.training.resuming",
     "show_dataset": "cnnkit.stats.samples",
     "summary": "cnnkit.architecture.summarising",
     "train": "cnnkit.training.experiment",

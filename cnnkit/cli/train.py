@@ -206,7 +206,7 @@ def train(
         place = data_dir if _is_given(context, "data_dir") else None
 
         from cnnkit.runs import open_run
-        from cnnkit.training.resuming import settle
+        from cnnkit.training.settling import settle
 
         run = open_run(resume, runs_dir)
         description = run.read_description()  # before torch is imported
@@ -217,7 +217,7 @@ def train(
                 launch(context, wanted, max_restarts, description["device"]["name"])
                 return
         with RunLog(output.on_event, tensorboard, run.path) as log:
-            from cnnkit.training.experiment import resume as resume_run
+            from cnnkit.training.resuming import resume as resume_run
 
             log.result = resume_run(resume, given, data_dir=place, runs_dir=runs_dir, on_event=log)
             if is_first():

@@ -14,8 +14,8 @@ from cnnkit.errors import RunFailedError
 from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
 from cnnkit.results import LearningRatePoint, LearningRateSearch
 from cnnkit.training.checkpointing import Checkpointing
-from cnnkit.training.experiment import prepare
 from cnnkit.training.job import explained, own_randomness
+from cnnkit.training.preparing import prepare
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.stepping import NotFiniteError, Stepper
 

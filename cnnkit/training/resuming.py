@@ -1,142 +1,257 @@
-"""What may be changed when a run goes on, and what would break it."""
+"""Going on with a run that was stopped."""
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cnnkit.data import find_dataset
-from cnnkit.data.entry import FolderSource
-from cnnkit.errors import NotFoundError, UsageError
+from cnnkit.checkpoints import TrainingCheckpoint
+from cnnkit.data import default_data_dir
+from cnnkit.distributed import Ranks, several
+from cnnkit.errors import CheckFailedError, CnnkitError, NotFoundError, UsageError
+from cnnkit.evaluation import Setup, file_sha256
+from cnnkit.events import Note, OnEvent, Warned, ignore
 from cnnkit.models import find_model
-from cnnkit.training.checkpointing import Checkpointing
-from cnnkit.training.data import checked_workers
+from cnnkit.results import TrainResult
+from cnnkit.runs import RunFolder, open_run
+from cnnkit.training.data import Place, with_decoded
+from cnnkit.training.job import (
+    Job,
+    carry_out,
+    describe_machine,
+    explained,
+    from_first,
+    now,
+    own_randomness,
+    say_plan,
+)
+from cnnkit.training.preparing import obtained, opened
+from cnnkit.training.pretrained import find_weights
+from cnnkit.training.processes import computing_with, device_of, held, joined_processes
 from cnnkit.training.recipe import Recipe
-
-BEGIN_ANEW = "leave it out, or begin a new run"
-
-
-@dataclass(frozen=True)
-class Settled:
-    """The settings that a run goes on with.
-
-    Attributes:
-        recipe: of the run, perhaps with more epochs.
-        num_workers: threads that read files.
-        checkpointing: when the state is written.
-        changes: what was changed, by the name of the option: what it was, and what it is.
-    """
-
-    recipe: Recipe
-    num_workers: int
-    checkpointing: Checkpointing
-    changes: dict[str, list[Any]]
+from cnnkit.training.settling import data_dir_of, settle
 
 
-def settle(description: Mapping[str, Any], given: Mapping[str, Any]) -> Settled:
-    """Return the settings of a run with those that the user gave.
+def resume(
+    run: str | Path,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    data_dir: Path | None = None,
+    runs_dir: Path = Path("runs"),
+    on_event: OnEvent = ignore,
+) -> TrainResult:
+    """Go on with a run that was stopped, to the figures and weights of one that was not.
+
+    Bit for bit, on the same machine with the same versions; where these changed, a warning says
+    so. A run that was stopped before its first checkpoint begins anew.
 
     Args:
-        description: what `run.json` holds.
-        given: settings by the names of the options. Those that stay what they were are let
-            through; `epochs` may rise where the learning rate does not depend on it, and `workers`,
-            `checkpoint_minutes` and `checkpoint_steps` may change.
+        run: the folder of the run, or its name in `runs_dir`.
+        settings: settings to change, by the names of the options; see `settle`.
+        data_dir: where datasets lie; where they lay by default.
+        runs_dir: where runs are kept.
+        on_event: told about notes, progress, and each epoch.
 
     Raises:
-        UsageError: another setting was changed, or a value is out of range.
-        NotFoundError: the description is incomplete.
+        NotFoundError: there is no such run.
+        UsageError: the run is complete, or a setting was changed that would break it.
+        CheckFailedError: the training images, the network's file or the checkpoint are not those
+            of the run.
+        UnavailableError: another process trains the run, or device, data, memory or disk cannot
+            be had.
+        RunFailedError: loss or gradient are not finite, or an image is broken.
+        InterruptedRunError: Ctrl-C or SIGTERM, and the run can be resumed again.
     """
-    try:
-        recipe = Recipe.of(**description["recipe"])
-        then = {
-            **recipe.model_dump(),  # with what an older run did not know
-            "precision": description["setup"]["precision"],
-            "channels_last": description["setup"]["channels_last"],
-            "model": description["setup"]["model"],
-            "dataset": description["setup"]["dataset"],
-            "model_arguments": dict(description["setup"]["model_arguments"]),
-            "input": (description["setup"]["in_channels"], *description["setup"]["image_size"]),
-            "device": description["device"]["name"],
-            "skip_bad": description["skip_bad"],
-            "nproc": description.get("nproc", 1),
-            "workers": description["num_workers"],
-            "checkpoint_minutes": description["checkpointing"]["minutes"],
-            "checkpoint_steps": description["checkpointing"]["steps"],
-        }
-        for name in ("id", "num_params", "versions"):
-            description[name]
-    except (KeyError, TypeError) as error:
-        raise NotFoundError(
-            f"the description of the run is incomplete: it has no {error}", "begin a new run"
-        ) from error
-    changes: dict[str, list[Any]] = {}
-    for name, value in given.items():
-        value = _as_the_run_has_it(name, value, then)
-        if value == then[name]:
+    start = time.perf_counter()
+    with joined_processes() as joined:
+        return go_on(run, settings or {}, data_dir, runs_dir, joined, start, on_event)
+
+
+def go_on(
+    run: str | Path,
+    settings: Mapping[str, Any],
+    data_dir: Path | None,
+    runs_dir: Path,
+    joined: Ranks | None,
+    start: float,
+    on_event: OnEvent,
+) -> TrainResult:
+    """Go on with a run; see `resume`."""
+    ranks = several(joined)
+    writes = ranks is None or ranks.rank == 0
+    told = on_event if ranks is None else ranks.silenced(on_event)
+    folder = from_first(ranks, lambda: open_run(str(run), runs_dir))
+    from_first(ranks, folder.read_description)  # a folder that is no run is not locked
+    with held(folder, told) if writes else nullcontext():
+        description = from_first(ranks, folder.read_description)
+        is_complete = from_first(ranks, lambda: folder.is_complete)
+        settled = settle(description, settings)
+        _check_processes(description, ranks)
+        if writes and joined is not None:
+            joined.remember("run", str(folder.path))
+        setup = Setup.from_dict(description["setup"])
+        if is_complete and "epochs" not in settled.changes:
+            raise _complete(folder, settled.recipe)
+        if setup.model_sha256 != file_sha256(setup.model):
+            raise CheckFailedError(
+                f"the file of {setup.model} has changed since the run began",
+                "restore it, or begin a new run",
+            )
+        device = device_of(ranks, str(description["device"]["name"]))
+        place = Place(device, settled.num_workers, bool(description["skip_bad"]))
+        where = data_dir or data_dir_of(description) or default_data_dir()
+        data = opened(setup.dataset, settled.recipe, where, ranks, told)
+        if data.fingerprint != setup.fingerprint or data.train.classes != setup.classes:
+            raise CheckFailedError(
+                f"the training images of {setup.dataset} are not those that the run began with",
+                "restore them, or begin a new run",
+            )
+        if description.get("decoded_once"):
+            data = with_decoded(data, settled.recipe, setup.preprocessing, place, told)
+        checkpoint = from_first(ranks, lambda: _newest(folder, told))
+        fit = f"goes on with {folder.path}: {setup.model} on {setup.dataset}"
+        file = None
+        if settled.recipe.pretrained and checkpoint is None:
+            file = obtained(find_weights(find_model(setup.model)), ranks, told)
+        job = Job(
+            setup, settled.recipe, data, place, settled.checkpointing, where, fit, file, ranks
+        )
+        machine = describe_machine(device)
+        with (
+            own_randomness(device),
+            explained(job.recipe),
+            computing_with(int(description["device"]["num_threads"])),
+        ):
+            network = job.build(is_new=checkpoint is None)
+            say_plan(job, network, int(description["num_params"]), told)
+            _warn_of_changes(description, machine, told)
+            if is_complete:
+                told(
+                    Warned(
+                        "the run was tested already; if its test figure is why it goes on, the "
+                        "next one is too good"
+                    )
+                )
+            description = _recorded(description, settled.changes, checkpoint, job, machine)
+            if writes:
+                folder.remove_result()
+                folder.write_description(description)
+            return carry_out(job, network, folder, description, checkpoint, start, on_event)
+
+
+def _check_processes(description: Mapping[str, Any], ranks: Ranks | None) -> None:
+    """Refuse to go on with another number of processes: the numbers depend on it.
+
+    Raises:
+        UsageError: it is another.
+    """
+    wanted, there = int(description.get("nproc", 1)), 1 if ranks is None else ranks.size
+    if wanted != there:
+        raise UsageError(
+            f"the run is of {wanted} process{'es' if wanted > 1 else ''}, and there "
+            f"{'are' if there > 1 else 'is'} {there}",
+            "`cnnkit train --resume` starts as many as it needs",
+        )
+
+
+def _complete(run: RunFolder, recipe: Recipe) -> UsageError:
+    way_on = (
+        "give more --epochs to go on"
+        if recipe.schedule == "constant"
+        else f"its learning rate ({recipe.schedule}) has come to its end; begin a new run for more"
+    )
+    return UsageError(f"{run.path} is complete", way_on)
+
+
+def _newest(run: RunFolder, on_event: OnEvent) -> TrainingCheckpoint | None:
+    """Return the newest checkpoint that is whole; None where none was ever written.
+
+    One that is damaged is set aside.
+
+    Raises:
+        CheckFailedError, NotFoundError: there are some, and all are damaged.
+    """
+    first_error: CnnkitError | None = None
+    for name in run.checkpoints.training_names():
+        try:
+            checkpoint = _usable(run, name)
+        except (CheckFailedError, NotFoundError) as error:
+            first_error = first_error or error
             continue
-        if name == "epochs":
-            _check_epochs(recipe, value)
-        elif name not in ("workers", "checkpoint_minutes", "checkpoint_steps"):
-            raise _changed(name, then[name], value)
-        changes[name] = [then[name], value]
-    now = {**then, **{name: new for name, (_, new) in changes.items()}}
-    return Settled(
-        Recipe.of(**{**description["recipe"], "epochs": now["epochs"]}),
-        checked_workers(now["workers"]),
-        Checkpointing.of(now["checkpoint_minutes"], now["checkpoint_steps"]),
-        changes,
-    )
+        if first_error is not None:
+            on_event(
+                Warned(
+                    f"{first_error.message}; the checkpoint before it is used, and no work is lost "
+                    "but the steps since"
+                )
+            )
+            run.checkpoints.set_last_aside()
+        return checkpoint
+    if first_error is not None:
+        raise first_error
+    on_event(Note("it was stopped before its first checkpoint, and begins anew"))
+    return None
 
 
-def _as_the_run_has_it(name: str, value: Any, then: Mapping[str, Any]) -> Any:
-    """Return a value in the form in which the run keeps it."""
-    if name == "model":
-        return find_model(value).spec
-    if name == "dataset":
-        source = find_dataset(value).source
-        return (
-            str(source.path.expanduser().resolve()) if isinstance(source, FolderSource) else value
+def _usable(run: RunFolder, name: str) -> TrainingCheckpoint:
+    """Return a checkpoint if all is there that a training needs to go on from it."""
+    checkpoint = run.checkpoints.load_training(name)
+    try:
+        best = int(checkpoint.state["progress"]["best_epoch"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckFailedError(
+            f"{run.checkpoints.path / name} holds no state of a training",
+            "put back the one that the run wrote",
+        ) from error
+    if best and not run.checkpoints.best_stands(best, checkpoint.epoch):
+        raise CheckFailedError(
+            f"{run.checkpoints.path / 'best'} is damaged or missing: the weights of epoch {best}",
+            "restore them, or begin a new run",
         )
-    if name == "input":
-        channels, height, width = value
-        return (then["input"][0] if channels is None else channels, height, width)
-    if name in ("device", "precision") and value == "auto":
-        return then[name]
-    return value
+    return checkpoint
 
 
-def _check_epochs(recipe: Recipe, epochs: int) -> None:
-    if epochs < recipe.epochs:
-        raise UsageError(
-            f"--epochs {epochs} is below the {recipe.epochs} of the run", "it may only rise"
+def _warn_of_changes(
+    description: Mapping[str, Any], machine: Mapping[str, Any], on_event: OnEvent
+) -> None:
+    """Say what of the machine is no longer what the run began on."""
+    pairs = [
+        ("hardware", description["device"]["hardware"], machine["device"]["hardware"]),
+        ("torch", description["versions"]["torch"], machine["versions"]["torch"]),
+        ("cnnkit", description["versions"]["cnnkit"], machine["versions"]["cnnkit"]),
+    ]
+    changed = [f"{name} {now} for {then}" for name, then, now in pairs if then != now]
+    if changed:
+        on_event(
+            Warned(
+                f"the machine is not what it was ({', '.join(changed)}), so the numbers may differ "
+                "from those of a run that was not stopped"
+            )
         )
-    if recipe.schedule != "constant":
-        raise UsageError(
-            f"--epochs cannot be changed with --schedule {recipe.schedule}, whose learning rate "
-            f"depends on it: it was {recipe.epochs}, not {epochs}",
-            BEGIN_ANEW,
-        )
 
 
-def _changed(name: str, old: Any, new: Any) -> UsageError:
-    if name in ("model", "dataset"):
-        return UsageError(f"the run is of {old}, not of {new}", BEGIN_ANEW)
-    option = {"model_arguments": "--model-arg"}.get(name, f"--{name.replace('_', '-')}")
-    if name == "input":
-        old, new = ("x".join(map(str, shape)) for shape in (old, new))
-    return UsageError(
-        f"{option} cannot be changed in a run that goes on: it was {_told(old)}, not {_told(new)}",
-        BEGIN_ANEW,
-    )
-
-
-def _told(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return " ".join(f"{key}={item}" for key, item in value.items()) or "none"
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def data_dir_of(description: Mapping[str, Any]) -> Path | None:
-    """Return where the datasets of a run lay, if that is still there."""
-    path = Path(str(description.get("data_dir", "")))
-    return path if path.is_dir() else None
+def _recorded(
+    description: Mapping[str, Any],
+    changes: Mapping[str, list[Any]],
+    checkpoint: TrainingCheckpoint | None,
+    job: Job,
+    machine: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the description with what is changed now, and a line about it."""
+    entry = {
+        "at": now(),
+        "epoch": 0 if checkpoint is None else checkpoint.epoch,
+        "step": 0 if checkpoint is None else checkpoint.step,
+        "changes": dict(changes),
+        **machine,
+    }
+    return {
+        **description,
+        "recipe": job.recipe.model_dump(),
+        "num_workers": job.place.num_workers,
+        "data_dir": str(job.data_dir.resolve()),
+        "checkpointing": asdict(job.checkpointing),
+        "resumed": [*description.get("resumed", []), entry],
+    }

@@ -2,10 +2,10 @@
 
 The time of an epoch is held against a straightforward loop of the same network with the same batch:
 fp32, channels first, normalised images in memory as floats, mirrored by chance, SGD. Nothing of it
-is slowed: no DataLoader, no files. It runs in a process of its own, which is as torch makes it, for
-`cnnkit train` changes how memory is kept. After every epoch of `cnnkit train` comes a stretch of the
-plain loop, so that both sides see the same machine. An epoch of `cnnkit train` includes whatever it
-does to an image, augmentation and all.
+is slowed: no DataLoader, no files. It runs in a process of its own, as torch makes it, for `cnnkit
+train` changes how memory is kept. After every epoch of `cnnkit train` comes a stretch of the plain
+loop, so that both sides see the same machine. An epoch of `cnnkit train` includes whatever it does
+to an image, augmentation and all.
 
 Prints the accuracy on the test images of each seed, as the recipe evaluates and without test-time
 augmentation; mean and deviation; milliseconds an image of each epoch and stretch, and the ratio of

@@ -1,0 +1,138 @@
+"""Putting a network and a dataset together, from two names to a settled job."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from cnnkit.data import default_data_dir
+from cnnkit.devices import num_usable_cores
+from cnnkit.distributed import Ranks
+from cnnkit.errors import CheckFailedError, UsageError
+from cnnkit.evaluation import Setup, check_views, file_sha256, lasting_name
+from cnnkit.events import Note, OnEvent
+from cnnkit.models import find_model
+from cnnkit.training.checkpointing import Checkpointing
+from cnnkit.training.data import (
+    Place,
+    RunData,
+    cached,
+    checked_workers,
+    open_data,
+)
+from cnnkit.training.fitting import (
+    choose_input,
+    choose_preprocessing,
+    describe_fit,
+    not_normalized,
+)
+from cnnkit.training.job import (
+    Job,
+    from_first,
+)
+from cnnkit.training.pretrained import PretrainedWeights, find_weights
+from cnnkit.training.processes import device_of
+from cnnkit.training.recipe import Recipe
+from cnnkit.training.team import check_batch_size
+
+MAX_EVAL_BATCH = 1000
+EVAL_BATCH_PIXELS = 2**20  # about so many input values make an evaluation batch
+
+
+def prepare(
+    model: str,
+    dataset: str,
+    recipe: Recipe,
+    *,
+    model_arguments: Mapping[str, str] | None,
+    input_shape: tuple[int | None, int, int] | None,
+    device: str,
+    data_dir: Path | None,
+    num_workers: int | None,
+    skip_bad: bool,
+    checkpointing: Checkpointing,
+    on_event: OnEvent,
+    ranks: Ranks | None = None,
+) -> Job:
+    """Open the data and put it together with the network; nothing is built or written.
+
+    Arguments and errors are those of `train`; the recipe is resolved, and `ranks` are the processes
+    that train together, None for this one alone.
+    """
+    description = find_model(model)
+    target = device_of(ranks, device)
+    check_batch_size(recipe.batch_size, 1 if ranks is None else ranks.size)
+    if ranks is not None and recipe.compile:
+        raise UsageError("--compile is for one process", "leave it or --nproc out")
+    data_dir = data_dir or default_data_dir()
+    cores = num_usable_cores() if ranks is None else ranks.num_cores()
+    workers = checked_workers(cores if num_workers is None else num_workers)
+    place = Place(target, workers, skip_bad)
+    weights = find_weights(description) if recipe.pretrained else None
+    data = opened(dataset, recipe, data_dir, ranks, on_event)
+    if weights is not None and input_shape is None:
+        input_shape = (None, *weights.size)
+    shape = choose_input(description, data.train, input_shape)
+    recipe.augmentation.check(shape.height, shape.width)
+    check_views(recipe.tta, shape.height, shape.width)
+    original = data.train
+    if ranks is None:  # each of several would decode all, and keep it
+        data = cached(data, recipe, not_normalized(shape), place, on_event)
+    preprocessing, normalization = from_first(
+        ranks,
+        lambda: choose_preprocessing(
+            shape, data.entry, data.train, recipe.normalize, workers, skip_bad, weights
+        ),
+    )
+    setup = Setup(
+        model=description.spec,
+        dataset=lasting_name(dataset),
+        classes=data.train.classes,
+        in_channels=shape.channels,
+        image_size=(shape.height, shape.width),
+        val_split=recipe.val_split if recipe.val_split and "val" not in data.entry.splits else None,
+        split_seed=recipe.seed,
+        preprocessing=preprocessing,
+        eval_batch_size=max(
+            recipe.batch_size,
+            min(MAX_EVAL_BATCH, EVAL_BATCH_PIXELS // (shape.channels * shape.height * shape.width)),
+        ),
+        # A network that nobody has tried so may rely on the order of memory, as `view` does.
+        channels_last=(
+            description.entry is not None if recipe.channels_last is None else recipe.channels_last
+        ),
+        fingerprint=data.fingerprint,
+        model_sha256=file_sha256(description.spec),
+        model_arguments=dict(model_arguments or {}),
+        tta=recipe.tta,
+    )
+    fit = describe_fit(original, shape, normalization)
+    file = None
+    if weights is not None:
+        on_event(Note(f"begins with {weights.name} of torchvision, and a new last layer"))
+        file = obtained(weights, ranks, on_event)
+    return Job(setup, recipe, data, place, checkpointing, data_dir, fit, file, ranks)
+
+
+def opened(
+    dataset: str, recipe: Recipe, data_dir: Path, ranks: Ranks | None, on_event: OnEvent
+) -> RunData:
+    """Open the data, on one process of each machine first: it may have to be downloaded.
+
+    Raises:
+        CheckFailedError: the machines have different images.
+    """
+    if ranks is None:
+        return open_data(dataset, recipe, data_dir, on_event)
+    data = ranks.in_turn(lambda: open_data(dataset, recipe, data_dir, on_event))
+    if len(set(ranks.gather(data.fingerprint))) > 1:
+        raise CheckFailedError(
+            f"the training images of {dataset} are not the same on all machines",
+            "give each the same --data-dir, or copy them",
+        )
+    return data
+
+
+def obtained(weights: PretrainedWeights, ranks: Ranks | None, on_event: OnEvent) -> Path:
+    """Return the file of weights, which one process of each machine may have to download."""
+    if ranks is None:
+        return weights.obtain(on_event)
+    return ranks.in_turn(lambda: weights.obtain(on_event))
