@@ -43,7 +43,7 @@ def launch(context: typer.Context, num_processes: int, max_restarts: int, device
     from cnnkit.launching import LostError, StoppedError
     from cnnkit.launching import launch as run_processes
     from cnnkit.runs import RunFolder
-    from cnnkit.training.job import resume_hint
+    from cnnkit.training.execution import resume_hint
 
     check_processes(choose_device(device), num_processes)
     # What the processes have to say they say themselves.

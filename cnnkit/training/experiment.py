@@ -15,21 +15,15 @@ from cnnkit.models import find_model
 from cnnkit.results import TrainResult
 from cnnkit.runs import create_run
 from cnnkit.training.checkpointing import Checkpointing
-from cnnkit.training.data import (
-    checked_workers,
-)
-from cnnkit.training.job import (
-    Job,
-    carry_out,
-    explained,
-    from_first,
-    own_randomness,
-    say_plan,
-)
+from cnnkit.training.data import checked_workers
+from cnnkit.training.execution import carry_out
+from cnnkit.training.job import Job, explained, own_randomness
+from cnnkit.training.plan import say_plan
 from cnnkit.training.preparing import prepare
 from cnnkit.training.pretrained import find_weights
 from cnnkit.training.processes import (
     computing_with,
+    from_first,
     held,
     joined_processes,
     num_threads,

@@ -24,12 +24,9 @@ from cnnkit.training.fitting import (
     describe_fit,
     not_normalized,
 )
-from cnnkit.training.job import (
-    Job,
-    from_first,
-)
+from cnnkit.training.job import Job
 from cnnkit.training.pretrained import PretrainedWeights, find_weights
-from cnnkit.training.processes import device_of
+from cnnkit.training.processes import device_of, from_first
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.team import check_batch_size
 

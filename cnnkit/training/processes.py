@@ -1,8 +1,9 @@
 """The processes of a training: joining them, their devices, threads, and the lock of a run."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -10,6 +11,8 @@ from cnnkit.devices import check_processes, choose_device, num_usable_cores
 from cnnkit.distributed import Ranks, joined_ranks, telling_once
 from cnnkit.events import OnEvent, Warned
 from cnnkit.runs import RunFolder
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -84,3 +87,8 @@ def held(run: RunFolder, on_event: OnEvent) -> Iterator[None]:
                 Warned(f"the disk of {run.path} has no locks: let no other process train this run")
             )
         yield
+
+
+def from_first(ranks: Ranks | None, find: Callable[[], T]) -> T:
+    """Return what rank 0 finds, which alone needs to see the run folder."""
+    return find() if ranks is None else ranks.from_first(find)

@@ -366,7 +366,7 @@ def test_ctrl_c_in_the_final_test_keeps_the_run(monkeypatch: pytest.MonkeyPatch)
     def pressed(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cnnkit.training.job.predict_all", pressed)
+    monkeypatch.setattr("cnnkit.training.execution.predict_all", pressed)
     with pytest.raises(InterruptedRunError, match="the last checkpoint is kept"):
         trained("linear")
     (run,) = Path("runs").iterdir()

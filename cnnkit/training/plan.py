@@ -1,0 +1,66 @@
+"""Saying what a training will do, before it begins."""
+
+import torch
+from torch import nn
+
+from cnnkit.data.augmentation import Augmentation
+from cnnkit.devices import (
+    has_native_bf16,
+    memory_format,
+)
+from cnnkit.events import Note, OnEvent, Warned
+from cnnkit.training.job import Job
+from cnnkit.training.team import has_batch_norm
+
+
+def say_plan(job: Job, network: nn.Module, num_params: int, on_event: OnEvent) -> None:
+    """Say what will be done, and what about it the user must know."""
+    on_event(Note(job.fit))
+    device, setup = job.place.device, job.setup
+    is_emulated = setup.precision == "bf16" and not has_native_bf16(device)
+    slow = " (by way of fp32, and slow)" if is_emulated and device.type == "cpu" else ""
+    how = [setup.precision + slow]
+    if memory_format(device, setup.channels_last) == torch.channels_last:
+        how.append("channels last")
+    if job.ranks is not None:
+        how.append(f"{job.ranks.size} processes{_threads_of_each(device)}")
+    on_event(
+        Note(f"{job.data.counts()}; {num_params:,} parameters; on {device} in {', '.join(how)}")
+    )
+    if job.ranks is not None and has_batch_norm(network):
+        on_event(Note(_normalising(device)))
+    augmentation = job.recipe.augmentation
+    if augmentation != Augmentation():
+        on_event(Note(f"augmentation: {augmentation.sentence()}"))
+    if augmentation.mixes:
+        on_event(
+            Note(
+                "train loss and accuracy are those of mixed images: one is right where the class "
+                "of its larger part scores highest"
+            )
+        )
+    if job.recipe.monitor == "test":
+        on_event(
+            Warned(
+                "the test set is followed every epoch; choose nothing by it, or its figures no "
+                "longer tell how good the network is"
+            )
+        )
+    if job.data.test is None:
+        on_event(Warned("there is no test set, so the result is not tested"))
+
+
+def _threads_of_each(device: torch.device) -> str:
+    if device.type != "cpu":
+        return ""
+    number = torch.get_num_threads()
+    return f" of {number} thread{'s' if number > 1 else ''} each"
+
+
+def _normalising(device: torch.device) -> str:
+    if device.type == "cuda":
+        return "batch norm: over the whole batch, synchronised between the processes"
+    return (
+        "batch norm: each process normalises its own part of a batch, so the numbers depend on how "
+        "many there are"
+    )
