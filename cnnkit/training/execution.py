@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from cnnkit.checkpoints import TrainingCheckpoint
+from cnnkit.data.batches import Batches
 from cnnkit.devices import (
     keep_freed_memory,
 )
@@ -85,78 +86,36 @@ def _train_and_test(
     start: float,
     on_event: OnEvent,
 ) -> TrainResult:
-    setup, recipe, data, place = job.setup, job.recipe, job.data, job.place
     keep_freed_memory()
-    told = on_event if job.ranks is None else job.ranks.silenced(on_event)
-    train_batches = place.batches(data.train, setup, recipe.batch_size, recipe.augmentation)
-    val_batches = test_batches = None
-    if data.val is not None:
-        val_batches = place.batches(data.val, setup, setup.eval_batch_size)
-    if data.test is not None:
-        test_batches = place.batches(data.test, setup, setup.eval_batch_size)
-    trainer = Trainer(
-        network,
-        len(setup.classes),
-        recipe,
-        train_batches,
-        val_batches,
-        test_batches if recipe.monitor == "test" else None,
-        place.device,
-        run,
-        str(description["id"]),
-        job.checkpointing,
-        start,
-        told,
-        setup.precision,
-        compiled(network, setup, recipe, len(data.train), on_event) if recipe.compile else None,
-        job.ranks,
-    )
+    setup, place, ranks = job.setup, job.place, job.ranks
+    told = on_event if ranks is None else ranks.silenced(on_event)
+    test = None
+    if job.data.test is not None:
+        test = place.batches(job.data.test, setup, setup.eval_batch_size)
+    trainer = _trainer(job, network, test, run, str(description["id"]), start, told)
     if checkpoint is not None:
-        trainer.restore(checkpoint)
-        progress = trainer.progress
-        if progress.epoch <= recipe.epochs:
-            after = f", after step {progress.step:,}" if progress.step else ""
-            told(Note(f"goes on in epoch {progress.epoch} of {recipe.epochs}{after}"))
-    has_best = val_batches is not None and trainer.progress.best_epoch > 0
-    told(
-        RunStarted(
-            path=str(run.path),
-            model=setup.model,
-            dataset=setup.dataset,
-            classes=setup.classes,
-            num_epochs=recipe.epochs,
-            epochs=tuple(metrics.to_dict() for metrics in trainer.progress.epochs),
-            best_epoch=trainer.progress.best_epoch if has_best else None,
-        )
-    )
+        _restore(trainer, checkpoint, told)
+    told(_started(job, run, trainer))
     fitted = trainer.fit()
     if fitted.is_interrupted:
-        progress = trainer.progress
-        where = f"epoch {progress.epoch - 1}"
-        if progress.step:
-            where = f"step {progress.step:,} of epoch {progress.epoch}"
-        raise InterruptedRunError(
-            f"interrupted after {where} of {recipe.epochs}; all is kept", resume_hint(run)
-        )
-    network.load_state_dict(
-        dict(from_first(job.ranks, lambda: run.load_checkpoint("best").weights))
-    )
+        raise _interrupted(trainer, run)
+    network.load_state_dict(dict(from_first(ranks, lambda: run.load_checkpoint("best").weights)))
     metrics = None
-    if test_batches is not None:
-        num_classes = len(setup.classes)
+    if test is not None:
         predictions = predict_all(
-            network, test_batches, num_classes, "test", told, setup.tta, setup.precision, job.ranks
+            network, test, len(setup.classes), "test", told, setup.tta, setup.precision, ranks
         )
         tell_confusion(predictions, "test", fitted.best_epoch, told)
         metrics = predictions.metrics()
+    train, val = trainer.train, trainer.val
     result = TrainResult(
         run=str(run.path),
         model=setup.model,
         dataset=setup.dataset,
         device=str(place.device),
         num_params=int(description["num_params"]),
-        num_train_images=train_batches.num_images - len(train_batches.skipped),
-        num_val_images=val_batches.num_images - len(val_batches.skipped) if val_batches else 0,
+        num_train_images=train.num_images - len(train.skipped),
+        num_val_images=0 if val is None else val.num_images - len(val.skipped),
         epochs=fitted.epochs,
         best_epoch=fitted.best_epoch,
         test=metrics,
@@ -164,6 +123,70 @@ def _train_and_test(
         seconds=trainer.seconds(),
         tta=setup.tta,
     )
-    if job.ranks is None or job.ranks.rank == 0:
+    if ranks is None or ranks.rank == 0:
         run.write_result(result.to_dict())
     return result
+
+
+def _trainer(
+    job: Job,
+    network: nn.Module,
+    test: Batches | None,
+    run: RunFolder,
+    run_id: str,
+    start: float,
+    on_event: OnEvent,
+) -> Trainer:
+    """Return what trains the network, compiled where the recipe says so."""
+    setup, recipe, data, place = job.setup, job.recipe, job.data, job.place
+    val = None if data.val is None else place.batches(data.val, setup, setup.eval_batch_size)
+    return Trainer(
+        network,
+        len(setup.classes),
+        recipe,
+        place.batches(data.train, setup, recipe.batch_size, recipe.augmentation),
+        val,
+        test if recipe.monitor == "test" else None,
+        place.device,
+        run,
+        run_id,
+        job.checkpointing,
+        start,
+        on_event,
+        setup.precision,
+        compiled(network, setup, recipe, len(data.train), on_event) if recipe.compile else None,
+        job.ranks,
+    )
+
+
+def _restore(trainer: Trainer, checkpoint: TrainingCheckpoint, on_event: OnEvent) -> None:
+    """Bring a training to where a checkpoint was written, and say where that is."""
+    trainer.restore(checkpoint)
+    progress, num_epochs = trainer.progress, trainer.recipe.epochs
+    if progress.epoch <= num_epochs:
+        after = f", after step {progress.step:,}" if progress.step else ""
+        on_event(Note(f"goes on in epoch {progress.epoch} of {num_epochs}{after}"))
+
+
+def _started(job: Job, run: RunFolder, trainer: Trainer) -> RunStarted:
+    progress = trainer.progress
+    has_best = trainer.val is not None and progress.best_epoch > 0
+    return RunStarted(
+        path=str(run.path),
+        model=job.setup.model,
+        dataset=job.setup.dataset,
+        classes=job.setup.classes,
+        num_epochs=job.recipe.epochs,
+        epochs=tuple(metrics.to_dict() for metrics in progress.epochs),
+        best_epoch=progress.best_epoch if has_best else None,
+    )
+
+
+def _interrupted(trainer: Trainer, run: RunFolder) -> InterruptedRunError:
+    progress = trainer.progress
+    where = f"epoch {progress.epoch - 1}"
+    if progress.step:
+        where = f"step {progress.step:,} of epoch {progress.epoch}"
+    return InterruptedRunError(
+        f"interrupted after {where} of {trainer.recipe.epochs}; all is kept", resume_hint(run)
+    )
