@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnkit.data.batches import FileBatches
+from cnnkit.data.file_batches import FileBatches
 from cnnkit.data.histogram import Moments, count_values
 from cnnkit.data.image_set import DecodedSet, EncodedSet, ImageSet, TensorSet
 from cnnkit.data.preprocessing import Preprocessing, to_channels

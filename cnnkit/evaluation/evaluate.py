@@ -7,7 +7,7 @@ from torch import nn
 
 from cnnkit.checkpoints import Checkpoint
 from cnnkit.data import default_data_dir, find_dataset
-from cnnkit.data.batches import make_batches
+from cnnkit.data.batching import make_batches
 from cnnkit.data.image_set import ImageSet
 from cnnkit.devices import (
     choose_device,

@@ -8,8 +8,10 @@ from torch import Tensor
 
 from cnnkit.data import find_dataset, open_dataset
 from cnnkit.data.augmentation import Augmentation
-from cnnkit.data.batches import Batches, decoded, make_batches
+from cnnkit.data.batches import Batches
+from cnnkit.data.batching import make_batches
 from cnnkit.data.entry import DatasetEntry
+from cnnkit.data.file_batches import decoded
 from cnnkit.data.image_set import EncodedSet, ImageSet
 from cnnkit.data.preprocessing import Preprocessing
 from cnnkit.data.splits import stratified_holdout

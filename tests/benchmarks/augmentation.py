@@ -21,9 +21,9 @@ from torchvision.transforms import v2
 
 from cnnkit.data.augmentation import Augmentation
 from cnnkit.data.augmenting import Augmenter
-from cnnkit.data.batches import TensorBatches
 from cnnkit.data.image_set import TensorSet
 from cnnkit.data.preprocessing import Preprocessing
+from cnnkit.data.tensor_batches import TensorBatches
 from cnnkit.models import build_model
 
 NUM_IMAGES = 5000

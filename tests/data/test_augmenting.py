@@ -15,9 +15,12 @@ from torchvision.transforms.v2 import functional as v2
 from cnnkit.data import batches as batches_module
 from cnnkit.data.augmentation import Augmentation
 from cnnkit.data.augmenting import Augmenter, shifted
-from cnnkit.data.batches import Batches, FileBatches, TensorBatches, make_batches
+from cnnkit.data.batches import Batches
+from cnnkit.data.batching import make_batches
+from cnnkit.data.file_batches import FileBatches
 from cnnkit.data.image_set import EncodedSet, ImageFiles, ImageSet, TensorSet
 from cnnkit.data.preprocessing import Preprocessing
+from cnnkit.data.tensor_batches import TensorBatches
 from cnnkit.errors import UsageError
 
 CPU = torch.device("cpu")

@@ -5,19 +5,15 @@ import pytest
 import torch
 from PIL import Image
 
-from cnnkit.data import batches as batches_module
+from cnnkit.data import tensor_batches
 from cnnkit.data.augmentation import Augmentation
-from cnnkit.data.batches import (
-    Batches,
-    FileBatches,
-    TensorBatches,
-    decoded,
-    epoch_order,
-    make_batches,
-)
+from cnnkit.data.batches import Batches, epoch_order
+from cnnkit.data.batching import make_batches
+from cnnkit.data.file_batches import FileBatches, decoded
 from cnnkit.data.image_set import EncodedSet, ImageFiles, TensorSet
 from cnnkit.data.normalization import measure_statistics
 from cnnkit.data.preprocessing import Preprocessing
+from cnnkit.data.tensor_batches import TensorBatches
 from cnnkit.errors import RunFailedError
 
 CPU = torch.device("cpu")
@@ -83,7 +79,7 @@ def test_the_numbers_do_not_depend_on_the_chunk(
     in_memory: TensorSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = everything(TensorBatches(in_memory, TREATED, 4, CPU), 3)
-    monkeypatch.setattr(batches_module, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(tensor_batches, "CHUNK_BYTES", 1)
     assert torch.equal(everything(TensorBatches(in_memory, TREATED, 4, CPU), 3)[0], wanted[0])
 
 
@@ -92,7 +88,7 @@ def test_a_set_too_large_to_keep_resized_is_resized_batch_by_batch(
 ) -> None:
     treated = Preprocessing(3, 20, 20, (0.5,) * 3, (0.2,) * 3)
     wanted = everything(TensorBatches(in_memory, treated, 4, CPU))
-    monkeypatch.setattr(batches_module, "MAX_RESIZED_BYTES", 0)
+    monkeypatch.setattr(tensor_batches, "MAX_RESIZED_BYTES", 0)
     late = TensorBatches(in_memory, treated, 4, CPU)
     assert late._images.shape[-1] == 8
     assert torch.equal(everything(late)[0], wanted[0])

@@ -19,7 +19,8 @@ from torch import distributed, nn
 import cnnkit
 from cnnkit import Recipe, launching
 from cnnkit.data import open_dataset
-from cnnkit.data.batches import Batches, make_batches
+from cnnkit.data.batches import Batches
+from cnnkit.data.batching import make_batches
 from cnnkit.data.image_set import ImageSet, TensorSet
 from cnnkit.data.preprocessing import Preprocessing
 from cnnkit.data.sharing import Share
