@@ -59,7 +59,8 @@ def num_threads(ranks: Ranks | None, on_event: OnEvent) -> int:
         return said
     cores = num_usable_cores()
     if ranks.local_size > cores:
-        on_event(Warned(f"{ranks.local_size} processes on {cores} cores: they wait for each other"))
+        their = f"{cores} core{'s' if cores > 1 else ''}"
+        on_event(Warned(f"{ranks.local_size} processes on {their}: they wait for each other"))
     # Unless told otherwise, torch takes all cores, and torchrun tells each of several to take one.
     is_by_torchrun = said == 1 and not ranks.is_launched_here
     if is_by_torchrun or said * ranks.local_size > cores:
