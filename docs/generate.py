@@ -105,6 +105,9 @@ def _row(option: Any, annotation: object) -> tuple[str, str, str, str, str]:
     """Return option, value, default, environment variable and meaning."""
     names = sorted([*option.opts, *option.secondary_opts], key=lambda name: name.startswith("--"))
     value = option.metavar or _value(annotation)
+    if value.startswith("<"):  # <float|none>
+        number, none = value.strip("<>").split("|")
+        value = f"{number.upper()} | {none}"
     default, meaning = _default_and_meaning(option)
     if not value and default == "False":
         default = ""

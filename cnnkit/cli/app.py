@@ -174,14 +174,15 @@ def _usage_message(arguments: Sequence[str], error: TyperException) -> tuple[str
 
 
 def _given_value(arguments: Sequence[str], parameter: Any) -> object | None:
-    """Return what the user gave for an option on the command line."""
+    """Return what the user gave for an option on the command line; the last one counts."""
+    given = None
     for option in getattr(parameter, "opts", ()):
         for argument, following in pairwise([*arguments, ""]):
             if argument == option:
-                return following
-            if argument.startswith(f"{option}="):
-                return argument.partition("=")[2]
-    return None
+                given = following
+            elif argument.startswith(f"{option}="):
+                given = argument.partition("=")[2]
+    return given
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import wraps
+from functools import partial, wraps
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +14,8 @@ from cnnkit.events import Note, OnEvent
 from cnnkit.training.recipe import RECIPE_PANEL, Recipe
 
 SHORT = {"batch_size": "-b"}
+NONE = "none"  # takes back what a recipe sets, where a setting may be left open
+UNSET = object()
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,18 @@ def with_recipe(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command an option for every setting of a recipe.
 
     Those that were given reach its `settings` argument as one dictionary. Where one is left out,
-    the recipe has the default.
+    the recipe has the default. `none` is given as None where a setting may be that.
     """
     options = {name: _option(name, field) for name, field in Recipe.model_fields.items()}
 
     @wraps(command)
     def run(**values: Any) -> None:
         settings = {name: values.pop(name) for name in options}
-        given = {name: value for name, value in settings.items() if value is not None}
+        given = {
+            name: None if value is UNSET else value
+            for name, value in settings.items()
+            if value is not None
+        }
         command(settings=given, **values)
 
     parameters: list[inspect.Parameter] = []
@@ -100,22 +106,35 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     assert field.description, f"the setting {name} needs a description"
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     dashed = name.replace("_", "-")
+    annotation: Any = field.annotation
+    kind = next((one for one in (int, float) if annotation == one | None), None)
     option = typer.Option(
         *([SHORT[name]] if name in SHORT else []),
-        f"--{dashed}/--no-{dashed}" if field.annotation in (bool, bool | None) else f"--{dashed}",
+        f"--{dashed}/--no-{dashed}" if annotation in (bool, bool | None) else f"--{dashed}",
         help=with_default(
             field.description, str(extra.get("shown_default") or _shown(field.default))
         ),
+        parser=None if kind is None else partial(_number_or_none, kind),
+        metavar=None if kind is None else f"<{kind.__name__}|{NONE}>",
         show_default=False,
         rich_help_panel=str(extra.get("panel", RECIPE_PANEL)),
     )
-    annotation: Any = field.annotation
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
         annotation=Annotated[annotation | None, option],
     )
+
+
+def _number_or_none(kind: type[int] | type[float], text: object) -> object:
+    if text == NONE:
+        return UNSET
+    try:
+        return kind(str(text))
+    except ValueError as error:
+        wanted = "an integer" if kind is int else "a number"
+        raise typer.BadParameter(f"{text!r} is neither {wanted} nor {NONE}") from error
 
 
 def _shown(default: object) -> str:

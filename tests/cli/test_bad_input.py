@@ -98,6 +98,8 @@ def test_unknown_split(refused: Refused, finished: Path) -> None:
         ("--lr", "0", "lr must be above 0"),
         ("--optimizer", "lion", "'lion' is not one of 'sgd', 'adam', 'adamw', 'muon'"),
         ("--schedule", "lines", "'lines' is not one of"),
+        ("--lr", "fast", "'--lr': 'fast' is neither a number nor none"),
+        ("--patience", "2.5", "'--patience': '2.5' is neither an integer nor none"),
         ("--momentum", "0.9", "momentum belongs to the optimizer sgd and muon, not to adam"),
         ("--lr-rest", "0.1", "lr_rest belongs to the optimizer muon, not to adam"),
         ("--dropout", "1", "dropout must be below 1"),

@@ -81,6 +81,18 @@ def test_a_dry_run_prints_a_file_that_needs_no_recipe(cnnkit: Cnnkit, mine: Path
     assert cnnkit("train", "-c", "kept.toml", "--dry-run").stdout == printed.stdout
 
 
+def test_none_takes_back_what_a_recipe_sets(cnnkit: Cnnkit, mine: Path) -> None:
+    mine.write_text("ema = 0.9\npatience = 3\n" + MINE)
+    assert {"ema", "patience"} <= set(
+        settings(cnnkit("train", "--recipe", "mine.toml", "--dry-run"))
+    )
+    for given in (["--ema", "none", "--patience=none"], ["-c", "c.toml"]):
+        Path("c.toml").write_text("ema = 'none'\npatience = 'none'\n")
+        found = settings(cnnkit("train", "--recipe", "mine.toml", "--dry-run", *given))
+        assert not {"ema", "patience"} & set(found)
+        assert found["nesterov"] is True
+
+
 def test_every_recipe_of_the_package_is_a_file_for_c(cnnkit: Cnnkit) -> None:
     names = [row["name"] for row in cnnkit("recipes", "--json").json["recipes"]]
     assert names
