@@ -22,6 +22,7 @@ from cnnkit.training.interrupt import terminated_as_interrupted
 from cnnkit.training.job import Job, explained
 from cnnkit.training.loop import DivergedRunError, Trainer, tell_confusion
 from cnnkit.training.processes import from_first
+from cnnkit.training.randomness import deterministic_operations
 
 
 def carry_out(
@@ -46,11 +47,15 @@ def carry_out(
 
     Raises:
         RunFailedError: the loss is not finite, or an image is broken.
-        UnavailableError: memory or disk ran out.
+        UnavailableError: memory or disk ran out, or `deterministic` cannot be had.
         InterruptedRunError: Ctrl-C, and the run can be resumed.
     """
     try:
-        with terminated_as_interrupted(), explained(job.recipe):
+        with (
+            terminated_as_interrupted(),
+            explained(job.recipe),
+            deterministic_operations(job.recipe.deterministic),
+        ):
             return _train_and_test(job, network, run, description, checkpoint, start, on_event)
     except BaseException as caught:
         error = caught if job.ranks is None else job.ranks.settled(caught)

@@ -1,5 +1,7 @@
 """Saying what a training will do, before it begins."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -17,9 +19,7 @@ def say_plan(job: Job, network: nn.Module, num_params: int, on_event: OnEvent) -
     """Say what will be done, and what about it the user must know."""
     on_event(Note(job.fit))
     device, setup = job.place.device, job.setup
-    is_emulated = setup.precision == "bf16" and not has_native_bf16(device)
-    slow = " (by way of fp32, and slow)" if is_emulated and device.type == "cpu" else ""
-    how = [setup.precision + slow]
+    how = [_precision(setup.precision, device)]
     if memory_format(device, setup.channels_last) == torch.channels_last:
         how.append("channels last")
     if job.ranks is not None:
@@ -48,6 +48,18 @@ def say_plan(job: Job, network: nn.Module, num_params: int, on_event: OnEvent) -
         )
     if job.data.test is None:
         on_event(Warned("there is no test set, so the result is not tested"))
+
+
+def _precision(name: str, device: torch.device) -> str:
+    """Return a precision with what it comes to on a device."""
+    is_native = has_native_bf16(device)
+    if name == "bf16" and device.type == "cpu" and not is_native:
+        return "bf16 (by way of fp32, and slow)"
+    # What multiplies bf16 on a GPU multiplies tf32 as well, and torch lets convolutions do so.
+    conv: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    if name == "fp32" and device.type == "cuda" and is_native and conv.fp32_precision == "tf32":
+        return "fp32 (convolutions multiply in tf32)"
+    return name
 
 
 def _threads_of_each(device: torch.device) -> str:

@@ -87,6 +87,8 @@ class Recipe(BaseModel):
         channels_last: lay images and weights out channels last; where not given, networks of the
             zoo are.
         compile: let torch compile the forward and backward pass.
+        deterministic: compute with operations that give the same numbers every time alone; see
+            `deterministic_operations`.
         cache: `auto` decodes image files once where the images fit in memory; `off` decodes them
             every epoch. The numbers are the same.
     """
@@ -257,6 +259,11 @@ class Recipe(BaseModel):
     compile: bool = Field(
         default=False,
         description="Let torch compile the network first.",
+        json_schema_extra=_shown(panel=SPEED_PANEL),
+    )
+    deterministic: bool = Field(
+        default=False,
+        description="Give the same numbers every time on a GPU too, as a processor does.",
         json_schema_extra=_shown(panel=SPEED_PANEL),
     )
     cache: Cache = Field(
