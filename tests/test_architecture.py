@@ -29,6 +29,7 @@ RANKS = {
     "checkpoints": 2,
     "locks": 2,
     "devices": 2,
+    "determinism": 2,
     "distributed": 3,
     "launching": 4,
     "files": 1,

@@ -175,13 +175,13 @@ def _usage_message(arguments: Sequence[str], error: TyperException) -> tuple[str
 
 def _given_value(arguments: Sequence[str], parameter: Any) -> object | None:
     """Return what the user gave for an option on the command line; the last one counts."""
+    options = tuple(getattr(parameter, "opts", ()))
     given = None
-    for option in getattr(parameter, "opts", ()):
-        for argument, following in pairwise([*arguments, ""]):
-            if argument == option:
-                given = following
-            elif argument.startswith(f"{option}="):
-                given = argument.partition("=")[2]
+    for argument, following in pairwise([*arguments, ""]):
+        if argument in options:
+            given = following
+        elif argument.partition("=")[0] in options:
+            given = argument.partition("=")[2]
     return given
 
 

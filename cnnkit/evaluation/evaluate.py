@@ -9,6 +9,7 @@ from cnnkit.checkpoints import Checkpoint
 from cnnkit.data import default_data_dir, find_dataset
 from cnnkit.data.batching import make_batches
 from cnnkit.data.image_set import ImageSet
+from cnnkit.determinism import deterministic_operations
 from cnnkit.devices import (
     choose_device,
     explained_out_of_memory,
@@ -78,7 +79,10 @@ def evaluate(
     if setup.model_sha256 != file_sha256(setup.model):
         on_event(Warned(f"the file of {setup.model} has changed since the network was trained"))
     target = choose_device(device)
-    with explained_out_of_memory("use another --device"):
+    with (
+        explained_out_of_memory("use another --device"),
+        deterministic_operations(setup.deterministic),
+    ):
         model = setup.build()
         _load(model, weights, setup, folder)
         layout = memory_format(target, setup.channels_last)

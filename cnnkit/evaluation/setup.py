@@ -41,6 +41,8 @@ class Setup:
         model_sha256: of the user's file that makes the network; None for other networks.
         tta: test-time augmentation of every evaluation of the run; see `mean_logits`.
         precision: in which the network computes, in training and evaluation; see `autocast`.
+        deterministic: whether it computes only with operations that give the same numbers every
+            time; see `deterministic_operations`.
     """
 
     model: str
@@ -58,6 +60,7 @@ class Setup:
     model_arguments: Mapping[str, str] = field(default_factory=dict)
     tta: str = "none"
     precision: str = "fp32"
+    deterministic: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `run.json` keeps."""

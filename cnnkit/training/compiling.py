@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from cnnkit.determinism import is_refused
 from cnnkit.devices import autocast, is_out_of_memory, memory_format
 from cnnkit.errors import UnavailableError
 from cnnkit.evaluation import Setup
@@ -59,7 +60,7 @@ def compiled(
                 logits = forward(images)
             logits.float().sum().backward()
         except Exception as error:  # it runs a compiler, and may raise anything
-            if is_out_of_memory(error):
+            if is_out_of_memory(error) or is_refused(error):
                 raise
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise UnavailableError(

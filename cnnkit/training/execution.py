@@ -8,6 +8,7 @@ from torch import nn
 
 from cnnkit.checkpoints import TrainingCheckpoint
 from cnnkit.data.batches import Batches
+from cnnkit.determinism import deterministic_operations
 from cnnkit.devices import (
     keep_freed_memory,
 )
@@ -22,7 +23,6 @@ from cnnkit.training.interrupt import terminated_as_interrupted
 from cnnkit.training.job import Job, explained
 from cnnkit.training.loop import DivergedRunError, Trainer, tell_confusion
 from cnnkit.training.processes import from_first
-from cnnkit.training.randomness import deterministic_operations
 
 
 def carry_out(
@@ -54,7 +54,7 @@ def carry_out(
         with (
             terminated_as_interrupted(),
             explained(job.recipe),
-            deterministic_operations(job.recipe.deterministic),
+            deterministic_operations(job.setup.deterministic),
         ):
             return _train_and_test(job, network, run, description, checkpoint, start, on_event)
     except BaseException as caught:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from cnnkit.data.batches import epoch_order
 from cnnkit.data.image_set import ImageSet
+from cnnkit.determinism import is_refused
 from cnnkit.devices import is_out_of_memory
 from cnnkit.errors import UsageError
 from cnnkit.evaluation import Setup
@@ -59,7 +60,7 @@ def initialize_from_images(
         with torch.no_grad():
             network.initialize_from(images)
     except Exception as error:  # the network may be a user's own, and raise anything
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or is_refused(error):
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(

@@ -12,6 +12,7 @@ from torch import nn
 
 from cnnkit import __version__
 from cnnkit.data.image_set import DecodedSet
+from cnnkit.determinism import deterministic_operations
 from cnnkit.devices import (
     AUTO,
     choose_precision,
@@ -68,7 +69,12 @@ class Job:
             UsageError: it cannot be trained on this data, or by this optimizer.
             CheckFailedError: the file of its weights holds others.
             RunFailedError: an image that it looks at is broken.
+            UnavailableError: `deterministic` cannot be had.
         """
+        with deterministic_operations(self.setup.deterministic):
+            return self._built(is_new)
+
+    def _built(self, is_new: bool) -> nn.Module:
         device = self.place.device
         torch.manual_seed(self.recipe.seed)
         network = self.setup.build()

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ExponentialLR
 
 from cnnkit.data.batches import Batches
+from cnnkit.determinism import deterministic_operations
 from cnnkit.errors import RunFailedError
 from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
 from cnnkit.results import LearningRatePoint, LearningRateSearch
@@ -86,7 +87,11 @@ def find_learning_rate(
         on_event=on_event,
     )
     on_event(Note(job.fit))
-    with own_randomness(job.place.device), explained(recipe):
+    with (
+        own_randomness(job.place.device),
+        explained(recipe),
+        deterministic_operations(recipe.deterministic),
+    ):
         network = job.build().train()
         job = job.in_precision(network)
         batches = job.place.batches(

@@ -9,11 +9,8 @@ from torch import Tensor, nn, optim
 from cnnkit.devices import has_native_bf16
 from cnnkit.errors import UsageError
 
-COEFFICIENTS = (
-    3.4445,
-    -4.7750,
-    2.0315,
-)  # of x, x^3 and x^5: small values grow fast, none beyond 1.3
+# Of x, x^3 and x^5: small values grow fast, and none gets beyond 1.3.
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 NUM_ITERATIONS = 5
 LEAST_NORM = 1e-7
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -23,9 +20,9 @@ class MuonAndAdamW(optim.Optimizer):
     """Orthogonalised momentum for the layers between the first and the last, AdamW for the rest.
 
     Muon takes matrices alone, so that a filter stands there as (out, in * kernel) in the order of
-    its memory: a view, and never a copy. Biases,
-    norms, and what is no weight of a convolution or a linear layer are AdamW's, and so are the
-    first and the last layer, whose rows are pixels and classes.
+    its memory: a view, and never a copy. Biases, norms, and what is no weight of a convolution or a
+    linear layer are AdamW's, and so are the first and the last layer, whose rows are pixels and
+    classes.
 
     Args:
         model: the network, on its device, its weights laid out as they will stay.
@@ -135,9 +132,9 @@ class Muon(optim.Optimizer):
                 if matrix.grad is None:
                     continue
                 state = self.state[matrix]
-                if "average" not in state:
-                    state["average"] = torch.zeros_like(matrix.grad)
-                average = state["average"].lerp_(matrix.grad, 1 - momentum)
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(matrix.grad)
+                average = state["momentum_buffer"].lerp_(matrix.grad, 1 - momentum)
                 rows, columns = matrix.shape
                 matrix.mul_(1 - lr * group["weight_decay"])
                 matrix.add_(

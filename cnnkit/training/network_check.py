@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from cnnkit.determinism import is_refused
 from cnnkit.devices import autocast, is_out_of_memory
 from cnnkit.errors import UsageError
 from cnnkit.evaluation import Setup
@@ -42,7 +43,7 @@ def _forward(network: nn.Module, images: Tensor, setup: Setup) -> object:
         with torch.no_grad(), autocast(images.device, setup.precision):
             output: object = network(images)
     except Exception as error:  # the network may be a user's own, and raise anything
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or is_refused(error):
             raise
         reason = str(error).strip().splitlines() or [type(error).__name__]
         if "more than 1 value per channel" in reason[0]:

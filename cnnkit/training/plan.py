@@ -57,7 +57,8 @@ def _precision(name: str, device: torch.device) -> str:
         return "bf16 (by way of fp32, and slow)"
     # What multiplies bf16 on a GPU multiplies tf32 as well, and torch lets convolutions do so.
     conv: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
-    if name == "fp32" and device.type == "cuda" and is_native and conv.fp32_precision == "tf32":
+    has_tf32 = device.type == "cuda" and torch.version.cuda is not None and is_native
+    if name == "fp32" and has_tf32 and conv.fp32_precision == "tf32":
         return "fp32 (convolutions multiply in tf32)"
     return name
 

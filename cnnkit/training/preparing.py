@@ -100,6 +100,7 @@ def prepare(
         model_sha256=file_sha256(description.spec),
         model_arguments=dict(model_arguments or {}),
         tta=recipe.tta,
+        deterministic=recipe.deterministic,
     )
     fit = describe_fit(original, shape, normalization)
     file = None

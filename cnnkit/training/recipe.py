@@ -87,7 +87,7 @@ class Recipe(BaseModel):
         channels_last: lay images and weights out channels last; where not given, networks of the
             zoo are.
         compile: let torch compile the forward and backward pass.
-        deterministic: compute with operations that give the same numbers every time alone; see
+        deterministic: compute only with operations that give the same numbers every time; see
             `deterministic_operations`.
         cache: `auto` decodes image files once where the images fit in memory; `off` decodes them
             every epoch. The numbers are the same.

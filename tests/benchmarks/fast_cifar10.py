@@ -71,8 +71,9 @@ class PlainLoop:
 def run_plain_loop(
     connection: Connection, arguments: dict[str, str], batch_size: int, num_images: int
 ) -> None:
-    """Send milliseconds an image for every message that comes, until None does."""
+    """Say when it is ready; then send milliseconds an image for every message, until None comes."""
     plain = PlainLoop(arguments, batch_size, num_images)
+    connection.send("ready")
     while connection.recv() is not None:
         connection.send(plain.stretch())
 
@@ -102,6 +103,8 @@ def main() -> None:
         args=(theirs_end, arguments, batch_size, options.plain_images),
         daemon=True,
     ).start()
+    theirs_end.close()  # so that the end of the other process is noticed
+    plain.recv()
     first: list[float] = []
     later: list[float] = []
     stretches: list[float] = []

@@ -13,6 +13,7 @@ from scipy.stats import binomtest, chisquare, kstest
 from torchvision.transforms.v2 import functional as v2
 
 from cnnkit.data import batches as batches_module
+from cnnkit.data import tensor_batches
 from cnnkit.data.augmentation import Augmentation
 from cnnkit.data.augmenting import Augmenter, shifted
 from cnnkit.data.batches import Batches
@@ -283,7 +284,7 @@ def test_the_numbers_do_not_depend_on_the_chunk(
     in_memory: TensorSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = epoch_of(TensorBatches(in_memory, TREATED, 4, CPU, augmentation=EVERYTHING))
-    monkeypatch.setattr(batches_module, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(tensor_batches, "CHUNK_BYTES", 1)
     assert_same(
         epoch_of(TensorBatches(in_memory, TREATED, 4, CPU, augmentation=EVERYTHING)), wanted
     )

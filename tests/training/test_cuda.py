@@ -10,9 +10,8 @@ from torch import Tensor
 
 import cnnkit
 from cnnkit import Recipe
-from cnnkit.errors import InterruptedRunError, RunFailedError
+from cnnkit.errors import InterruptedRunError, RunFailedError, UnavailableError
 from cnnkit.events import EpochEnded, Event
-from cnnkit.runs import open_run
 from cnnkit.training.stepping import Step, Stepper
 from tests.training.killing import outcome, same
 
@@ -82,16 +81,22 @@ def test_eval_gives_what_training_printed() -> None:
 def test_a_planted_nan_ends_the_run_before_the_weights_change(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    original, taken = Stepper.take, []
+    original, taken, before = Stepper.take, [], []
 
     def take(self: Stepper, images: Tensor, *arguments: object) -> Step:
-        taken.append(None)
-        bad = torch.full_like(images, torch.nan) if len(taken) == 15 else images
-        return original(self, bad, *arguments)  # type: ignore[arg-type]
+        taken.append(self)
+        if len(taken) == 15:
+            before.extend(one.detach().clone() for one in self.model.parameters())
+            images = torch.full_like(images, torch.nan)
+        return original(self, images, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Stepper, "take", take)
     with pytest.raises(RunFailedError, match="the loss is nan at step 4 of epoch 2"):
         cnnkit.train("net.py:make", "digits", recipe(), device=DEVICE)
-    (run,) = Path("runs").iterdir()
-    weights = open_run(str(run), Path("runs")).load_checkpoint("last").weights
-    assert all(bool(one.isfinite().all()) for one in weights.values())
+    assert all(map(torch.equal, before, taken[0].model.parameters()))
+
+
+def test_what_has_no_fixed_order_is_refused() -> None:
+    with pytest.raises(UnavailableError, match=r"torch has no adaptive_max_pool2d\w* that gives"):
+        cnnkit.train("speednet", "digits", recipe(optimizer="muon"), device=DEVICE)
+    assert not list(Path("runs").glob("*"))

@@ -1,23 +1,26 @@
-"""What makes a training come out otherwise, and how it is kept from that."""
+"""The same numbers every time, where they are wanted."""
 
 from pathlib import Path
 
 import pytest
 import torch
+import torch._inductor.config
 
 import cnnkit
 from cnnkit import Recipe
+from cnnkit.determinism import deterministic_operations
 from cnnkit.errors import UnavailableError
 from cnnkit.events import EpochEnded, Event
-from cnnkit.training.randomness import deterministic_operations
 from tests.training.killing import outcome, same
 
-State = tuple[bool, bool, bool]
+State = tuple[int, bool, bool, bool, bool]
 
 
 def state() -> State:
     return (
+        torch.get_deterministic_debug_mode(),
         torch.are_deterministic_algorithms_enabled(),
+        torch._inductor.config.deterministic,
         torch.backends.cudnn.benchmark,
         torch.utils.deterministic.fill_uninitialized_memory,
     )
@@ -31,7 +34,7 @@ def benchmarking(monkeypatch: pytest.MonkeyPatch) -> State:
 
 def test_torch_is_set_and_put_back(benchmarking: State) -> None:
     with deterministic_operations(True):
-        assert state() == (True, False, False)
+        assert state() == (2, True, True, False, False)
     assert state() == benchmarking
     with pytest.raises(KeyboardInterrupt), deterministic_operations(True):
         raise KeyboardInterrupt
@@ -41,12 +44,13 @@ def test_torch_is_set_and_put_back(benchmarking: State) -> None:
 
 
 def test_what_torch_cannot_do_so_is_named(benchmarking: State) -> None:
-    words = "adaptive_avg_pool2d_backward_cuda does not have a deterministic implementation, but"
     with (
-        pytest.raises(UnavailableError, match="no adaptive_avg_pool2d_backward_cuda that") as error,
+        pytest.raises(
+            UnavailableError, match="torch has no median CUDA with indices that"
+        ) as error,
         deterministic_operations(True),
     ):
-        raise RuntimeError(words)
+        raise RuntimeError("median CUDA with indices does not have a deterministic implementation,")
     assert error.value.hint == "leave --deterministic out"
     assert state() == benchmarking
     with pytest.raises(RuntimeError, match="something else"), deterministic_operations(True):
@@ -68,3 +72,42 @@ def test_a_training_computes_so_to_its_end_and_keeps_it_in_the_run() -> None:
     assert not torch.are_deterministic_algorithms_enabled()
     one, other = outcome(Path(plain.run)), outcome(Path(run.run))  # a processor always does
     assert [name for name in one if not same(one[name], other[name])] == []
+
+
+class Unordered(torch.autograd.Function):
+    """Does what an operation without a fixed order does on a GPU."""
+
+    @staticmethod
+    def forward(context: object, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(context: object, gradient: torch.Tensor) -> torch.Tensor:
+        if torch.are_deterministic_algorithms_enabled():
+            raise RuntimeError("pool_backward_cuda does not have a deterministic implementation")
+        return gradient
+
+
+NETWORK = """
+from torch import nn
+from tests.test_determinism import Unordered
+class Net(nn.Linear):
+    def forward(self, x):
+        return super().forward(Unordered.apply(x.flatten(1)) * 1)
+def make(num_classes, in_channels):
+    return nn.Sequential(nn.Conv2d(in_channels, 1, 1), Net(64, num_classes))
+"""
+
+
+@pytest.mark.parametrize("compile_it", [False, True])
+def test_a_training_that_cannot_be_so_leaves_nothing_behind(
+    compile_it: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda network, dynamic: network)
+    Path("net.py").write_text(NETWORK)
+    plain = Recipe.of(epochs=1, batch_size=256)
+    cnnkit.train("net.py:make", "digits", plain, device="cpu", runs_dir=Path("plain"))
+    wanted = plain.model_copy(update={"deterministic": True, "compile": compile_it})
+    with pytest.raises(UnavailableError, match="torch has no pool_backward_cuda that"):
+        cnnkit.train("net.py:make", "digits", wanted, device="cpu")
+    assert not Path("runs").exists() or not list(Path("runs").iterdir())
