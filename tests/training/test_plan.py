@@ -34,5 +34,9 @@ def test_a_precision_is_said_with_what_it_comes_to(
 def test_ieee_convolutions_are_not_called_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "has_native_bf16", lambda device: True)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    monkeypatch.setattr(torch.backends.cudnn.conv, "fp32_precision", "ieee")
-    assert plan._precision("fp32", torch.device("cuda")) == "fp32"
+    rounding = torch.backends.cudnn.conv.fp32_precision
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    try:
+        assert plan._precision("fp32", torch.device("cuda")) == "fp32"
+    finally:
+        torch.backends.cudnn.conv.fp32_precision = rounding
