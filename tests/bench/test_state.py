@@ -81,12 +81,10 @@ def test_the_state_of_torch_is_put_back(unusual: None, error: type[BaseException
     before = state()
     result = benchmark(network, Sweep(("cpu",)), input=(1, 2, 2), max_seconds=0.05)
     assert state() == before
-    failed = [cell for cell in result.cells if cell.error is not None]
-    assert bool(failed) == (at < 10**9)
     assert result.interrupted == (error is KeyboardInterrupt)
-    if error is ValueError and failed:
-        assert failed[0].error == "ValueError: planted"
-        assert len(failed) == 1  # the rest goes on
+    if error is ValueError:  # which cells Ctrl-C leaves undone depends on how fast they are
+        failed = [cell.error for cell in result.cells if cell.error is not None]
+        assert failed == (["ValueError: planted"] if at < 10**9 else [])  # the rest goes on
 
 
 def test_tf32_is_on_for_its_cell_alone() -> None:
