@@ -154,6 +154,19 @@ class Ranks:
         for tensor in tensors:
             distributed.broadcast(tensor, src=0)
 
+    def fill_in(self, tensor: "Tensor", bounds: list[tuple[int, int]]) -> None:
+        """Put the rows that other ranks have into a tensor, on any device, of which each has some.
+
+        Args:
+            tensor: of shape (N, ...), as long on every rank.
+            bounds: of each rank the first of its rows, and the one after its last.
+        """
+        from torch import distributed
+
+        for rank, (start, end) in enumerate(bounds):
+            if start < end:
+                distributed.broadcast(tensor[start:end], src=rank)
+
     def remember(self, name: str, value: str) -> None:
         """Keep a text for processes that are started anew after these."""
         self._lasting.set(f"cnnkit/{name}", value)

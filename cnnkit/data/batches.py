@@ -64,7 +64,7 @@ class Batches(ABC):
         """Return all images in the order of the set; with a share, its batches alone."""
         starts, first = self._starts(shuffled=False), 0
         if share is not None:
-            first, end = share.of_batches(len(starts) - 1)
+            first, end = share.of_units(len(starts) - 1)
             starts = starts[: end + 1]
         whole = self._batches(torch.arange(self.num_images), starts, first)
         return ((images, labels) for _, images, labels in whole)

@@ -35,11 +35,11 @@ class Share:
         """Return whether the part of a batch of so many images counts."""
         return self.rank == 0 or self._is_divided(number)
 
-    def of_batches(self, number: int) -> tuple[int, int]:
-        """Return the first of so many batches that is this process's, and the one after its last.
+    def of_units(self, number: int) -> tuple[int, int]:
+        """Return the first of so many units that is this process's, and the one after its last.
 
-        Whole batches are shared out where no gradient is wanted: what a network says of them is
-        then, bit for bit, what it says to one process.
+        Whole batches are such units where no gradient is wanted: what a network says of them is
+        then, bit for bit, what it says to one process. So are files that are decoded once.
         """
         return number * self.rank // self.size, number * (self.rank + 1) // self.size
 

@@ -41,6 +41,7 @@ class TensorBatches(Batches):
         self._is_whole: Tensor | None = None
         if isinstance(images, DecodedSet) and images.broken:
             self._is_whole = images.is_whole
+            self.skip_bad = True
             self.skipped |= images.broken
 
     @property

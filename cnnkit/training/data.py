@@ -1,5 +1,6 @@
 """The data of a run: its splits, and the batches that are made of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from cnnkit.data.batches import Batches
 from cnnkit.data.batching import make_batches
 from cnnkit.data.entry import DatasetEntry
 from cnnkit.data.file_batches import decoded
-from cnnkit.data.image_set import EncodedSet, ImageSet
+from cnnkit.data.image_set import DecodedSet, EncodedSet, ImageSet
 from cnnkit.data.preprocessing import Preprocessing
+from cnnkit.data.sharing import Share
 from cnnkit.data.splits import stratified_holdout
 from cnnkit.devices import available_bytes, memory_format
+from cnnkit.distributed import Ranks
 from cnnkit.errors import UsageError
 from cnnkit.evaluation import Setup
 from cnnkit.events import Note, OnEvent
@@ -165,12 +168,14 @@ def cached(
     recipe: Recipe,
     preprocessing: Preprocessing,
     place: Place,
+    ranks: Ranks | None,
     on_event: OnEvent,
 ) -> RunData:
     """Return the data with image files decoded, where that is worth it, and say what was chosen.
 
     They are decoded where they are gone through more than once, and take no more than a quarter of
-    the memory that is free.
+    the memory that is free: of several processes each has all of them, whose batches go through
+    the whole set.
 
     Raises:
         RunFailedError: an image is broken, and is not to be left out.
@@ -179,9 +184,14 @@ def cached(
     if not number or recipe.epochs == 1 or recipe.cache == "off":
         return data
     size = number * preprocessing.channels * preprocessing.height * preprocessing.width
+    if ranks is not None and place.device.type == "cpu":  # GPUs have a memory each
+        size *= ranks.local_size
     told = format_value("bytes", size)
     free = available_bytes(place.device) or UNKNOWN_MEMORY
-    if size > CACHE_SHARE * free:
+    is_too_large = size > CACHE_SHARE * free
+    if ranks is not None:
+        (is_too_large,) = ranks.any_of(is_too_large)
+    if is_too_large:
         on_event(
             Note(
                 f"files are decoded every epoch: once decoded they would take {told}, more than a "
@@ -190,7 +200,7 @@ def cached(
         )
         return data
     on_event(Note(f"files are decoded once, and take {told} of memory"))
-    return with_decoded(data, recipe, preprocessing, place, on_event)
+    return with_decoded(data, recipe, preprocessing, place, ranks, on_event)
 
 
 def with_decoded(
@@ -198,6 +208,7 @@ def with_decoded(
     recipe: Recipe,
     preprocessing: Preprocessing,
     place: Place,
+    ranks: Ranks | None,
     on_event: OnEvent,
 ) -> RunData:
     """Return the data with the image files decoded that are gone through every epoch.
@@ -209,6 +220,11 @@ def with_decoded(
     def in_memory(images: ImageSet | None) -> ImageSet | None:
         if not isinstance(images, EncodedSet):
             return images
+        if ranks is None:
+            return decode(images)
+        return _decoded_together(images, decode, ranks)
+
+    def decode(images: EncodedSet) -> DecodedSet:
         return decoded(images, preprocessing, place.num_workers, place.skip_bad, on_event)
 
     train = in_memory(data.train)
@@ -218,4 +234,25 @@ def with_decoded(
         train=train,
         val=in_memory(data.val),
         test=in_memory(data.test) if recipe.monitor == "test" else data.test,
+    )
+
+
+def _decoded_together(
+    images: EncodedSet, decode: Callable[[EncodedSet], DecodedSet], ranks: Ranks
+) -> DecodedSet:
+    """Return a set of which every process decoded a part."""
+    bounds = [Share(rank, ranks.size).of_units(len(images)) for rank in range(ranks.size)]
+    start, end = bounds[ranks.rank]
+    part = decode(images.subset(torch.arange(start, end)))
+    pixels = torch.empty((len(images), *part.images.shape[1:]), dtype=part.images.dtype)
+    is_whole = torch.empty(len(images), dtype=part.is_whole.dtype)
+    pixels[start:end], is_whole[start:end] = part.images, part.is_whole
+    for rows in (pixels, is_whole):
+        ranks.fill_in(rows, bounds)
+    return replace(
+        part,
+        labels=images.labels,
+        images=pixels,
+        is_whole=is_whole,
+        broken=frozenset().union(*ranks.gather(part.broken)),
     )

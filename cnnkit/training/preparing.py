@@ -71,8 +71,7 @@ def prepare(
     recipe.augmentation.check(shape.height, shape.width)
     check_views(recipe.tta, shape.height, shape.width)
     original = data.train
-    if ranks is None:  # each of several would decode all, and keep it
-        data = cached(data, recipe, not_normalized(shape), place, on_event)
+    data = cached(data, recipe, not_normalized(shape), place, ranks, on_event)
     preprocessing, normalization = from_first(
         ranks,
         lambda: choose_preprocessing(

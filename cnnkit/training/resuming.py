@@ -102,7 +102,7 @@ def go_on(
                 "restore them, or begin a new run",
             )
         if description.get("decoded_once"):
-            data = with_decoded(data, settled.recipe, setup.preprocessing, place, told)
+            data = with_decoded(data, settled.recipe, setup.preprocessing, place, ranks, told)
         checkpoint = from_first(ranks, lambda: _newest(folder, told))
         fit = f"goes on with {folder.path}: {setup.model} on {setup.dataset}"
         file = None

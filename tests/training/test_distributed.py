@@ -36,6 +36,7 @@ from cnnkit.errors import (
 )
 from cnnkit.evaluation import Predictions, predict_all
 from cnnkit.events import Event, Warned
+from cnnkit.training import data as data_module
 from cnnkit.training.stepping import Stepper
 from cnnkit.training.team import Team, WholeBatch
 from tests.conftest import Cnnkit
@@ -233,7 +234,7 @@ def test_every_image_counts_once_and_every_batch_is_somebodys(size: int, number:
     assert min(lengths) >= min(2, number)
     assert max(lengths) - min(lengths) <= 2
     assert all(one.of_images(number)[0] % 2 == 0 for one in shares)  # pairs stay together
-    batches = [batch for one in shares for batch in range(*one.of_batches(number))]
+    batches = [batch for one in shares for batch in range(*one.of_units(number))]
     assert batches == list(range(number))
 
 
@@ -415,11 +416,11 @@ def test_what_befalls_one_rank_is_told_once(network: None) -> None:
     assert "KeyError: 'surprise'" in str(bug[1])
 
 
-def train_on_photos(skip_bad: bool) -> str:
+def train_on_photos(skip_bad: bool, **settings: object) -> str:
     result = cnnkit.train(
         "mlp",
         "photos",
-        Recipe.of(**SETTINGS | {"batch_size": 16, "epochs": 1}),
+        Recipe.of(**SETTINGS | {"batch_size": 16, "epochs": 1} | settings),
         runs_dir=Path("runs"),
         skip_bad=skip_bad,
     )
@@ -440,6 +441,37 @@ def test_a_broken_image_stops_all_or_is_left_out_by_all() -> None:
     assert one["num_skipped"] == other["num_skipped"] == 8
     assert one["num_train_images"] == other["num_train_images"]
     assert one["epochs"][0]["train_loss"] == pytest.approx(other["epochs"][0]["train_loss"])
+
+
+@pytest.mark.parametrize("broken", [0, 3])
+def test_files_that_each_decodes_a_part_of_make_the_run_of_those_decoded_every_epoch(
+    broken: int,
+) -> None:
+    make_photos(Path("photos"))
+    for path in sorted(Path("photos").rglob("*.jpg"))[:broken]:
+        path.write_bytes(path.read_bytes()[:300])
+    settings = {"epochs": 2, "flip": "random"}
+    once, every_time = (
+        in_processes(2, train_on_photos, broken > 0, cache=cache, **settings)
+        for cache in ("auto", "off")
+    )
+    assert [describe(run)["decoded_once"] for run in (once, every_time)] == [True, False]
+    ours, theirs = outcome(Path(once)), outcome(Path(every_time))
+    assert ours["result"]["num_skipped"] == broken
+    assert [name for name in ours if not same(ours[name], theirs[name])] == []
+
+
+def test_what_one_process_has_no_memory_for_all_decode_every_epoch() -> None:
+    make_photos(Path("photos"))
+    run = in_processes(2, train_where_rank_1_has_little)
+    assert describe(run)["decoded_once"] is False
+
+
+def train_where_rank_1_has_little() -> str:
+    free = 100_000 if distributed.get_node_local_rank(0) else 2**40
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data_module, "available_bytes", lambda device: free)
+        return train_on_photos(False, epochs=2)
 
 
 # The command
