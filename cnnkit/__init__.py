@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cnnkit.evaluation import evaluate
     from cnnkit.models import build_model
     from cnnkit.stats import measure_dataset
-    from cnnkit.stats.samples import show_dataset
+    from cnnkit.stats.show.samples import show_dataset
     from cnnkit.training.experiment import train
     from cnnkit.training.lr_finding import find_learning_rate
     from cnnkit.training.recipe import Recipe
@@ -40,7 +40,7 @@ _HOMES = {
     "measure_dataset": "cnnkit.stats",
     "open_dataset": "cnnkit.data",
     "resume": "cnnkit.training.resuming",
-    "show_dataset": "cnnkit.stats.samples",
+    "show_dataset": "cnnkit.stats.show.samples",
     "summary": "cnnkit.architecture.summarising",
     "train": "cnnkit.training.experiment",
 }

@@ -13,9 +13,9 @@ from cnnkit.bench.state import preserved_state, set_state
 from cnnkit.bench.timing import take_batches
 from cnnkit.bench.workload import Feed, Workload
 from cnnkit.data import default_data_dir, find_dataset, open_dataset
-from cnnkit.data.batches import Batch, Batches
-from cnnkit.data.batching import make_batches
 from cnnkit.data.image_set import ImageSet
+from cnnkit.data.loading.batches import Batch, Batches
+from cnnkit.data.loading.batching import make_batches
 from cnnkit.devices import num_usable_cores
 from cnnkit.errors import UsageError
 from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from cnnkit.architecture.inputs import InputShape
 from cnnkit.bench.workload import RECIPE, Feed, Workload, float_tensors, without_dropout
 from cnnkit.errors import UsageError
-from cnnkit.training.optimizers import make_optimizer
+from cnnkit.training.steps.optimizers import make_optimizer
 
 MOST_CHECKED = 32  # images of a batch
 STATISTICS_IMAGES = 4

@@ -9,7 +9,7 @@ from cnnkit.cli.output import Output, with_default, with_output
 from cnnkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from cnnkit.data.augmentation import Augmentation
+    from cnnkit.data.loading.augmentation import Augmentation
 
 CHOICE_PANEL = "Which images"
 MOST_IMAGES = 10_000
@@ -114,7 +114,7 @@ def show(
     shape = None if input_shape is None else parse_input(input_shape)
     augmentation = None if augmented is None else _augmentation(augmented, dataset)
 
-    from cnnkit.stats.samples import show_dataset
+    from cnnkit.stats.show.samples import show_dataset
 
     result = show_dataset(
         dataset,

@@ -200,7 +200,7 @@ def stats(
         )
     else:
         from cnnkit.stats import measure_dataset
-        from cnnkit.stats.cache import default_cache
+        from cnnkit.stats.counting.cache import default_cache
 
         result = measure_dataset(
             dataset,

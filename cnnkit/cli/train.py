@@ -257,7 +257,7 @@ def train(
     if lr_find and num_processes > 1:
         raise UsageError("--lr-find is for one process", "leave --nproc out")
     if not is_rank() and (num_processes > 1 or max_restarts):
-        from cnnkit.training.team import check_batch_size
+        from cnnkit.training.steps.team import check_batch_size
 
         check_batch_size(made.batch_size, num_processes)
         launch(context, num_processes, max_restarts, device)

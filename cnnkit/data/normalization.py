@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnkit.data.file_batches import FileBatches
 from cnnkit.data.histogram import Moments, count_values
 from cnnkit.data.image_set import DecodedSet, EncodedSet, ImageSet, TensorSet
-from cnnkit.data.preprocessing import Preprocessing, to_channels
+from cnnkit.data.loading.file_batches import FileBatches
+from cnnkit.data.loading.preprocessing import Preprocessing, to_channels
 from cnnkit.errors import RunFailedError
 
 SAMPLE_SIZE = 2048  # files are decoded for this, so a sample of a large set has to do

@@ -14,8 +14,8 @@ from cnnkit.data.entry import (
     FolderSource,
     TorchvisionSource,
 )
-from cnnkit.data.fake import describe_fake, is_fake, open_fake
-from cnnkit.data.folder import describe_folder, open_folder
+from cnnkit.data.sources.fake import describe_fake, is_fake, open_fake
+from cnnkit.data.sources.folder import describe_folder, open_folder
 from cnnkit.errors import NotFoundError, UsageError
 from cnnkit.events import OnEvent, ignore
 from cnnkit.registry import did_you_mean
@@ -99,11 +99,11 @@ def open_dataset(
         case FolderSource():
             return open_folder(entry, entry.source, split, on_event)
         case EmbeddedSource():
-            from cnnkit.data.embedded import open_embedded
+            from cnnkit.data.sources.embedded import open_embedded
 
             return open_embedded(entry, entry.source.name, split)
         case TorchvisionSource():
-            from cnnkit.data.torchvision_sets import open_torchvision
+            from cnnkit.data.sources.torchvision_sets import open_torchvision
 
             return open_torchvision(
                 entry,

@@ -7,8 +7,8 @@ from torch import nn
 
 from cnnkit.checkpoints import Checkpoint
 from cnnkit.data import default_data_dir, find_dataset
-from cnnkit.data.batching import make_batches
 from cnnkit.data.image_set import ImageSet
+from cnnkit.data.loading.batching import make_batches
 from cnnkit.determinism import deterministic_operations
 from cnnkit.devices import (
     choose_device,

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cnnkit.data.batches import Batches
-from cnnkit.data.sharing import Share
+from cnnkit.data.loading.batches import Batches
+from cnnkit.data.loading.sharing import Share
 from cnnkit.devices import autocast
 from cnnkit.distributed import Ranks
 from cnnkit.errors import RunFailedError

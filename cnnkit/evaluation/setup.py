@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from cnnkit.data import find_dataset, open_dataset
 from cnnkit.data.entry import FolderSource
 from cnnkit.data.image_set import ImageSet, joined
-from cnnkit.data.preprocessing import Preprocessing
+from cnnkit.data.loading.preprocessing import Preprocessing
 from cnnkit.data.splits import stratified_holdout
 from cnnkit.errors import CheckFailedError, NotFoundError, UsageError
 from cnnkit.events import OnEvent, ignore

@@ -4,13 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from cnnkit.data.catalogue import DATASETS
-from cnnkit.data.members import is_archive
 from cnnkit.data.opening import default_data_dir
+from cnnkit.data.sources.members import is_archive
 from cnnkit.errors import UnavailableError, UsageError
 from cnnkit.events import Note
 from cnnkit.results.statistics import Comparison, DatasetStatistics
-from cnnkit.stats import comparing, summary
-from cnnkit.stats.examining import Examinations
+from cnnkit.stats.counting import comparing, summary
+from cnnkit.stats.inspection.examining import Examinations
 from cnnkit.stats.measurement import Measurement, load
 from cnnkit.stats.request import Request
 from cnnkit.stats.running import measure

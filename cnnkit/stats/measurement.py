@@ -12,7 +12,7 @@ import numpy as np
 from cnnkit.data.histogram import from_sparse, to_sparse
 from cnnkit.errors import UsageError
 from cnnkit.files import explain_os_error, write_text
-from cnnkit.stats.tally import ImageSums, SampledImage, Tally
+from cnnkit.stats.counting.tally import ImageSums, SampledImage, Tally
 
 SCHEMA = "cnnkit.histogram/1"
 

@@ -5,7 +5,7 @@ from cnnkit.errors import RunFailedError, UsageError
 from cnnkit.results.duplicates import Duplicates
 from cnnkit.results.quality import ImageIssues
 from cnnkit.results.statistics import DatasetStatistics, PublishedFigures, Weighting
-from cnnkit.stats import comparing, summary
+from cnnkit.stats.counting import comparing, summary
 from cnnkit.stats.measurement import Measurement
 from cnnkit.stats.sources import ALL
 

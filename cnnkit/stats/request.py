@@ -6,7 +6,7 @@ from pathlib import Path
 from cnnkit.devices import num_usable_cores
 from cnnkit.errors import UsageError
 from cnnkit.events import OnEvent, ignore
-from cnnkit.stats.transform import Transform
+from cnnkit.stats.counting.transform import Transform
 
 
 @dataclass(frozen=True)

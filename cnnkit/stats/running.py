@@ -3,24 +3,24 @@
 import time
 from dataclasses import replace
 
-from cnnkit.data.archives import ArchiveStream
 from cnnkit.data.image_set import TensorSet
-from cnnkit.data.shards import label_order
-from cnnkit.data.streams import Chooser, ImageStream
+from cnnkit.data.sources.archives import ArchiveStream
+from cnnkit.data.sources.shards import label_order
+from cnnkit.data.sources.streams import Chooser, ImageStream
 from cnnkit.distributed import Ranks
 from cnnkit.errors import UsageError
 from cnnkit.events import Note, Warned, ignore
-from cnnkit.stats.cache import RecordCache
-from cnnkit.stats.examining import Examinations
+from cnnkit.stats.counting.cache import RecordCache
+from cnnkit.stats.counting.measuring import Examination, Treatment, measure_files
+from cnnkit.stats.counting.memory import CLAIM_IMAGES, measure_tensors
+from cnnkit.stats.counting.sampling import draw
+from cnnkit.stats.counting.tally import Tally
+from cnnkit.stats.counting.transform import Transform
+from cnnkit.stats.inspection.examining import Examinations
 from cnnkit.stats.measurement import Measurement
-from cnnkit.stats.measuring import Examination, Treatment, measure_files
-from cnnkit.stats.memory import CLAIM_IMAGES, measure_tensors
 from cnnkit.stats.request import Request
-from cnnkit.stats.sampling import draw
 from cnnkit.stats.sources import ALL, Source, open_source, split_names
 from cnnkit.stats.spreading import bring_together
-from cnnkit.stats.tally import Tally
-from cnnkit.stats.transform import Transform
 
 
 def measure(

@@ -4,15 +4,15 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from cnnkit.data.archives import ArchiveStream
 from cnnkit.data.catalogue import DATASETS
-from cnnkit.data.fake import is_fake
-from cnnkit.data.folder import IMAGE_EXTENSIONS, list_folder
 from cnnkit.data.image_set import EncodedSet, ImageFiles, ImageSet, TensorSet, joined
-from cnnkit.data.members import is_archive
 from cnnkit.data.opening import check_split, find_dataset, means_folder, open_dataset
-from cnnkit.data.shards import BRACES, ShardStream, find_shards, looks_like_shard
-from cnnkit.data.streams import FileStream, ImageStream
+from cnnkit.data.sources.archives import ArchiveStream
+from cnnkit.data.sources.fake import is_fake
+from cnnkit.data.sources.folder import IMAGE_EXTENSIONS, list_folder
+from cnnkit.data.sources.members import is_archive
+from cnnkit.data.sources.shards import BRACES, ShardStream, find_shards, looks_like_shard
+from cnnkit.data.sources.streams import FileStream, ImageStream
 from cnnkit.errors import NotFoundError, UsageError
 from cnnkit.events import OnEvent, Warned
 from cnnkit.registry import did_you_mean

@@ -11,13 +11,13 @@ from cnnkit.errors import UsageError
 from cnnkit.events import Note, OnEvent, ignore
 from cnnkit.results.statistics import DatasetStatistics, Weighting
 from cnnkit.stats.against import load_against, with_against
-from cnnkit.stats.examining import Examinations
+from cnnkit.stats.counting.transform import Transform
+from cnnkit.stats.inspection.examining import Examinations
 from cnnkit.stats.labels import count_labels
 from cnnkit.stats.measurement import load, merge, save
 from cnnkit.stats.reporting import summarize
 from cnnkit.stats.request import Request
 from cnnkit.stats.running import measure
-from cnnkit.stats.transform import Transform
 
 
 def measure_dataset(

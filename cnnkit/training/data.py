@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from cnnkit.data import find_dataset, open_dataset
-from cnnkit.data.augmentation import Augmentation
-from cnnkit.data.batches import Batches
-from cnnkit.data.batching import make_batches
 from cnnkit.data.entry import DatasetEntry
-from cnnkit.data.file_batches import decoded
 from cnnkit.data.image_set import DecodedSet, EncodedSet, ImageSet
-from cnnkit.data.preprocessing import Preprocessing
-from cnnkit.data.sharing import Share
+from cnnkit.data.loading.augmentation import Augmentation
+from cnnkit.data.loading.batches import Batches
+from cnnkit.data.loading.batching import make_batches
+from cnnkit.data.loading.file_batches import decoded
+from cnnkit.data.loading.preprocessing import Preprocessing
+from cnnkit.data.loading.sharing import Share
 from cnnkit.data.splits import stratified_holdout
 from cnnkit.devices import available_bytes, memory_format
 from cnnkit.distributed import Ranks

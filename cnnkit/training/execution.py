@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from cnnkit.checkpoints import TrainingCheckpoint
-from cnnkit.data.batches import Batches
+from cnnkit.data.loading.batches import Batches
 from cnnkit.determinism import deterministic_operations
 from cnnkit.devices import (
     keep_freed_memory,
@@ -18,11 +18,11 @@ from cnnkit.evaluation import predict_all
 from cnnkit.events import Note, OnEvent, RunStarted
 from cnnkit.results import TrainResult
 from cnnkit.runs import RunFolder
-from cnnkit.training.compiling import compiled
-from cnnkit.training.interrupt import terminated_as_interrupted
 from cnnkit.training.job import Job, explained
-from cnnkit.training.loop import DivergedRunError, Trainer, tell_confusion
 from cnnkit.training.processes import from_first
+from cnnkit.training.steps.compiling import compiled
+from cnnkit.training.steps.interrupt import terminated_as_interrupted
+from cnnkit.training.steps.loop import DivergedRunError, Trainer, tell_confusion
 
 
 def carry_out(

@@ -18,9 +18,9 @@ from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import checked_workers
 from cnnkit.training.execution import carry_out
 from cnnkit.training.job import Job, explained, own_randomness
+from cnnkit.training.network.pretrained import find_weights
 from cnnkit.training.plan import say_plan
 from cnnkit.training.preparing import prepare
-from cnnkit.training.pretrained import find_weights
 from cnnkit.training.processes import (
     computing_with,
     from_first,

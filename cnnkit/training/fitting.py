@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from cnnkit.data.entry import DatasetEntry
 from cnnkit.data.image_set import ImageSet
+from cnnkit.data.loading.preprocessing import Preprocessing
 from cnnkit.data.normalization import measure_statistics
-from cnnkit.data.preprocessing import Preprocessing
 from cnnkit.errors import UsageError
 from cnnkit.models import ModelDescription, check_request
 from cnnkit.results import format_value
-from cnnkit.training.pretrained import PretrainedWeights
+from cnnkit.training.network.pretrained import PretrainedWeights
 
 
 @dataclass(frozen=True)

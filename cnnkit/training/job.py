@@ -23,14 +23,14 @@ from cnnkit.devices import (
 )
 from cnnkit.distributed import Ranks
 from cnnkit.evaluation import Setup
-from cnnkit.training.adapting import adapt_network
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import Place, RunData
-from cnnkit.training.first_look import initialize_from_images
-from cnnkit.training.network_check import check_network, forward_flops
-from cnnkit.training.optimizers import make_optimizer
-from cnnkit.training.pretrained import load_weights
+from cnnkit.training.network.adapting import adapt_network
+from cnnkit.training.network.first_look import initialize_from_images
+from cnnkit.training.network.network_check import check_network, forward_flops
+from cnnkit.training.network.pretrained import load_weights
 from cnnkit.training.recipe import Recipe
+from cnnkit.training.steps.optimizers import make_optimizer
 
 
 @dataclass(frozen=True)

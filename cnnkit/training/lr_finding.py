@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 from torch.optim.lr_scheduler import ExponentialLR
 
-from cnnkit.data.batches import Batches
+from cnnkit.data.loading.batches import Batches
 from cnnkit.determinism import deterministic_operations
 from cnnkit.errors import RunFailedError
 from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
@@ -18,7 +18,7 @@ from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.job import explained, own_randomness
 from cnnkit.training.preparing import prepare
 from cnnkit.training.recipe import Recipe
-from cnnkit.training.stepping import NotFiniteError, Stepper
+from cnnkit.training.steps.stepping import NotFiniteError, Stepper
 
 LOWEST, HIGHEST = 1e-6, 10.0
 NUM_STEPS = 200  # over these seven powers of ten, so 28 steps to a power

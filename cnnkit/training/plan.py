@@ -5,14 +5,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from cnnkit.data.augmentation import Augmentation
+from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.devices import (
     has_native_bf16,
     memory_format,
 )
 from cnnkit.events import Note, OnEvent, Warned
 from cnnkit.training.job import Job
-from cnnkit.training.team import has_batch_norm
+from cnnkit.training.steps.team import has_batch_norm
 
 
 def say_plan(job: Job, network: nn.Module, num_params: int, on_event: OnEvent) -> None:

@@ -25,10 +25,10 @@ from cnnkit.training.fitting import (
     not_normalized,
 )
 from cnnkit.training.job import Job
-from cnnkit.training.pretrained import PretrainedWeights, find_weights
+from cnnkit.training.network.pretrained import PretrainedWeights, find_weights
 from cnnkit.training.processes import device_of, from_first
 from cnnkit.training.recipe import Recipe
-from cnnkit.training.team import check_batch_size
+from cnnkit.training.steps.team import check_batch_size
 
 MAX_EVAL_BATCH = 1000
 EVAL_BATCH_PIXELS = 2**20  # about so many input values make an evaluation batch

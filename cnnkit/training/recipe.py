@@ -5,7 +5,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from cnnkit.data.augmentation import MAX_RANDAUGMENT, Augmentation, Flip
+from cnnkit.data.loading.augmentation import MAX_RANDAUGMENT, Augmentation, Flip
 from cnnkit.errors import UsageError
 from cnnkit.registry import did_you_mean
 

@@ -19,9 +19,9 @@ from cnnkit.runs import RunFolder, open_run
 from cnnkit.training.data import Place, with_decoded
 from cnnkit.training.execution import carry_out
 from cnnkit.training.job import Job, describe_machine, explained, now, own_randomness
+from cnnkit.training.network.pretrained import find_weights
 from cnnkit.training.plan import say_plan
 from cnnkit.training.preparing import obtained, opened
-from cnnkit.training.pretrained import find_weights
 from cnnkit.training.processes import computing_with, device_of, from_first, held, joined_processes
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.settling import data_dir_of, settle

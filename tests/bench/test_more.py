@@ -12,7 +12,7 @@ from cnnkit.bench.measuring import benchmark
 from cnnkit.bench.pipeline import benchmark_pipeline
 from cnnkit.bench.settings import Sweep
 from cnnkit.bench.time_to import mean_without_ends, time_to_accuracy
-from cnnkit.data.tensor_batches import TensorBatches
+from cnnkit.data.loading.tensor_batches import TensorBatches
 from cnnkit.errors import NotFoundError, UsageError
 from cnnkit.results.bench import PipelineRow
 from tests.bench.faking import FakeDevice, devices

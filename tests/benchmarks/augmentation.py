@@ -19,11 +19,11 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms import v2
 
-from cnnkit.data.augmentation import Augmentation
-from cnnkit.data.augmenting import Augmenter
 from cnnkit.data.image_set import TensorSet
-from cnnkit.data.preprocessing import Preprocessing
-from cnnkit.data.tensor_batches import TensorBatches
+from cnnkit.data.loading.augmentation import Augmentation
+from cnnkit.data.loading.augmenting import Augmenter
+from cnnkit.data.loading.preprocessing import Preprocessing
+from cnnkit.data.loading.tensor_batches import TensorBatches
 from cnnkit.models import build_model
 
 NUM_IMAGES = 5000

@@ -18,10 +18,15 @@ from PIL import Image
 from torchvision import transforms
 
 from cnnkit.data.image_set import TensorSet
-from cnnkit.stats.memory import measure_tensors
-from cnnkit.stats.summary import channel_figures, class_figures, mean_and_std, means_over_images
-from cnnkit.stats.tally import Tally
-from cnnkit.stats.transform import Transform
+from cnnkit.stats.counting.memory import measure_tensors
+from cnnkit.stats.counting.summary import (
+    channel_figures,
+    class_figures,
+    mean_and_std,
+    means_over_images,
+)
+from cnnkit.stats.counting.tally import Tally
+from cnnkit.stats.counting.transform import Transform
 
 NUM_IMAGES = 50_000
 

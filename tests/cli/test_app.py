@@ -215,7 +215,7 @@ def test_out_of_memory_says_what_to_do(cnnkit: Cnnkit, monkeypatch: pytest.Monke
     def fails(*arguments: object) -> None:
         raise torch.OutOfMemoryError("no")
 
-    monkeypatch.setattr("cnnkit.training.loop.Trainer.fit", fails)
+    monkeypatch.setattr("cnnkit.training.steps.loop.Trainer.fit", fails)
     answer = cnnkit("train", "linear", "--device", "cpu")
     assert answer.code == 4
     assert "out of memory; use a smaller -b/--batch-size than 32" in answer.stderr

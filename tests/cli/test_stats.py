@@ -213,7 +213,7 @@ def test_ctrl_c_leaves_nothing_but_the_cache(folder: Path, cnnkit: Cnnkit, tmp_p
     slow.parent.mkdir()
     slow.write_text(
         "import time\n"
-        "from cnnkit.stats import measuring\n"
+        "from cnnkit.stats.counting import measuring\n"
         "real = measuring.decode\n"
         "def decode(*arguments):\n"
         "    time.sleep(0.01)\n"

@@ -9,7 +9,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from cnnkit.data import DATASETS, DatasetEntry
 from cnnkit.data.entry import TorchvisionSource
-from cnnkit.data.folder import IMAGE_EXTENSIONS
+from cnnkit.data.sources.folder import IMAGE_EXTENSIONS
 
 TORCHVISION = [
     (entry, entry.source)

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from cnnkit.cli.evaluate import TestTime as OptionTestTime
 from cnnkit.data.image_set import TensorSet
-from cnnkit.data.preprocessing import Preprocessing
-from cnnkit.data.tensor_batches import TensorBatches
+from cnnkit.data.loading.preprocessing import Preprocessing
+from cnnkit.data.loading.tensor_batches import TensorBatches
 from cnnkit.errors import UsageError
 from cnnkit.evaluation import Predictions, check_views, predict_all, wilson_interval
 from cnnkit.evaluation.views import TTA_KINDS, mean_logits

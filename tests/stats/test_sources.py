@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from cnnkit import measure_dataset
-from cnnkit.data.members import BrokenArchiveError, Members
-from cnnkit.data.shards import expand_braces
+from cnnkit.data.sources.members import BrokenArchiveError, Members
+from cnnkit.data.sources.shards import expand_braces
 from cnnkit.errors import CnnkitError, NotFoundError, RunFailedError, UsageError
 from cnnkit.events import Event, Warned, ignore
 from cnnkit.results import DatasetStatistics

@@ -12,14 +12,15 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from cnnkit import measure_dataset
-from cnnkit.data.streams import FileStream
+from cnnkit.data.sources.streams import FileStream
 from cnnkit.errors import NotFoundError, UnavailableError, UsageError
 from cnnkit.events import Event, Note
 from cnnkit.results import DatasetStatistics
-from cnnkit.stats import measuring, merge_parts
-from cnnkit.stats.sampling import draw, standard_errors
-from cnnkit.stats.tally import SampledImage
-from cnnkit.stats.transform import Transform
+from cnnkit.stats import merge_parts
+from cnnkit.stats.counting import measuring
+from cnnkit.stats.counting.sampling import draw, standard_errors
+from cnnkit.stats.counting.tally import SampledImage
+from cnnkit.stats.counting.transform import Transform
 from tests.stats.making import as_colour, encode, noise, plain_figures, small_set, write_files
 
 FILES = small_set()

@@ -31,7 +31,7 @@ from torch import nn
 import cnnkit
 from cnnkit import Recipe, checkpoints
 from cnnkit.checkpoints import CheckpointFolder
-from cnnkit.training.stepping import Stepper
+from cnnkit.training.steps.stepping import Stepper
 
 TIMES = {"seconds", "images_per_second"}
 KINDS = ("moment", "step", "evaluation", "moment", "write", "torn write")

@@ -19,11 +19,11 @@ from torch import distributed, nn
 import cnnkit
 from cnnkit import Recipe, launching
 from cnnkit.data import open_dataset
-from cnnkit.data.batches import Batches
-from cnnkit.data.batching import make_batches
 from cnnkit.data.image_set import ImageSet, TensorSet
-from cnnkit.data.preprocessing import Preprocessing
-from cnnkit.data.sharing import Share
+from cnnkit.data.loading.batches import Batches
+from cnnkit.data.loading.batching import make_batches
+from cnnkit.data.loading.preprocessing import Preprocessing
+from cnnkit.data.loading.sharing import Share
 from cnnkit.devices import check_processes
 from cnnkit.distributed import joined_ranks
 from cnnkit.errors import (
@@ -37,8 +37,8 @@ from cnnkit.errors import (
 from cnnkit.evaluation import Predictions, predict_all
 from cnnkit.events import Event, Warned
 from cnnkit.training import data as data_module
-from cnnkit.training.stepping import Stepper
-from cnnkit.training.team import Team, WholeBatch
+from cnnkit.training.steps.stepping import Stepper
+from cnnkit.training.steps.team import Team, WholeBatch
 from tests.conftest import Cnnkit
 from tests.training.killing import make_photos, outcome, same
 from tests.training.processes import Launch, in_processes

@@ -11,7 +11,7 @@ from torch.nn import functional
 import cnnkit
 from cnnkit import Recipe
 from cnnkit.data import open_dataset
-from cnnkit.data.batches import epoch_order
+from cnnkit.data.loading.batches import epoch_order
 from cnnkit.errors import RunFailedError
 from cnnkit.events import Event, TaskAdvanced, Warned
 from cnnkit.results import LearningRateSearch

@@ -3,7 +3,7 @@ from dataclasses import asdict
 
 import pytest
 
-from cnnkit.data.augmentation import Augmentation
+from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.errors import UsageError
 from cnnkit.training.recipe import Recipe
 

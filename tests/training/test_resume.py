@@ -32,7 +32,7 @@ from cnnkit.errors import (
     UsageError,
 )
 from cnnkit.events import EpochEnded, Event, Note, Warned
-from cnnkit.training.stepping import Step, Stepper
+from cnnkit.training.steps.stepping import Step, Stepper
 from tests.conftest import Cnnkit
 from tests.training.killing import make_photos, outcome, same
 

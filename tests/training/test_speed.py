@@ -15,8 +15,8 @@ from cnnkit.errors import ExitCode, InterruptedRunError, UnavailableError
 from cnnkit.evaluation import Setup
 from cnnkit.events import Event, Note
 from cnnkit.training import data as data_module
-from cnnkit.training.network_check import forward_flops
-from cnnkit.training.stepping import Stepper
+from cnnkit.training.network.network_check import forward_flops
+from cnnkit.training.steps.stepping import Stepper
 from tests.conftest import Cnnkit
 from tests.training.killing import make_photos
 from tests.training.test_resume import assert_equal, only_run, recipe, stop_after_epoch, stopped

@@ -101,7 +101,7 @@ def test_the_loop_is_the_plain_one_step_by_step() -> None:
     result = trained("linear", optimizer="sgd", lr=0.1, momentum=0.0, schedule="constant",
                      val_split=0.0, normalize="none", epochs=1)  # fmt: skip
     ours = load_file(Path(result.run) / "checkpoints/last/model.safetensors")
-    from cnnkit.data.batches import epoch_order
+    from cnnkit.data.loading.batches import epoch_order
 
     images = open_dataset("digits", "train", data_dir=Path())
     with torch.random.fork_rng():
@@ -297,7 +297,7 @@ def test_batch_norm_on_a_single_image_is_refused() -> None:
 
 
 def test_checking_a_network_leaves_its_buffers_alone() -> None:
-    from cnnkit.training.network_check import check_network
+    from cnnkit.training.network.network_check import check_network
 
     result = trained("linear")
     setup = Setup.from_dict(json.loads((Path(result.run) / "run.json").read_text())["setup"])
@@ -482,7 +482,7 @@ def test_the_first_batch_is_told_as_the_network_gets_it(batch_size: int) -> None
         on_event=events.append,
     )  # fmt: skip
     (told,) = [event for event in events if isinstance(event, TrainingImages)]
-    from cnnkit.data.batches import epoch_order
+    from cnnkit.data.loading.batches import epoch_order
 
     images = open_dataset("digits", "train", data_dir=Path())
     rows = epoch_order(len(images), 0, 1)[: min(batch_size, 32)]

@@ -1,0 +1,1 @@
+"""From a set of images to the batches of a training: decoded, augmented, shared out."""

@@ -1,0 +1,190 @@
+"""Batches out of encoded files, read ahead; and decoding a whole set once."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from cnnkit.data.image_set import DecodedSet, EncodedSet
+from cnnkit.data.loading.augmentation import Augmentation
+from cnnkit.data.loading.augmenting import Augmenter
+from cnnkit.data.loading.batches import Batch, Batches, NumberedBatch
+from cnnkit.data.loading.preprocessing import Preprocessing
+from cnnkit.errors import RunFailedError
+from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
+
+DECODED_AT_ONCE = 64  # images that a worker takes where a whole set is decoded
+PREFETCHED_BATCHES = 2  # read ahead beside those that the workers have in hand
+
+# What Pillow raises for files that are broken, cut short, or absurdly large.
+BROKEN_IMAGE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+class FileBatches(Batches):
+    """Batches out of encoded files, read and decoded ahead by threads.
+
+    Pillow decodes and resizes without the interpreter lock, so threads do; they start at once and
+    their errors come through as they are.
+
+    Args:
+        images: the set.
+        preprocessing: what is done to each image.
+        batch_size: images a batch.
+        device: where the batches are wanted.
+        memory_format: layout of the batches.
+        num_workers: threads that read ahead; 0 reads where the batches are used.
+        skip_bad: leave broken images out, and note their names in `skipped`.
+        augmentation: what is done to the images of a shuffled pass.
+    """
+
+    def __init__(
+        self,
+        images: EncodedSet,
+        preprocessing: Preprocessing,
+        batch_size: int,
+        device: torch.device,
+        memory_format: torch.memory_format = torch.contiguous_format,
+        num_workers: int = 0,
+        skip_bad: bool = False,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        super().__init__(images, preprocessing, batch_size, device, memory_format, augmentation)
+        self._files = images.files
+        self._labels = images.labels
+        self._num_workers = num_workers
+        self.skip_bad = skip_bad
+
+    @property
+    def _home(self) -> torch.device:
+        return torch.device("cpu")
+
+    def _batches(
+        self,
+        order: Tensor,
+        starts: list[int],
+        first: int = 0,
+        augmenter: Augmenter | None = None,
+    ) -> Iterator[NumberedBatch]:
+        read = self._read_ahead(self._parts(order, starts[first:]), augmenter)
+        for number, (images, rows) in enumerate(read, first):
+            if len(rows):
+                labels = self._labels[rows]
+                if self._device.type == "cuda":
+                    images, labels = images.pin_memory(), labels.pin_memory()
+                images = images.to(self._device, non_blocking=True)
+                labels = labels.to(self._device, non_blocking=True)
+                images = self._normalized(images, rows, augmenter)
+                if augmenter is not None:
+                    images, labels = augmenter.mixed(images, labels, number)
+                yield number, images, labels
+
+    def raw(self) -> Iterator[Batch]:
+        """Return all images in order, and their places in the set.
+
+        Images are uint8 of shape (B, channels, height, width), on the CPU.
+        """
+        starts = self._starts(shuffled=False)
+        rows = torch.arange(self.num_images)
+        for images, kept in self._read_ahead(self._parts(rows, starts)):
+            if len(kept):
+                yield images, kept
+
+    @staticmethod
+    def _parts(order: Tensor, starts: list[int]) -> Iterator[Tensor]:
+        return (order[start:end] for start, end in pairwise(starts))
+
+    def _read_ahead(
+        self, parts: Iterator[Tensor], augmenter: Augmenter | None = None
+    ) -> Iterator[Batch]:
+        """Return the images of each part as uint8, and their places in the set."""
+        if self._num_workers == 0:
+            yield from (self._read(part, augmenter) for part in parts)
+            return
+        pool = ThreadPoolExecutor(self._num_workers, thread_name_prefix="cnnkit-decode")
+        waiting: deque[Future[Batch]] = deque()
+        try:
+            for part in parts:
+                waiting.append(pool.submit(self._read, part, augmenter))
+                if len(waiting) > self._num_workers + PREFETCHED_BATCHES:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _read(self, rows: Tensor, augmenter: Augmenter | None) -> Batch:
+        images, kept = [], []
+        for row in rows.tolist():
+            try:
+                images.append(self._preprocessing.decode(self._files.read(row)))
+                kept.append(row)
+            except BROKEN_IMAGE_ERRORS as error:
+                if not self.skip_bad:
+                    raise broken_image(self._files.name(row), error) from error
+                self.skipped.add(self._files.name(row))
+        if not images:
+            return torch.empty(0), rows[:0]
+        pixels, places = torch.stack(images), torch.tensor(kept)
+        return pixels if augmenter is None else augmenter.moved(pixels, places), places
+
+
+def decoded(
+    images: EncodedSet,
+    preprocessing: Preprocessing,
+    num_workers: int,
+    skip_bad: bool,
+    on_event: OnEvent,
+) -> DecodedSet:
+    """Decode every image of a set once; batches of the result are those of the files.
+
+    Raises:
+        RunFailedError: an image is broken, and is not to be left out.
+    """
+    files = FileBatches(
+        images,
+        preprocessing,
+        DECODED_AT_ONCE,
+        torch.device("cpu"),
+        num_workers=num_workers,
+        skip_bad=skip_bad,
+    )
+    shape = (len(images), preprocessing.channels, preprocessing.height, preprocessing.width)
+    pixels = torch.zeros(shape, dtype=torch.uint8)
+    is_whole = torch.zeros(len(images), dtype=torch.bool)
+    task, done = f"decode {images.split}", 0
+    on_event(TaskStarted(task, len(images), "images"))
+    try:
+        for some, rows in files.raw():
+            pixels[rows] = some
+            is_whole[rows] = True
+            done += len(rows)
+            on_event(TaskAdvanced(task, done))
+    finally:
+        on_event(TaskEnded(task))
+    return DecodedSet(
+        dataset=images.dataset,
+        split=images.split,
+        classes=images.classes,
+        labels=images.labels,
+        channels=preprocessing.channels,
+        size=preprocessing.size,
+        images=pixels,
+        is_whole=is_whole,
+        broken=frozenset(files.skipped),
+    )
+
+
+def broken_image(name: str, error: BaseException) -> RunFailedError:
+    """Return the error that names a broken image."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if name in reason:  # Pillow and the system repeat the path, or the address of a buffer
+        reason = getattr(error, "strerror", None) or "it cannot be read"
+    if "cannot identify image file" in reason:
+        reason = "it is no image"
+    return RunFailedError(
+        f"broken image {name}: {reason}", "repair or remove it, or leave it out with --skip-bad"
+    )

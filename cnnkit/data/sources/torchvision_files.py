@@ -1,0 +1,117 @@
+"""Makes torchvision download and unpack the way cnnkit does: whole or not at all, silently."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torchvision.datasets import utils
+
+from cnnkit.data.sources.download import DownloadError, decompress, fetch, unpack
+from cnnkit.events import OnEvent, ignore
+
+_LOCK = threading.RLock()
+
+
+@dataclass
+class FileService:
+    """What stands in for torchvision's own file functions while one of its classes is at work.
+
+    Attributes:
+        allowed: whether anything may be downloaded; what lies there is unpacked either way.
+        drive_mirror: address of the files that would be fetched from Google Drive.
+        on_event: told how downloading and unpacking go on.
+        failures: why files could not be had, in the order of the attempts.
+    """
+
+    allowed: bool
+    drive_mirror: str = ""
+    on_event: OnEvent = ignore
+    failures: list[str] = field(default_factory=list)
+
+    def download_url(
+        self,
+        url: str,
+        root: str | Path,
+        filename: str | Path | None = None,
+        md5: str | None = None,
+        max_redirect_hops: int = 3,
+    ) -> None:
+        """Download a file unless it lies there.
+
+        Raises:
+            DownloadError: it cannot be had; a RuntimeError, so that torchvision tries mirrors.
+        """
+        path = Path(root).expanduser() / (filename or url.rsplit("/", 1)[-1])
+        if utils.check_integrity(path, md5):
+            return
+        if path.is_file():
+            self.failures.append(f"{path} is not the published file (its checksum differs)")
+        if not self.allowed:
+            self.failures.append(f"{path} is missing, and was not to be downloaded")
+            raise DownloadError(self.failures[-1])
+        try:
+            fetch(url, path, md5=md5, on_event=self.on_event)
+        except DownloadError as error:
+            self.failures.append(str(error))
+            raise
+
+    def download_from_drive(
+        self,
+        file_id: str,
+        root: str | Path,
+        filename: str | Path | None = None,
+        md5: str | None = None,
+    ) -> None:
+        """Download a file that lies on Google Drive, from the mirror, unless it lies there."""
+        name = str(filename or file_id)
+        self.download_url(f"{self.drive_mirror}{name}", root, name, md5)
+
+    def extract_archive(
+        self,
+        from_path: str | Path,
+        to_path: str | Path | None = None,
+        remove_finished: bool = False,
+    ) -> str:
+        """Unpack an archive, and remove it if asked to."""
+        archive = Path(from_path)
+        folder = archive.parent if to_path is None else Path(to_path)
+        unpack(archive, folder, self.on_event)
+        if remove_finished:
+            archive.unlink()
+        return str(folder)
+
+    def decompress(self, from_path: str | Path) -> Path:
+        """Unpack a single compressed file beside itself."""
+        archive = Path(from_path)
+        decompress(archive, archive.with_suffix(""))
+        return archive.with_suffix("")
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Let every dataset class of torchvision use these functions; one user at a time."""
+        replacements: dict[str, Callable[..., object]] = {
+            "download_url": self.download_url,
+            "download_file_from_google_drive": self.download_from_drive,
+            "extract_archive": self.extract_archive,
+            "_decompress": self.decompress,
+        }
+        with _LOCK:
+            originals = {name: getattr(utils, name) for name in replacements}
+            # Each module of a dataset has imported some of them under their own names.
+            patched = [
+                (module, name)
+                for module_name, module in list(sys.modules.items())
+                if module_name.startswith("torchvision.datasets.")
+                for name, original in originals.items()
+                if vars(module).get(name) is original
+            ]
+            for module, name in patched:
+                setattr(module, name, replacements[name])
+            try:
+                yield
+            finally:
+                for module, name in patched:
+                    setattr(module, name, originals[name])

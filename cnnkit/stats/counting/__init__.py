@@ -1,0 +1,1 @@
+"""From images to integers that add up, and from those to figures."""

@@ -1,0 +1,65 @@
+"""Estimates from a sample of the images: which images, and how far off the figures may be.
+
+An image is drawn whole, so its pixels are no independent draws: the error hangs on how images
+differ, not on how pixels do. Formulas: W. G. Cochran, Sampling Techniques, 3rd edition, 1977,
+sections 6.3 and 6.4 (ratio estimates), with the finite population correction.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from cnnkit.results.statistics import Weighting
+from cnnkit.stats.counting.tally import SampledImage
+
+WHITE = 65535  # the scale of SampledImage
+
+
+def draw(number: int, limit: int, seed: int) -> frozenset[int]:
+    """Return the numbers of a sample of `limit` images out of `number`, the same for a seed."""
+    # RandomState's numbers are promised never to change; those of numpy's newer Generator are not.
+    stream = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
+    return frozenset(stream.permutation(number)[:limit].tolist())
+
+
+def standard_errors(
+    sample: Sequence[SampledImage], channel: int, population: int, weighting: Weighting
+) -> tuple[float, float] | None:
+    """Return the standard errors of mean and deviation of a channel, on the scale 0..1.
+
+    Args:
+        sample: the images; a grey one counts in every channel.
+        channel: which channel.
+        population: how many images the sample was drawn from.
+        weighting: what the estimate gives the same weight, pixels or images.
+
+    Returns:
+        None for fewer than two images, which tell nothing about how images differ.
+    """
+    number = len(sample)
+    if number < 2:
+        return None
+    rows = [_image(one, channel, weighting) for one in sample]
+    # fsum rounds once, at its end, so that the order of the images does not matter.
+    weight = math.fsum(row[0] for row in rows)
+    mean = math.fsum(row[1] for row in rows) / weight
+    variance = max(0.0, math.fsum(row[2] for row in rows) / weight - mean * mean)
+    of_mean = math.fsum((total - mean * size) ** 2 for size, total, _ in rows)
+    of_variance = math.fsum(
+        (squares - 2 * mean * total + (mean * mean - variance) * size) ** 2
+        for size, total, squares in rows
+    )
+    correction = max(0.0, 1 - number / population) * number / (number - 1)
+    mean_error = math.sqrt(correction * of_mean) / weight
+    if variance == 0:
+        return mean_error, 0.0
+    return mean_error, math.sqrt(correction * of_variance) / weight / (2 * math.sqrt(variance))
+
+
+def _image(one: SampledImage, channel: int, weighting: Weighting) -> tuple[float, float, float]:
+    """Return weight, and weighted sums of values and squares on the scale 0..1, of an image."""
+    index = channel if len(one.totals) > 1 else 0
+    weight = one.num_pixels if weighting == "pixel" else 1
+    part = weight / one.num_pixels
+    return weight, one.totals[index] * part / WHITE, one.squares[index] * part / WHITE**2

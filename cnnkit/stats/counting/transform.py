@@ -1,0 +1,98 @@
+"""What `--transform` does to an image before it is counted: resize, and crop at the centre."""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cnnkit.errors import UsageError
+from cnnkit.stats.counting.decoding import DecodedImage
+
+FORM = "the form is resize=256,crop=224; a size is S or HxW"
+STEP = re.compile(r"(resize|crop)=([0-9]+)(?:x([0-9]+))?")
+LARGEST_SIDE = 65_500
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Resize and crop, as the lectures' pipelines do, with Pillow's antialiased bilinear filter.
+
+    Attributes:
+        steps: (`resize` or `crop`, height, width); the width of a resize is None where the
+            shorter side becomes the height and the shape is kept.
+    """
+
+    steps: tuple[tuple[str, int, int | None], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the transform that a text such as `resize=256,crop=224` describes.
+
+        Raises:
+            UsageError: the text does not keep the form, or a size is below 1 or very large.
+        """
+        steps: list[tuple[str, int, int | None]] = []
+        for part in text.replace(" ", "").split(","):
+            match = STEP.fullmatch(part)
+            if match is None:
+                raise UsageError(f"--transform {text!r} has an unknown step {part!r}", FORM)
+            kind, height, width = match[1], int(match[2]), int(match[3]) if match[3] else None
+            if not 1 <= height <= LARGEST_SIDE or not 1 <= (width or 1) <= LARGEST_SIDE:
+                raise UsageError(f"--transform {part!r}: sizes are 1 to {LARGEST_SIDE:,}", FORM)
+            if kind == "crop" and width is None:
+                width = height
+            steps.append((kind, height, width))
+        return cls(tuple(steps))
+
+    def __str__(self) -> str:
+        return ",".join(
+            f"{kind}={height}" if width in (None, height) else f"{kind}={height}x{width}"
+            for kind, height, width in self.steps
+        )
+
+    def apply(self, decoded: DecodedImage) -> DecodedImage:
+        """Return a decoded image after every step; its width and height stay those of the file."""
+        if not self.steps:
+            return decoded
+        if decoded.image is not None:
+            return replace(decoded, image=self.apply_to_image(decoded.image))
+        assert decoded.planes is not None
+        return replace(decoded, planes=self._apply_to_planes(decoded.planes))
+
+    def apply_to_image(self, image: Image.Image) -> Image.Image:
+        """Return an image of mode `L`, `RGB` or `F` after every step."""
+        for kind, height, width in self.steps:
+            if kind == "resize":
+                size = _resized(image.width, image.height, height, width)
+                image = image.resize(size, Image.Resampling.BILINEAR)
+            else:
+                assert width is not None
+                left, top = _margin(image.width, width), _margin(image.height, height)
+                # Beyond its edges an image is black, as torchvision's CenterCrop has it.
+                image = image.crop((left, top, left + width, top + height))
+        return image
+
+    def _apply_to_planes(self, planes: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
+        # Pillow has no bilinear filter for 16-bit integers; a float32 holds them exactly.
+        changed = [
+            np.asarray(self.apply_to_image(Image.fromarray(plane.astype(np.float32))))
+            for plane in planes
+        ]
+        return np.stack(changed).round().clip(0, 65535).astype(np.uint16)
+
+
+def _resized(width: int, height: int, size: int, other: int | None) -> tuple[int, int]:
+    """Return the new (width, height) as torchvision's Resize has it."""
+    if other is not None:
+        return other, size
+    if width <= height:
+        return size, max(1, int(size * height / width))
+    return max(1, int(size * width / height)), size
+
+
+def _margin(size: int, wanted: int) -> int:
+    """Return how far inside a side a centred crop begins; below 0 beside it."""
+    return round((size - wanted) / 2) if size >= wanted else -((wanted - size) // 2)

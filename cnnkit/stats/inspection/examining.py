@@ -1,0 +1,111 @@
+"""What else is looked at while images are decoded: duplicates, and images with something odd."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from cnnkit.data.histogram import Counts
+from cnnkit.data.image_set import TensorSet
+from cnnkit.data.sources.streams import EncodedImage
+from cnnkit.distributed import Ranks
+from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
+from cnnkit.results.duplicates import Duplicates
+from cnnkit.results.quality import ImageIssues
+from cnnkit.stats.counting.decoding import DecodedImage
+from cnnkit.stats.counting.measuring import Examination
+from cnnkit.stats.counting.memory import to_pillow
+from cnnkit.stats.inspection.duplicates import find_duplicates
+from cnnkit.stats.inspection.fingerprints import FingerprintCollector
+from cnnkit.stats.inspection.quality import QualityCollector
+
+TASK = "look at images"
+EVENT_IMAGES = 256
+
+
+class Examinations:
+    """What was asked for beside statistics, and what was found so far.
+
+    Args:
+        duplicates: whether images that are there twice are looked for.
+        issues: whether blank, very dark, very bright and blurred images are.
+
+    Attributes:
+        fingerprints: of every image; None where duplicates are not looked for.
+        quality: of every image; None where issues are not looked for.
+    """
+
+    def __init__(self, duplicates: bool, issues: bool) -> None:
+        self.fingerprints = FingerprintCollector() if duplicates else None
+        self.quality = QualityCollector() if issues else None
+
+    def of_files(self, split: str, with_quality: bool = True) -> tuple[Examination, ...]:
+        """Return what looks at every decoded file of a split."""
+        fingerprints, quality = self.fingerprints, self.quality if with_quality else None
+
+        def take(image: EncodedImage, content: bytes, decoded: DecodedImage, _: Counts) -> None:
+            pixels = decoded.image if decoded.image is not None else decoded.planes
+            assert pixels is not None
+            if fingerprints is not None:
+                fingerprints.add(
+                    image.name,
+                    pixels,
+                    label=image.class_name or None,
+                    split=image.split or split,
+                    content=content,
+                )
+            if quality is not None:
+                quality.add(image.name, pixels)
+
+        return () if fingerprints is None and quality is None else (take,)
+
+    def of_tensors(
+        self, images: TensorSet, split: str, on_event: OnEvent, with_quality: bool = True
+    ) -> None:
+        """Look at every image of a set in memory."""
+        quality = self.quality if with_quality else None
+        if self.fingerprints is None and quality is None:
+            return
+        on_event(TaskStarted(TASK, len(images), "images"))
+        for number, label in enumerate(images.labels.tolist()):
+            if number % EVENT_IMAGES == 0:
+                on_event(TaskAdvanced(TASK, number))
+            name = f"{images.dataset} {split} {number}"
+            pixels = to_pillow(images.images[number])
+            if self.fingerprints is not None:
+                self.fingerprints.add(
+                    name, pixels, label=images.classes[label], split=split, content=None
+                )
+            if quality is not None:
+                quality.add(name, pixels)
+        on_event(TaskEnded(TASK))
+
+    def rename_classes(self, names: Mapping[str, str]) -> None:
+        """Call classes otherwise, as those of an archive once all of it was read."""
+        if self.fingerprints is not None:
+            renamed = [
+                replace(one, label=names.get(one.label or "", one.label) or None)
+                for one in self.fingerprints.fingerprints
+            ]
+            self.fingerprints.fingerprints[:] = renamed
+
+    def bring_together(self, ranks: Ranks) -> None:
+        """Give every rank what all ranks found."""
+        if self.fingerprints is not None:
+            gathered = ranks.gather(self.fingerprints.fingerprints)
+            self.fingerprints = FingerprintCollector()
+            for one in gathered:
+                self.fingerprints.extend(one)
+        if self.quality is not None:
+            found = ranks.gather((self.quality.num_images, self.quality.found))
+            self.quality = QualityCollector()
+            for number, images in found:
+                self.quality.extend(number, images)
+
+    def duplicates(self) -> Duplicates | None:
+        """Return the images that are there twice; None where they were not looked for."""
+        if self.fingerprints is None:
+            return None
+        return find_duplicates(self.fingerprints.fingerprints)
+
+    def issues(self) -> ImageIssues | None:
+        """Return the images with something odd; None where they were not looked for."""
+        return None if self.quality is None else self.quality.result()

@@ -1,0 +1,1 @@
+"""What is done to a network before its first step."""

@@ -1,0 +1,43 @@
+"""What a recipe changes in a network before it is trained."""
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from cnnkit.errors import UsageError
+from cnnkit.training.network.pretrained import last_layer
+from cnnkit.training.recipe import Recipe
+
+
+def adapt_network(network: nn.Module, recipe: Recipe, model: str) -> None:
+    """Set what the recipe says of dropout and of frozen weights.
+
+    Args:
+        network: with its first weights.
+        recipe: every setting.
+        model: what the user calls the network.
+
+    Raises:
+        UsageError: it has no dropout layer.
+    """
+    if recipe.dropout is not None:
+        layers = [layer for layer in network.modules() if isinstance(layer, _DropoutNd)]
+        if not layers:
+            raise UsageError(
+                f"{model} has no dropout layer that --dropout could set",
+                "leave it out, or choose another network",
+            )
+        for layer in layers:
+            layer.p = recipe.dropout
+    if recipe.freeze:
+        network.requires_grad_(False)
+        network.get_submodule(last_layer(network)).requires_grad_(True)
+
+
+def set_training_mode(network: nn.Module, recipe: Recipe) -> None:
+    """Put a network into its training mode; frozen batch norm keeps the statistics that it has."""
+    network.train()
+    if recipe.freeze:
+        for layer in network.modules():
+            if isinstance(layer, _BatchNorm):
+                layer.eval()
