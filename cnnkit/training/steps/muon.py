@@ -19,10 +19,8 @@ LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 class MuonAndAdamW(optim.Optimizer):
     """Orthogonalised momentum for the layers between the first and the last, AdamW for the rest.
 
-    Muon takes matrices alone, so that a filter stands there as (out, in * kernel) in the order of
-    its memory: a view, and never a copy. Biases, norms, and what is no weight of a convolution or a
-    linear layer are AdamW's, and so are the first and the last layer, whose rows are pixels and
-    classes.
+    Biases, norms, and what is no weight of a convolution or a linear layer are AdamW's, and so are
+    the first and the last layer, whose rows are pixels and classes.
 
     Args:
         model: the network, on its device, its weights laid out as they will stay.
@@ -32,47 +30,41 @@ class MuonAndAdamW(optim.Optimizer):
         weight_decay: decoupled, of both.
 
     Attributes:
-        found_inf: a flag of shape () on the device; where it is 1 a step changes no weight. None to
+        found_inf: a flag of shape () on the device; where it is 1 a step changes nothing. None to
             take every step.
 
     Raises:
         UsageError: there is nothing for Muon.
     """
 
+    found_inf: Tensor | None = None
+    _step_supports_amp_scaling = True  # so torch's scaler sets `found_inf`, and does not wait
+
     def __init__(
         self, model: nn.Module, lr: float, lr_rest: float, momentum: float, weight_decay: float
     ) -> None:
-        self._filters = hidden_weights(model)
-        if not self._filters:
+        filters = hidden_weights(model)
+        if not filters:
             raise UsageError(
                 "muon trains the layers between the first and the last, and none is trained here",
                 "use --optimizer adamw or sgd",
             )
-        chosen = {id(one) for one in self._filters}
+        chosen = {id(one) for one in filters}
         rest = [one for one in model.parameters() if one.requires_grad and id(one) not in chosen]
-        self._matrices = [_as_matrix(one.detach()) for one in self._filters]
-        self._kept: list[Tensor] = []
-        self.found_inf: Tensor | None = None
         self._parts: list[optim.Optimizer] = [
-            Muon(self._matrices, lr, momentum=momentum, weight_decay=weight_decay)
+            Muon(filters, lr, momentum=momentum, weight_decay=weight_decay)
         ]
         if rest:
             self._parts.append(optim.AdamW(rest, lr_rest, weight_decay=weight_decay, fused=True))
-        super().__init__([*self._matrices, *rest], {})
+        super().__init__([*filters, *rest], {})
         self._share_groups()
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Take a step of both."""
-        for matrix, weights in zip(self._matrices, self._filters, strict=True):
-            matrix.grad = None if weights.grad is None else _as_matrix(weights.grad)
-        if self.found_inf is None:
-            for part in self._parts:
-                part.step()
-        else:
-            self._step_unless(self.found_inf)
-        for matrix in self._matrices:  # the memory of a gradient is wanted in the next forward pass
-            matrix.grad = None
+        for part in self._parts:
+            part.found_inf = self.found_inf  # type: ignore[attr-defined]
+            part.step()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of both."""
@@ -88,20 +80,6 @@ class MuonAndAdamW(optim.Optimizer):
         """Let whoever changes a learning rate here change that of the part."""
         self.param_groups = [group for part in self._parts for group in part.param_groups]
 
-    def _step_unless(self, found_inf: Tensor) -> None:
-        """Step, and put back what Muon did where the flag is up; nobody waits for the device."""
-        muon, *others = self._parts
-        if not self._kept:
-            self._kept = [torch.empty_like(matrix) for matrix in self._matrices]
-        torch._foreach_copy_(self._kept, self._matrices)
-        muon.step()
-        is_bad = found_inf > 0
-        for matrix, kept in zip(self._matrices, self._kept, strict=True):
-            torch.where(is_bad, kept, matrix, out=matrix)
-        for other in others:  # the fused ones look themselves
-            other.found_inf = found_inf  # type: ignore[attr-defined]
-            other.step()
-
 
 class Muon(optim.Optimizer):
     """Orthogonalised momentum: the step of `torch.optim.Muon`, in the precision that is fast.
@@ -110,37 +88,48 @@ class Muon(optim.Optimizer):
     the speed of fp32.
 
     Args:
-        matrices: what is trained, each of shape (rows, columns).
+        filters: what is trained, each of shape (out, in, ...); taken as a matrix of `out` rows.
         lr: learning rate; that of a tall matrix is larger, by the root of rows over columns.
         momentum: always Nesterov's, and an average: what is new comes in with 1 - momentum.
         weight_decay: decoupled.
 
+    Attributes:
+        found_inf: a flag of shape () on the device; where it is 1 a step changes nothing, and
+            nobody waits for it. None to take every step.
+
     Source: Jordan et al., Muon: an optimizer for hidden layers in neural networks (2024).
     """
 
+    found_inf: Tensor | None = None
+
     def __init__(
-        self, matrices: list[Tensor], lr: float, momentum: float, weight_decay: float
+        self, filters: list[Tensor], lr: float, momentum: float, weight_decay: float
     ) -> None:
-        super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        super().__init__(filters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Take a step."""
         for group in self.param_groups:
-            lr, momentum = group["lr"], group["momentum"]
-            for matrix in group["params"]:
-                if matrix.grad is None:
+            lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
+            for weights in group["params"]:
+                if weights.grad is None:
                     continue
-                state = self.state[matrix]
+                matrix = _rows(weights, weights).view(len(weights), -1)
+                gradient = _rows(weights.grad, weights).reshape(matrix.shape)
+                state = self.state[weights]
                 if "momentum_buffer" not in state:
-                    state["momentum_buffer"] = torch.zeros_like(matrix.grad)
-                average = state["momentum_buffer"].lerp_(matrix.grad, 1 - momentum)
+                    state["momentum_buffer"] = torch.zeros_like(gradient)
+                average = state["momentum_buffer"]
+                is_taken: float | Tensor = 1.0
+                if self.found_inf is not None:
+                    gradient = gradient.where(self.found_inf == 0, 0)
+                    is_taken = (self.found_inf == 0).to(matrix.dtype)
+                average.lerp_(gradient, is_taken * (1 - momentum))
+                update = orthogonalized(gradient.lerp(average, momentum))
                 rows, columns = matrix.shape
-                matrix.mul_(1 - lr * group["weight_decay"])
-                matrix.add_(
-                    orthogonalized(matrix.grad.lerp(average, momentum)),
-                    alpha=-lr * math.sqrt(max(1, rows / columns)),
-                )
+                matrix.mul_(1 - is_taken * lr * decay)
+                matrix.add_(update * is_taken, alpha=-lr * math.sqrt(max(1, rows / columns)))
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
@@ -179,8 +168,8 @@ def hidden_weights(model: nn.Module) -> list[Tensor]:
     return [one for one in list(weights.values())[1:-1] if one.requires_grad]
 
 
-def _as_matrix(weights: Tensor) -> Tensor:
-    """Return (out, in, ...) as (out, the rest in the order of memory), sharing the memory."""
+def _rows(tensor: Tensor, weights: Tensor) -> Tensor:
+    """Return a tensor of the shape of `weights` whose rows are in the order of their memory."""
     if weights.ndim > 2 and not weights.is_contiguous():  # channels last: (out, height, width, in)
-        weights = weights.movedim(1, -1)
-    return weights.view(len(weights), -1)
+        return tensor.movedim(1, -1)
+    return tensor

@@ -1,5 +1,6 @@
 """Muon with AdamW against the same steps by hand, in float64."""
 
+import copy
 import os
 import signal
 from pathlib import Path
@@ -188,16 +189,6 @@ def test_channels_last_takes_the_same_steps() -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_filters_are_never_copied(form: str) -> None:
-    model = network(form)
-    optimizer = make_stepper(model).optimizer
-    filters = [model[2].weight, model[4].weight, model[6].weight]
-    matrices = optimizer.param_groups[0]["params"]
-    assert [tuple(one.shape) for one in matrices] == [(6, 36), (3, 6), (8, 48)]
-    assert [one.data_ptr() for one in matrices] == [one.data_ptr() for one in filters]
-
-
-@pytest.mark.parametrize("form", FORMATS)
 def test_the_state_goes_on_bit_for_bit(form: str) -> None:
     settings = {"schedule": "cosine", "weight_decay": 0.1, "ema": 0.9}
     straight, stopped = network(form), network(form)
@@ -275,18 +266,21 @@ def test_a_network_without_layers_between_is_refused() -> None:
         make_stepper(model)
 
 
-def test_a_step_that_a_flag_holds_back_changes_no_weight() -> None:
-    model = network()
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_step_that_a_flag_holds_back_changes_nothing(form: str) -> None:
+    model = network(form)
     stepper = make_stepper(model, weight_decay=0.1)
     first, *others = batches()
     stepper.take(*first)
     before = [one.detach().clone() for one in model.parameters()]
+    state = copy.deepcopy(stepper.optimizer.state_dict())
     stepper._is_gated = True
     stepper.optimizer.found_inf = stepper._found_inf  # type: ignore[attr-defined]
     stepper.take(torch.full_like(first[0], torch.nan), first[1])
     for batch in others:
         stepper.take(*batch)
     assert all(map(torch.equal, before, model.parameters()))
+    assert same(stepper.optimizer.state_dict(), state)
 
 
 def test_a_flag_that_stays_down_changes_nothing() -> None:
@@ -298,3 +292,43 @@ def test_a_flag_that_stays_down_changes_nothing() -> None:
         one.take(x, y)
         other.take(x, y)
     assert all(map(torch.equal, plain.parameters(), gated.parameters()))
+
+
+def half_precision(scale: float, **settings: object) -> tuple[nn.Module, Stepper]:
+    """Return fp32 weights whose loss is scaled as in fp16."""
+    model = network().float()
+    recipe = Recipe.of(optimizer="muon", schedule="constant", epochs=1, **settings).resolved()
+    stepper = Stepper(model, recipe, STEPS, torch.device("cpu"), lambda event: None, "fp16")
+    stepper._scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    return model, stepper
+
+
+def test_the_scale_of_an_fp16_loss_is_taken_out_before_clipping() -> None:
+    model, stepper = half_precision(2.0**12, clip_grad=0.05)
+    exact = network()
+    in_float64 = make_stepper(exact, clip_grad=0.05)
+    (x, y), *_ = batches()
+    stepper.take(x.float(), y)
+    in_float64.take(x, y)
+    for one, other in zip(model.parameters(), exact.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad.float(), rtol=0.02, atol=1e-4)
+    norm = torch.stack([one.grad.norm() for one in model.parameters()]).norm()
+    assert norm == pytest.approx(0.05, rel=1e-3)
+
+
+def test_an_infinite_gradient_of_a_filter_leaves_an_fp16_step_out() -> None:
+    model, stepper = half_precision(2.0**10)
+    (x, y), (other_x, other_y), _ = batches()
+    stepper.take(x.float(), y)
+    before = [one.detach().clone() for one in model.parameters()]
+    state = copy.deepcopy(stepper.optimizer.state_dict())
+    planted = model[4].weight.register_hook(lambda gradient: gradient + torch.inf)
+    stepper.take(other_x.float(), other_y)
+    planted.remove()
+    assert all(map(torch.equal, before, model.parameters()))
+    assert same(stepper.optimizer.state_dict(), state)
+    assert stepper._scaler is not None
+    assert stepper._scaler.get_scale() == 2.0**9
+    stepper.take(other_x.float(), other_y)
+    assert not torch.equal(before[4], list(model.parameters())[4])
+    assert stepper.has_finite_weights()
