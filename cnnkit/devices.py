@@ -19,7 +19,11 @@ MIN_FLOPS_OF_BF16 = 10**9
 """A forward pass of a batch below this gains nothing by bf16: every layer casts what it is given,
 which takes as long as is saved."""
 
-MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/memory")  # of a container
+CGROUP_FILES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 # Of glibc's malloc.h: give memory back to the system above so many free bytes; map larger blocks.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 2**30
@@ -173,12 +177,27 @@ def available_bytes(device: "torch.device") -> int | None:
         lines = dict(line.split(":", 1) for line in information.read_text().splitlines())
         if "MemAvailable" in lines:
             found.append(int(lines["MemAvailable"].split()[0]) * 1024)
-    for limit in map(Path, MEMORY_LIMITS):  # of a container
-        if limit.exists() and (text := limit.read_text().strip()).isdecimal():
-            found.append(int(text))
+    found += [free for folder in map(Path, CGROUPS) if (free := _left_in(folder)) is not None]
     if device.type == "cuda":
         found.append(torch.cuda.mem_get_info(device)[0])
     return min(found, default=None)
+
+
+def _left_in(folder: Path) -> int | None:
+    """Return how many bytes the limit of a container leaves; None where there is no limit.
+
+    What it holds of files is given back when it is wanted, and counts as free.
+    """
+    for limit, used, reclaimable in CGROUP_FILES:
+        files = [folder / name for name in (limit, used, "memory.stat")]
+        if not all(file.exists() for file in files):
+            continue
+        texts = [file.read_text() for file in files]
+        if not texts[0].strip().isdecimal():  # max
+            return None
+        held = dict(line.split() for line in texts[2].splitlines())
+        return max(0, int(texts[0]) - int(texts[1]) + int(held.get(reclaimable, 0)))
+    return None
 
 
 @contextmanager

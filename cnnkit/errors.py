@@ -62,6 +62,14 @@ class RunFailedError(CnnkitError):
     exit_code = ExitCode.RUN_FAILED
 
 
+class DivergedRunError(RunFailedError):
+    """A run whose loss, gradient or weights are not finite, as they would be again."""
+
+
+class BrokenImageError(RunFailedError):
+    """An image that cannot be read or decoded."""
+
+
 class CheckFailedError(CnnkitError):
     """A check did not hold (exit code 6)."""
 

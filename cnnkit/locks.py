@@ -33,8 +33,9 @@ def locked(folder: Path) -> Iterator[bool]:
             "wait until it is done, or stop it",
         )
     try:
-        os.ftruncate(handle, 0)
-        os.write(handle, str(os.getpid()).encode())
+        with suppress(OSError):  # a full disk: it is held all the same, and only not said by whom
+            os.ftruncate(handle, 0)
+            os.write(handle, str(os.getpid()).encode())
         yield is_held
     finally:
         with suppress(OSError):  # Windows keeps what is open; then the file stays, unlocked

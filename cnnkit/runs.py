@@ -12,7 +12,7 @@ from typing import Any
 
 from cnnkit.checkpoints import CHECKPOINT_NAMES, Checkpoint, CheckpointFolder
 from cnnkit.errors import NotFoundError, UnavailableError, UsageError
-from cnnkit.files import explain_os_error, remove_tree, write_text
+from cnnkit.files import explain_os_error, flush_folder, remove_tree, write_text
 from cnnkit.locks import locked
 from cnnkit.registry import did_you_mean
 
@@ -149,6 +149,7 @@ def create_run(runs_dir: Path, model: str, dataset: str) -> RunFolder:
         path = runs_dir / (stem if number == 1 else f"{stem}-{number}")
         try:
             path.mkdir(parents=True)
+            flush_folder(runs_dir)
             return RunFolder(path)
         except FileExistsError as error:
             if not path.is_dir():

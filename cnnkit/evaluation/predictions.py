@@ -12,7 +12,7 @@ from cnnkit.data.loading.batches import Batches
 from cnnkit.data.loading.sharing import Share
 from cnnkit.devices import autocast
 from cnnkit.distributed import Ranks
-from cnnkit.errors import RunFailedError
+from cnnkit.errors import DivergedRunError, RunFailedError
 from cnnkit.evaluation.views import mean_logits
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
 from cnnkit.results import ClassMetrics, Metrics
@@ -151,10 +151,9 @@ def predict_all(
     truths, highest, hits, entropies = columns
     if not entropies.isfinite().all():
         number = int((~entropies.isfinite()).sum())
-        raise RunFailedError(
-            f"the loss of {number:,} of {len(truths):,} images to {task} is not finite: the "
-            "network has diverged",
-            "train with a smaller --lr",
+        raise DivergedRunError(
+            f"the loss of {number:,} of {len(truths):,} images to {task} is not finite",
+            "the network has diverged: train with a smaller --lr",
         )
     return Predictions(truths, highest, hits, entropies.double(), num_classes, seconds)
 

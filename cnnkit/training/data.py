@@ -39,6 +39,7 @@ class RunData:
         val: None where there are none.
         test: None where there are none.
         fingerprint: of the training images before any were held out.
+        val_fingerprint: of the validation images; None where they are held out of those.
     """
 
     entry: DatasetEntry
@@ -46,6 +47,7 @@ class RunData:
     val: ImageSet | None
     test: ImageSet | None
     fingerprint: str
+    val_fingerprint: str | None
 
     def counts(self) -> str:
         """Return how many images are there for what, as a sentence says it."""
@@ -73,8 +75,10 @@ def open_data(dataset: str, recipe: Recipe, data_dir: Path, on_event: OnEvent) -
     images: ImageSet = open_dataset(dataset, "train", data_dir=data_dir, on_event=on_event)
     fingerprint = images.fingerprint()
     val: ImageSet | None = None
+    val_fingerprint = None
     if recipe.val_split and "val" in entry.splits:
         val = open_dataset(dataset, "val", data_dir=data_dir, on_event=on_event)
+        val_fingerprint = val.fingerprint()
     elif recipe.val_split:
         stay, held_out = stratified_holdout(images.labels, recipe.val_split, recipe.seed)
         _check_classes(dataset, images, held_out)
@@ -89,7 +93,7 @@ def open_data(dataset: str, recipe: Recipe, data_dir: Path, on_event: OnEvent) -
         test = open_dataset(dataset, "test", data_dir=data_dir, on_event=on_event)
     if recipe.monitor == "test" and test is None:
         raise UsageError(f"{dataset} has no test set to monitor", "use --monitor val")
-    return RunData(entry, images, val, test, fingerprint)
+    return RunData(entry, images, val, test, fingerprint, val_fingerprint)
 
 
 def _check_classes(dataset: str, images: ImageSet, held_out: Tensor) -> None:

@@ -13,16 +13,21 @@ from cnnkit.devices import (
     keep_freed_memory,
 )
 from cnnkit.distributed import RankLostError
-from cnnkit.errors import CnnkitError, InterruptedRunError, ToldElsewhereError
+from cnnkit.errors import (
+    BrokenImageError,
+    CnnkitError,
+    DivergedRunError,
+    InterruptedRunError,
+    ToldElsewhereError,
+)
 from cnnkit.evaluation import predict_all
 from cnnkit.events import Note, OnEvent, RunStarted
 from cnnkit.results import TrainResult
 from cnnkit.runs import RunFolder
 from cnnkit.training.job import Job, explained
 from cnnkit.training.processes import from_first
-from cnnkit.training.steps.compiling import compiled
 from cnnkit.training.steps.interrupt import terminated_as_interrupted
-from cnnkit.training.steps.loop import DivergedRunError, Trainer, tell_confusion
+from cnnkit.training.steps.loop import Trainer, tell_confusion
 
 
 def carry_out(
@@ -68,13 +73,19 @@ def carry_out(
             and not isinstance(error, InterruptedRunError | DivergedRunError | ToldElsewhereError)
             and run.checkpoints.find("last") is not None  # else nothing of it could be used
         ):
-            if isinstance(error, RankLostError):
-                error.hint = resume_hint(run)
-                raise error from caught
-            on_event(Note(f"the last checkpoint is kept: {resume_hint(run)}"))
+            error.hint = _way_on(error, run)
         if error is caught:
             raise
         raise error from caught
+
+
+def _way_on(error: CnnkitError, run: RunFolder) -> str:
+    """Return the hint of an error that a run with a checkpoint has come to."""
+    if isinstance(error, RankLostError):
+        return resume_hint(run)
+    if isinstance(error, BrokenImageError):  # the run is of these images, and of no fewer
+        return f"restore it, and {resume_hint(run)}; or begin a new run with --skip-bad"
+    return f"{error.hint}; {resume_hint(run)}" if error.hint else resume_hint(run)
 
 
 def resume_hint(run: RunFolder) -> str:
@@ -159,7 +170,7 @@ def _trainer(
         start,
         on_event,
         setup.precision,
-        compiled(network, setup, recipe, len(data.train), on_event) if recipe.compile else None,
+        job.compiled(network, on_event),
         job.ranks,
     )
 

@@ -23,6 +23,7 @@ from cnnkit.devices import (
 )
 from cnnkit.distributed import Ranks
 from cnnkit.evaluation import Setup
+from cnnkit.events import OnEvent
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import Place, RunData
 from cnnkit.training.network.adapting import adapt_network
@@ -30,6 +31,7 @@ from cnnkit.training.network.first_look import initialize_from_images
 from cnnkit.training.network.network_check import check_network, forward_flops
 from cnnkit.training.network.pretrained import load_weights
 from cnnkit.training.recipe import Recipe
+from cnnkit.training.steps.compiling import Compiled, compiled
 from cnnkit.training.steps.optimizers import make_optimizer
 
 
@@ -108,6 +110,16 @@ class Job:
             job._check(network)
         return job
 
+    def compiled(self, network: nn.Module, on_event: OnEvent) -> Compiled | None:
+        """Return the network compiled for training; None where it is taken as it is.
+
+        Raises:
+            UnavailableError: there is no compiler, or torch cannot compile the network.
+        """
+        if not self.recipe.compile:
+            return None
+        return compiled(network, self.setup, self.recipe, len(self.data.train), on_event)
+
     def _check(self, network: nn.Module) -> None:
         with own_randomness(self.place.device):  # dropout must not draw what training will
             num_images = min(2, self.recipe.batch_size, len(self.data.train))
@@ -125,6 +137,7 @@ class Job:
             "nproc": 1 if self.ranks is None else self.ranks.size,
             "num_workers": self.place.num_workers,
             "skip_bad": self.place.skip_bad,
+            "val_fingerprint": self.data.val_fingerprint,
             "decoded_once": isinstance(self.data.train, DecodedSet),
             "data_dir": str(self.data_dir.resolve()),
             "checkpointing": asdict(self.checkpointing),
@@ -161,7 +174,8 @@ def own_randomness(device: torch.device) -> AbstractContextManager[None]:
 def explained(recipe: Recipe) -> AbstractContextManager[None]:
     """Return a context that tells what helps where memory runs out."""
     return explained_out_of_memory(
-        f"use a smaller -b/--batch-size than {recipe.batch_size}, or a smaller --input"
+        f"free some, or begin with a smaller -b/--batch-size than {recipe.batch_size}, or a "
+        "smaller --input"
     )
 
 

@@ -16,6 +16,7 @@ from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, i
 from cnnkit.results import LearningRatePoint, LearningRateSearch
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.job import explained, own_randomness
+from cnnkit.training.network.adapting import set_training_mode
 from cnnkit.training.preparing import prepare
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.steps.stepping import NotFiniteError, Stepper
@@ -65,6 +66,7 @@ def find_learning_rate(
     recipe = own.model_copy(
         update={
             "lr": LOWEST,
+            "lr_rest": own.lr_rest and LOWEST * own.lr_rest / own.lr,  # as far apart as they are
             "schedule": "constant",
             "warmup_epochs": 0.0,
             "ema": None,
@@ -92,13 +94,20 @@ def find_learning_rate(
         explained(recipe),
         deterministic_operations(recipe.deterministic),
     ):
-        network = job.build().train()
+        network = job.build()
         job = job.in_precision(network)
+        set_training_mode(network, recipe)
         batches = job.place.batches(
             job.data.train, job.setup, recipe.batch_size, recipe.augmentation
         )
         stepper = Stepper(
-            network, recipe, batches.num_batches, job.place.device, on_event, job.setup.precision
+            network,
+            recipe,
+            batches.num_batches,
+            job.place.device,
+            on_event,
+            job.setup.precision,
+            job.compiled(network, on_event),
         )
         stepper.schedule = ExponentialLR(
             stepper.optimizer, (HIGHEST / LOWEST) ** (1 / (NUM_STEPS - 1))

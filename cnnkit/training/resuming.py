@@ -101,6 +101,11 @@ def go_on(
                 f"the training images of {setup.dataset} are not those that the run began with",
                 "restore them, or begin a new run",
             )
+        if data.val_fingerprint != description.get("val_fingerprint", data.val_fingerprint):
+            raise CheckFailedError(
+                f"the validation images of {setup.dataset} are not those that the run began with",
+                "restore them, or begin a new run",
+            )
         if description.get("decoded_once"):
             data = with_decoded(data, settled.recipe, setup.preprocessing, place, ranks, told)
         checkpoint = from_first(ranks, lambda: _newest(folder, told))

@@ -71,6 +71,13 @@ def test_the_recipe_decides() -> None:
     assert with_average.recipe_lr == 1.0
 
 
+def test_both_rates_of_muon_grow_alike() -> None:
+    result = found("lenet5", optimizer="muon")
+    assert result.suggestion is not None
+    assert 1e-3 < result.suggestion < 1
+    assert result.diverged_at is None or result.diverged_at > 0.05
+
+
 def test_the_suggestion_is_the_middle_of_the_fall_and_the_lowest_its_end() -> None:
     """A loss of 1 / (1 + exp(x)) falls most steeply at 0."""
     falling = [1 / (1 + math.exp((step - 60) / 5)) for step in range(120)]

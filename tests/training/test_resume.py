@@ -31,7 +31,7 @@ from cnnkit.errors import (
     UnavailableError,
     UsageError,
 )
-from cnnkit.events import EpochEnded, Event, Note, Warned
+from cnnkit.events import EpochEnded, Event, Note, TaskStarted, Warned
 from cnnkit.training.steps.stepping import Step, Stepper
 from tests.conftest import Cnnkit
 from tests.training.killing import make_photos, outcome, same
@@ -103,6 +103,21 @@ def test_killed_and_resumed_is_bit_for_bit_the_run_that_was_not(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{arguments[1]} of {arguments[1]} equal" in done.stdout
+
+
+def test_ctrl_c_in_the_last_validation_leaves_the_test_to_the_resume(whole: Path) -> None:
+    validations = []
+
+    def stop(event: Event) -> None:
+        if isinstance(event, TaskStarted) and event.task == "validate":
+            validations.append(event)
+            if len(validations) == 4:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(InterruptedRunError, match="after epoch 4 of 4; all is kept"):
+        cnnkit.train("linear", recipe=recipe(), on_event=stop)
+    resume(only_run())
+    assert_equal(only_run(), whole)
 
 
 @pytest.mark.parametrize("number", [3, 11, 12, 22, 30])
@@ -427,6 +442,19 @@ def test_images_and_networks_that_changed_are_refused(tmp_path: Path) -> None:
         resume(run)
 
 
+def test_validation_images_that_changed_are_refused(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        make_photos(tmp_path / "photos" / split)
+    with pytest.raises(InterruptedRunError):
+        cnnkit.train("linear", "photos", recipe(), on_event=stop_after_epoch(1))
+    light = tmp_path / "photos" / "val" / "light"
+    shutil.copy(light / "0.jpg", light / "00.jpg")
+    with pytest.raises(CheckFailedError, match=r"the validation images of .* are not those"):
+        resume(only_run())
+    (light / "00.jpg").unlink()
+    resume(only_run())
+
+
 def test_a_second_process_is_refused_and_a_killed_one_leaves_nothing(cnnkit: Cnnkit) -> None:
     run = stopped()
 
@@ -471,6 +499,17 @@ def test_a_planted_nan_stops_before_the_weights_change(
     assert cnnkit("eval", only_run(), "--checkpoint", "last", "--json").json["epoch"] == 1
 
 
+def test_weights_that_only_validation_finds_too_large_are_said_where_and_not_gone_on_with() -> None:
+    settings = {"optimizer": "sgd", "momentum": 0.0, "lr": 1e6, "schedule": "constant"}
+    chosen = Recipe.of(**settings, epochs=2, batch_size=2000)  # one step an epoch
+    with pytest.raises(
+        RunFailedError, match=r"images to validate is not finite after step 1 of"
+    ) as e:
+        cnnkit.train("lenet5_relu", "digits", chosen, checkpoint_steps=1)
+    assert "try a smaller --lr than 1e+06" in e.value.hint
+    assert "--resume" not in e.value.hint
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
@@ -493,17 +532,16 @@ def test_a_disk_that_fills_up_costs_nothing(small_disk: Path, whole: Path) -> No
                 while True:
                     file.write(b"x" * 1000)
 
-    events: list[Event] = []
-
-    def both(event: Event) -> None:
-        events.append(event)
-        fill(event)
-
     with pytest.raises(UnavailableError, match="no space left") as caught:
-        cnnkit.train("linear", recipe=recipe(), runs_dir=small_disk, on_event=both)
+        cnnkit.train("linear", recipe=recipe(), runs_dir=small_disk, on_event=fill)
     assert "free some space" in caught.value.hint
     (run,) = (path for path in small_disk.iterdir() if path.is_dir())
-    assert f"`cnnkit train --resume {run}` goes on" in str(events[-1])
+    assert f"`cnnkit train --resume {run}` goes on" in caught.value.hint
+    with pytest.raises(CnnkitError, match="no space left"):
+        resume(run)
+    with filler.open("ab", buffering=0) as file, pytest.raises(OSError, match="No space"):
+        while True:  # what was half written is gone, and its place is filled to the last byte
+            file.write(b"x")
     with pytest.raises(CnnkitError, match="no space left"):
         resume(run)
     filler.unlink()
@@ -540,8 +578,10 @@ def test_a_vanished_file_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
             for path, _ in lost:
                 path.unlink()
 
-    with pytest.raises(RunFailedError, match=r"broken image .*No such file"):
+    with pytest.raises(RunFailedError, match=r"broken image .*No such file") as caught:
         cnnkit.train("linear", "photos", settings, num_workers=1, on_event=vanish)
+    way_on = f"restore it, and `cnnkit train --resume {only_run()}` goes on; or begin a new run"
+    assert caught.value.hint.startswith(way_on)
     for path, content in lost:
         path.write_bytes(content)
     resume(only_run(), {"workers": 3})

@@ -209,6 +209,21 @@ def test_the_layout_is_a_choice() -> None:
     assert one.epochs[0].train_loss == pytest.approx(other.epochs[0].train_loss, rel=1e-3)
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_a_container_holds_is_not_free(
+    version: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit, used, reclaimable = devices.CGROUP_FILES[2 - version]
+    (tmp_path / limit).write_text("1000\n")
+    (tmp_path / used).write_text("700\n")
+    (tmp_path / "memory.stat").write_text(f"anon 400\n{reclaimable} 250\n")
+    monkeypatch.setattr(devices, "CGROUPS", (str(tmp_path / "none"), str(tmp_path)))
+    assert available_bytes(CPU) == 550
+    (tmp_path / limit).write_text("max\n")
+    free = available_bytes(CPU)
+    assert free is None or free > 2**20
+
+
 def test_memory_is_known_and_kept() -> None:
     free = available_bytes(CPU)
     assert free is None or 2**20 < free < 2**50

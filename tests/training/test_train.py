@@ -249,6 +249,22 @@ def write_net(folder: Path, body: str) -> None:
     )
 
 
+def test_a_network_that_changes_what_its_weights_leave_out_is_refused(tmp_path: Path) -> None:
+    body = (
+        "        self.register_buffer('seen', torch.zeros(()), persistent={})\n"
+        "        self.a = nn.Linear(64, 10)\n"
+        "    def forward(self, x):\n"
+        "        if self.training:\n            self.seen += x.mean()\n"
+        "        return self.a(x.flatten(1))\n"
+    )
+    write_net(tmp_path, body.format(False))
+    with pytest.raises(UsageError, match="changes its buffer 'seen' in training") as caught:
+        trained("net.py:Net")
+    assert caught.value.hint == "register it with persistent=True"
+    write_net(tmp_path, body.format(True))
+    trained("net.py:Net", epochs=1)
+
+
 def test_the_classic_network_with_view_is_trained_and_evaluated(tmp_path: Path) -> None:
     write_net(
         tmp_path,

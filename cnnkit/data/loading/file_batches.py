@@ -14,7 +14,7 @@ from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.data.loading.augmenting import Augmenter
 from cnnkit.data.loading.batches import Batch, Batches, NumberedBatch
 from cnnkit.data.loading.preprocessing import Preprocessing
-from cnnkit.errors import RunFailedError
+from cnnkit.errors import BrokenImageError
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
 
 DECODED_AT_ONCE = 64  # images that a worker takes where a whole set is decoded
@@ -178,13 +178,13 @@ def decoded(
     )
 
 
-def broken_image(name: str, error: BaseException) -> RunFailedError:
+def broken_image(name: str, error: BaseException) -> BrokenImageError:
     """Return the error that names a broken image."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     if name in reason:  # Pillow and the system repeat the path, or the address of a buffer
         reason = getattr(error, "strerror", None) or "it cannot be read"
     if "cannot identify image file" in reason:
         reason = "it is no image"
-    return RunFailedError(
+    return BrokenImageError(
         f"broken image {name}: {reason}", "repair or remove it, or leave it out with --skip-bad"
     )

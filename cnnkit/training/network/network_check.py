@@ -1,6 +1,6 @@
 """Trying a network on its input, so that what does not fit is said before anything is made."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -24,17 +24,19 @@ def check_network(network: nn.Module, setup: Setup, num_images: int) -> None:
 
     Raises:
         UsageError: it cannot take them, returns something else than (N, classes), or has nothing
-            to train.
+            to train, or training changes what its checkpoints would lack.
     """
     parameters = list(network.parameters())
     if not any(parameter.requires_grad for parameter in parameters):
         raise UsageError(f"{setup.model} has no parameter to train")
     channels, (height, width) = setup.in_channels, setup.image_size
-    images = torch.zeros(num_images, channels, height, width, device=parameters[0].device)
+    images = torch.rand(num_images, channels, height, width, device=parameters[0].device)
     with left_as_it_was(network):
         for is_training in (False, True):
+            before = _unsaved_buffers(network)
             network.train(is_training)
             _check_output(_forward(network, images, setup), len(images), setup)
+        _check_unsaved(before, _unsaved_buffers(network), setup)
 
 
 def _forward(network: nn.Module, images: Tensor, setup: Setup) -> object:
@@ -68,6 +70,28 @@ def _check_output(output: object, num_images: int, setup: Setup) -> None:
         f"need {expected}",
         "let its factory take num_classes, and its forward return the logits alone",
     )
+
+
+def _unsaved_buffers(network: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of every buffer that the weights of a network leave out."""
+    saved = network.state_dict()
+    return {name: one.clone() for name, one in network.named_buffers() if name not in saved}
+
+
+def _check_unsaved(before: Mapping[str, Tensor], after: Mapping[str, Tensor], setup: Setup) -> None:
+    """Refuse a network that would not be the same once it is built anew with its weights."""
+    changed = [name for name in before if name in after and _differ(before[name], after[name])]
+    if changed:
+        raise UsageError(
+            f"{setup.model} changes its buffer {changed[0]!r} in training, and its weights leave "
+            "that out",
+            "register it with persistent=True",
+        )
+
+
+def _differ(one: Tensor, other: Tensor) -> bool:
+    # Another shape is that of the input: what is kept for one, and made anew for the next.
+    return one.shape == other.shape and not torch.equal(one, other)
 
 
 def forward_flops(network: nn.Module, setup: Setup) -> int:

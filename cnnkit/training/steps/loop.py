@@ -13,7 +13,7 @@ from cnnkit.data.loading.batches import Batches
 from cnnkit.data.loading.sharing import Share
 from cnnkit.devices import synchronize
 from cnnkit.distributed import Ranks
-from cnnkit.errors import CheckFailedError, RunFailedError
+from cnnkit.errors import CheckFailedError, DivergedRunError, RunFailedError
 from cnnkit.evaluation import Predictions, predict_all
 from cnnkit.events import (
     ConfusionCounted,
@@ -39,10 +39,6 @@ from cnnkit.training.steps.team import Team, WholeBatch
 REPORT_EVERY_SECONDS = 0.25
 NUM_TOLD_IMAGES = 32  # of the first batch
 MAX_TOLD_CLASSES = 1000  # the matrix of more is too large to be looked at
-
-
-class DivergedRunError(RunFailedError):
-    """A run that would diverge again if it went on."""
 
 
 class _StopRequestedError(Exception):
@@ -181,7 +177,7 @@ class Trainer:
                 while progress.epoch <= self.recipe.epochs and not self._is_patience_over():
                     self._end_epoch(self._judge(self._train_epoch(interrupt)))
                     (must_stop,) = self._agreed(interrupt.requested)
-                    if must_stop and progress.epoch <= self.recipe.epochs:
+                    if must_stop:
                         raise _StopRequestedError
             except _StopRequestedError:
                 is_interrupted = True
@@ -275,9 +271,12 @@ class Trainer:
 
     def _predict(self, model: nn.Module, batches: Batches, task: str) -> Predictions:
         tta, precision = self.recipe.tta, self._precision
-        return predict_all(
-            model, batches, self.num_classes, task, self.on_event, tta, precision, self._ranks
-        )
+        try:
+            return predict_all(
+                model, batches, self.num_classes, task, self.on_event, tta, precision, self._ranks
+            )
+        except DivergedRunError as error:
+            raise self._diverged(f"{error.message} after", self.progress.step) from error
 
     def _end_epoch(self, metrics: EpochMetrics) -> None:
         """Keep the figures of an epoch, its weights, and where the training is."""

@@ -116,6 +116,7 @@ class Stepper:
         self._found_inf = torch.zeros((), device=device)
         self._one = torch.ones((), device=device)
         self._scaler = torch.amp.GradScaler(device.type) if precision == "fp16" else None
+        self._has_stepped = False
         # The optimizers do nothing where this is 1. In fp16 the scaler holds them back: gradients
         # are infinite with a loss that is not finite, and now and then with one that is.
         if self._is_gated and self._scaler is None:
@@ -168,6 +169,7 @@ class Stepper:
         else:
             self._scaler.step(self.optimizer)
             self._scaler.update()
+        self._has_stepped = True
         self.learning_rate = self.optimizer.param_groups[0]["lr"]
         if self.schedule is not None:
             self.schedule.step()
@@ -219,7 +221,9 @@ class Stepper:
         was_split = False
         while True:
             try:
+                room = self._room_for_optimizer()
                 found = self._accumulate(images, labels)
+                del room
                 break
             except (MemoryError, RuntimeError) as error:
                 finer = 2 * self._num_parts_of(len(labels))
@@ -245,13 +249,9 @@ class Stepper:
         while True:
             is_short, finer = False, 2 * self._num_parts_of(len(labels))
             try:
-                spare = (
-                    []
-                    if self.optimizer.state
-                    else [torch.empty_like(one) for one in 2 * self._parameters]
-                )
+                room = self._room_for_optimizer()
                 self._accumulate(images, labels)
-                del spare
+                del room
                 has_unused = any(one.grad is None for one in self._parameters)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
@@ -271,6 +271,12 @@ class Stepper:
         loss = functional.cross_entropy(self._team(images[:MIN_PART]), labels[:MIN_PART])
         loss.backward()  # type: ignore[no-untyped-call]
         self._take_back(random)
+
+    def _room_for_optimizer(self) -> list[Tensor]:
+        """Take the memory that the optimizer will take in its first step, and then keep."""
+        if self._has_stepped:
+            return []
+        return [torch.empty_like(one) for one in 2 * self._parameters]
 
     def _state_before(self) -> list[Tensor]:
         """Keep what a pass through the network changes; return the random state."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from cnnkit.data.loading.sharing import MIN_SHARE, Share
+from cnnkit.data.loading.sharing import MIN_SHARE
 from cnnkit.distributed import Ranks
 from cnnkit.errors import UsageError
 
@@ -108,11 +108,6 @@ class Team:
 def has_batch_norm(model: nn.Module) -> bool:
     """Return whether a network normalises over the images of a batch."""
     return any(isinstance(one, nn.modules.batchnorm._BatchNorm) for one in model.modules())
-
-
-def share_of(ranks: Ranks | None) -> Share | None:
-    """Return what this process takes of every batch."""
-    return None if ranks is None else Share(ranks.rank, ranks.size)
 
 
 def check_batch_size(batch_size: int, num_processes: int) -> None:

@@ -1,5 +1,6 @@
 """Steps against the same steps by hand, in float64."""
 
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -237,6 +238,30 @@ def test_without_memory_a_batch_is_split_as_if_it_had_been_from_the_start() -> N
     theirs = wide.state_dict()
     assert all(torch.equal(theirs[name], value) for name, value in narrow.state_dict().items())
     assert stepper.state()["num_parts"] == 4
+
+
+def test_the_first_pass_leaves_room_for_what_the_optimizer_will_keep() -> None:
+    model = Narrow(most=64)
+    stepper = make_stepper(model, optimizer="adam")
+    rooms: list[list[weakref.ref[torch.Tensor]]] = []
+    during: list[int] = []
+    take_room = stepper._room_for_optimizer
+
+    def taken() -> list[torch.Tensor]:
+        room = take_room()
+        rooms.append([weakref.ref(one) for one in room])
+        return room
+
+    stepper._room_for_optimizer = taken  # type: ignore[method-assign]
+    model.register_forward_hook(
+        lambda *_: during.append(sum(one().numel() for one in rooms[-1] if one() is not None))
+    )
+    for x, y in batches():
+        stepper.take(x, y)
+        assert all(one() is None for one in rooms[-1])
+    state = stepper.optimizer.state.values()
+    kept = sum(one.numel() for each in state for one in each.values() if one.ndim)
+    assert during == [kept, *[0] * (len(during) - 1)]
 
 
 def test_without_memory_for_two_images_there_is_no_way() -> None:
