@@ -28,6 +28,9 @@ from cnnkit.training.job import Job, explained
 from cnnkit.training.processes import from_first
 from cnnkit.training.steps.interrupt import terminated_as_interrupted
 from cnnkit.training.steps.loop import Trainer, tell_confusion
+from cnnkit.training.steps.record import Record
+from cnnkit.training.steps.stepping import Stepper
+from cnnkit.training.steps.team import Team
 
 
 def carry_out(
@@ -110,7 +113,8 @@ def _train_and_test(
         test = place.batches(job.data.test, setup, setup.eval_batch_size)
     trainer = _trainer(job, network, test, run, str(description["id"]), start, told)
     if checkpoint is not None:
-        _restore(trainer, checkpoint, told)
+        trainer.progress = trainer.record.restore(checkpoint)
+        _say_where(trainer, told)
     told(_started(job, run, trainer))
     fitted = trainer.fit()
     if fitted.is_interrupted:
@@ -136,7 +140,7 @@ def _train_and_test(
         best_epoch=fitted.best_epoch,
         test=metrics,
         num_skipped=place.num_skipped(),
-        seconds=trainer.seconds(),
+        seconds=trainer.record.seconds(),
         tta=setup.tta,
     )
     if ranks is None or ranks.rank == 0:
@@ -153,31 +157,31 @@ def _trainer(
     start: float,
     on_event: OnEvent,
 ) -> Trainer:
-    """Return what trains the network, compiled where the recipe says so."""
-    setup, recipe, data, place = job.setup, job.recipe, job.data, job.place
+    """Return what trains the network, with what takes its steps and what keeps its state."""
+    setup, recipe, data, place, ranks = job.setup, job.recipe, job.data, job.place, job.ranks
+    train = place.batches(data.train, setup, recipe.batch_size, recipe.augmentation)
     val = None if data.val is None else place.batches(data.val, setup, setup.eval_batch_size)
-    return Trainer(
+    followed = test if recipe.monitor == "test" else None
+    stepper = Stepper(
         network,
-        len(setup.classes),
         recipe,
-        place.batches(data.train, setup, recipe.batch_size, recipe.augmentation),
-        val,
-        test if recipe.monitor == "test" else None,
+        train.num_batches,
         place.device,
-        run,
-        run_id,
-        job.checkpointing,
-        start,
         on_event,
         setup.precision,
         job.compiled(network, on_event),
-        job.ranks,
+        None if ranks is None else Team(network, ranks, place.device),
+    )
+    batches = [one for one in (train, val, followed) if one is not None]
+    record = Record(run, run_id, job.checkpointing, stepper, batches, start, ranks)
+    num_classes = len(setup.classes)
+    return Trainer(
+        num_classes, recipe, train, val, followed, stepper, record, on_event, setup.precision, ranks
     )
 
 
-def _restore(trainer: Trainer, checkpoint: TrainingCheckpoint, on_event: OnEvent) -> None:
-    """Bring a training to where a checkpoint was written, and say where that is."""
-    trainer.restore(checkpoint)
+def _say_where(trainer: Trainer, on_event: OnEvent) -> None:
+    """Say where a training goes on."""
     progress, num_epochs = trainer.progress, trainer.recipe.epochs
     if progress.epoch <= num_epochs:
         after = f", after step {progress.step:,}" if progress.step else ""

@@ -82,6 +82,7 @@ class Stepper:
         team: the processes that share every batch; None where there is one.
 
     Attributes:
+        device: where the network is.
         learning_rate: that of the last step.
         num_parts: in how many parts a batch is taken.
     """
@@ -104,7 +105,7 @@ class Stepper:
         self.learning_rate = float(self.optimizer.param_groups[0]["lr"])
         self.num_parts = recipe.accumulate
         self._recipe = recipe
-        self._device = device
+        self.device = device
         self._on_event = on_event
         self._team = team
         self._parameters = [one for one in model.parameters() if one.requires_grad]
@@ -196,7 +197,7 @@ class Stepper:
             "learning_rate": self.learning_rate,
             "num_parts": self.num_parts,
             "scaler": None if self._scaler is None else self._scaler.state_dict(),
-            "random": random_state(self._device),
+            "random": random_state(self.device),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -210,7 +211,7 @@ class Stepper:
         self.num_parts = state["num_parts"]
         if self._scaler is not None:
             self._scaler.load_state_dict(state["scaler"])
-        set_random_state(state["random"], self._device)
+        set_random_state(state["random"], self.device)
 
     def _set_gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Set the gradients of the batch; return its loss and its logits.
@@ -282,17 +283,17 @@ class Stepper:
         """Keep what a pass through the network changes; return the random state."""
         if self._buffers:
             torch._foreach_copy_(self._kept_buffers, self._buffers)
-        return random_state(self._device)
+        return random_state(self.device)
 
     def _take_back(self, random: list[Tensor]) -> None:
         """Undo what was done since `_state_before`, and give free memory back to the device."""
         for parameter in self._parameters:
             parameter.grad = None
-        if self._device.type == "cuda":
+        if self.device.type == "cuda":
             torch.cuda.empty_cache()
         if self._buffers:
             torch._foreach_copy_(self._buffers, self._kept_buffers)
-        set_random_state(random, self._device)
+        set_random_state(random, self.device)
 
     def _say_split(self) -> None:
         if has_batch_norm(self.model):
@@ -314,7 +315,7 @@ class Stepper:
         forward: Callable[[Tensor], Tensor] = self.model if team is None else team
         if self._compiled is not None and len(images) == self._compiled.num_images:
             forward = self._compiled.forward
-        with autocast(self._device, self._precision):
+        with autocast(self.device, self._precision):
             logits = forward(images)
         return logits if self._precision == "fp32" else logits.float()
 

@@ -1,0 +1,138 @@
+"""What a training keeps in its run folder, and how it is put back from there."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from cnnkit.checkpoints import Checkpoint, TrainingCheckpoint
+from cnnkit.data.loading.batches import Batches
+from cnnkit.distributed import Ranks
+from cnnkit.errors import CheckFailedError
+from cnnkit.runs import RunFolder
+from cnnkit.training.checkpointing import Checkpointing
+from cnnkit.training.steps.progress import Progress
+from cnnkit.training.steps.stepping import Stepper
+
+
+class Record:
+    """The checkpoints and figures of a training; of several processes rank 0 writes them.
+
+    Args:
+        run: the folder.
+        run_id: tells the checkpoints of the run from those of others.
+        checkpointing: when to write the state, beside the end of every epoch.
+        stepper: what takes the steps, and has weights and the state of the optimizer.
+        batches: of every set that is gone through; which images were left out is kept.
+        begun: when the work began, by `time.perf_counter`.
+        ranks: the processes that train together; None for this one alone.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        run_id: str,
+        checkpointing: Checkpointing,
+        stepper: Stepper,
+        batches: Sequence[Batches],
+        begun: float,
+        ranks: Ranks | None = None,
+    ) -> None:
+        self.run = run
+        self._run_id = run_id
+        self._checkpointing = checkpointing
+        self._stepper = stepper
+        self._batches = batches
+        self._begun = begun
+        self._ranks = ranks
+        self._writes = ranks is None or ranks.rank == 0
+        self._last_saved = time.perf_counter()
+        self._earlier_seconds = 0.0
+
+    def seconds(self) -> float:
+        """Return how long it has taken, the time before it was resumed included."""
+        return self._earlier_seconds + time.perf_counter() - self._begun
+
+    def restore(self, checkpoint: TrainingCheckpoint) -> Progress:
+        """Put a training back to where a checkpoint of this run was written; return where that is.
+
+        Raises:
+            CheckFailedError: it belongs to another run, or to another network.
+        """
+        stepper, state = self._stepper, checkpoint.state
+        if state.get("run_id") != self._run_id:
+            raise CheckFailedError(
+                f"the checkpoint in {self.run.path} is of another run",
+                "put back the one that the run wrote",
+            )
+        raw = checkpoint.weights if checkpoint.raw_weights is None else checkpoint.raw_weights
+        try:
+            stepper.model.load_state_dict(dict(raw))
+            stepper.evaluated.load_state_dict(dict(checkpoint.weights))
+            random = state["stepper"]["random"]
+            if self._ranks is not None:
+                random = state["random"][self._ranks.rank]
+            stepper.restore({**state["stepper"], "random": random})
+            progress = Progress.of(state["progress"])
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
+            raise CheckFailedError(
+                f"the checkpoint in {self.run.path} does not fit the network and recipe of its "
+                f"run: {' '.join(str(error).split())[:200]}",
+                "put back the one that the run wrote",
+            ) from error
+        self._earlier_seconds = float(state["seconds"])
+        self._skip(state["skipped"])
+        return progress
+
+    def is_due(self, num_steps: int) -> bool:
+        """Return whether to write the state now, after so many steps of all epochs."""
+        minutes, steps = self._checkpointing.minutes, self._checkpointing.steps
+        if minutes and time.perf_counter() - self._last_saved > 60 * minutes:
+            return True
+        return steps is not None and num_steps % steps == 0
+
+    def save(self, progress: Progress) -> None:
+        """Write everything that the next step depends on."""
+        stepper = self._stepper
+        state: dict[str, Any] = {
+            "run_id": self._run_id,
+            "progress": progress.state(),
+            "stepper": stepper.state(),
+            "seconds": self.seconds(),
+        }
+        if self._ranks is not None:
+            found = self._ranks.gather((state["stepper"]["random"], self._skipped()))
+            state["random"] = [random for random, _ in found]
+            for _, skipped in found:
+                self._skip(skipped)
+        if self._writes:
+            checkpoint = TrainingCheckpoint(
+                name="last",
+                epoch=progress.epoch - 1,
+                weights=stepper.evaluated.state_dict(),
+                state={**state, "skipped": self._skipped()},
+                raw_weights=None if stepper.average is None else stepper.model.state_dict(),
+                step=progress.step,
+            )
+            self.run.checkpoints.save(checkpoint)
+        if self._ranks is not None:
+            self._ranks.wait()  # nobody ends before it is written
+        self._last_saved = time.perf_counter()
+
+    def save_best(self, epoch: int) -> None:
+        """Write the weights, which are the best so far."""
+        if self._writes:
+            weights = self._stepper.evaluated.state_dict()
+            self.run.checkpoints.save(Checkpoint("best", epoch, weights))
+
+    def write_metrics(self, progress: Progress) -> None:
+        """Write the figures of every epoch so far."""
+        if self._writes:
+            self.run.write_metrics([metrics.to_dict() for metrics in progress.epochs])
+
+    def _skipped(self) -> list[list[str]]:
+        """Return the broken images that were left out of each set."""
+        return [sorted(batches.skipped) for batches in self._batches]
+
+    def _skip(self, names: list[list[str]]) -> None:
+        for batches, some in zip(self._batches, names, strict=True):
+            batches.skipped.update(some)
