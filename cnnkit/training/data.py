@@ -51,17 +51,22 @@ class RunData:
 
     def counts(self) -> str:
         """Return how many images are there for what, as a sentence says it."""
-        counts = [f"{len(self.train):,} to train on"]
+        counts = [f"{_num_usable(self.train):,} to train on"]
         if self.val is not None:
-            counts.append(f"{len(self.val):,} to choose the best epoch by")
+            counts.append(f"{_num_usable(self.val):,} to choose the best epoch by")
         if self.test is not None:
-            counts.append(f"{len(self.test):,} to test")
+            counts.append(f"{_num_usable(self.test):,} to test")
         return ", ".join(counts)
 
     def num_files(self, recipe: Recipe) -> int:
         """Return how many image files are gone through every epoch."""
         followed = [self.train, self.val, self.test if recipe.monitor == "test" else None]
         return sum(len(one) for one in followed if isinstance(one, EncodedSet))
+
+
+def _num_usable(images: ImageSet) -> int:
+    """Return how many images a set has, without those that are known to be broken."""
+    return int(images.is_whole.sum()) if isinstance(images, DecodedSet) else len(images)
 
 
 def open_data(dataset: str, recipe: Recipe, data_dir: Path, on_event: OnEvent) -> RunData:
@@ -91,6 +96,7 @@ def open_data(dataset: str, recipe: Recipe, data_dir: Path, on_event: OnEvent) -
     test: ImageSet | None = None
     if "test" in entry.splits:
         test = open_dataset(dataset, "test", data_dir=data_dir, on_event=on_event)
+        test = test if len(test) else None  # of classes with an image each nothing can be held out
     if recipe.monitor == "test" and test is None:
         raise UsageError(f"{dataset} has no test set to monitor", "use --monitor val")
     return RunData(entry, images, val, test, fingerprint, val_fingerprint)

@@ -27,6 +27,14 @@ def say_plan(job: Job, network: nn.Module, num_params: int, on_event: OnEvent) -
     on_event(
         Note(f"{job.data.counts()}; {num_params:,} parameters; on {device} in {', '.join(how)}")
     )
+    num_images, batch_size = len(job.data.train), job.recipe.batch_size
+    if batch_size > num_images:
+        on_event(
+            Note(
+                f"a batch of {batch_size:,} is all {num_images:,} training images: an epoch is a "
+                "single step"
+            )
+        )
     if job.ranks is not None and has_batch_norm(network):
         on_event(Note(_normalising(device)))
     augmentation = job.recipe.augmentation

@@ -333,7 +333,7 @@ class Recipe(BaseModel):
                 DEFAULT_WEIGHT_DECAYS[optimizer] if self.weight_decay is None else self.weight_decay
             ),
             "warmup_epochs": (
-                (0.3 * self.epochs if self.schedule == "onecycle" else 0.0)
+                (round(0.3 * self.epochs, 9) if self.schedule == "onecycle" else 0.0)
                 if self.warmup_epochs is None
                 else self.warmup_epochs
             ),
