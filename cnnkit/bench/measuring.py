@@ -20,13 +20,14 @@ from cnnkit.bench.machine import describe_machine
 from cnnkit.bench.peaks import PeakBook
 from cnnkit.bench.preparing import MemoryShortError, Network, Prepared, prepare, told
 from cnnkit.bench.settings import AUTO, CellSetting, Sweep, suitable_batch
+from cnnkit.bench.shares import measure_peaks, with_shares
 from cnnkit.bench.state import many_compiled, preserved_state, set_state
 from cnnkit.bench.timing import QUOTABLE, Timed, time_in_rounds
 from cnnkit.devices import is_out_of_memory
 from cnnkit.errors import UsageError
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
 from cnnkit.results import SummaryResult
-from cnnkit.results.bench import BenchCell, BenchResult, LayerTime, Peak
+from cnnkit.results.bench import BenchCell, BenchResult, LayerTime
 
 MAX_SECONDS = 8.0
 TASK = "bench"
@@ -94,34 +95,10 @@ def benchmark(
     with preserved_state(), compiling:
         run = _Run(networks, settings, max_seconds, by_layer, on_event)
         cells, interrupted = run.measure()
-        wanted = dict.fromkeys((s.device, s.threads, s.precision) for s in settings)
-        if remeasure_peaks:
-            threads = list(sweep.threads) or [machine.num_threads]
-            wanted = wanted or {
-                (device, number, precision): None
-                for device in devices
-                for number in threads
-                for precision in sweep.precisions
-                if device.lacks(precision) is None
-            }
-            for device, number in dict.fromkeys((d, n) for d, n, _ in wanted):
-                book.measure_memory(device, number)
-        for device, number, precision in () if interrupted else wanted:
-            fitting = [
-                i
-                for i, s in enumerate(settings)
-                if (s.device, s.threads, s.precision) == (device, number, precision)
-            ]
-            rates = [cells[i].flops_per_second or 0.0 for i in fitting]
-            if not remeasure_peaks and not any(rates):
-                continue
-            _settle_peak(book, (device, number, precision), cells, fitting, remeasure_peaks)
-            peak = book.find(device, number, precision)
-            assert peak is not None
-            for i in fitting:
-                rate = cells[i].flops_per_second
-                if rate is not None:
-                    cells[i] = replace(cells[i], share_of_peak=rate / peak.per_second)
+        if remeasure_peaks and not settings:
+            measure_peaks(book, sweep, devices, machine.num_threads)
+        if not interrupted:
+            cells = with_shares(cells, settings, book, remeasure_peaks)
     names = {device.name for device in devices}
     shown = tuple(one for one in book.peaks if one.device in names)
     comparison = None
@@ -148,32 +125,6 @@ def _network(
 
     count(1)  # refuses at once what no cell could measure
     return Network(subject, count)
-
-
-def _settle_peak(
-    book: PeakBook,
-    where: tuple[Any, int, str],
-    cells: Sequence[BenchCell],
-    fitting: Sequence[int],
-    anew: bool,
-) -> None:
-    """See to it that a peak is known, and that no cell is above it.
-
-    A cell that is faster than what was found before shows that this was not the peak: it is
-    measured again, and if the cell still is the faster one, its rate is the peak that was reached.
-    """
-    device, threads, precision = where
-    fastest = max(fitting, key=lambda i: cells[i].flops_per_second or 0.0, default=None)
-    rate = 0.0 if fastest is None else cells[fastest].flops_per_second or 0.0
-    known = book.find(device, threads, precision)
-    if anew or known is None or known.per_second < rate:
-        book.measure(device, threads, precision)
-    known = book.find(device, threads, precision)
-    if known is None or known.per_second < rate:
-        assert fastest is not None
-        cell = cells[fastest]
-        how = f"{cell.model} itself ({cell.mode}, batch {cell.batch_size}, {cell.layout})"
-        book.raise_to(Peak(device.name, threads, precision, "network", rate, how))
 
 
 @dataclass(eq=False)

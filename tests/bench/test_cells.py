@@ -16,7 +16,6 @@ def without_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
     class Peakless:
         per_second = 1e15
 
-    monkeypatch.setattr("cnnkit.bench.measuring._settle_peak", lambda *_: None)
     monkeypatch.setattr("cnnkit.bench.peaks.PeakBook.find", lambda *_: Peakless())
 
 

@@ -74,7 +74,6 @@ def cells(
 ) -> dict[tuple[str, str], BenchCell]:
     sweep = Sweep(("cpu",), batch_sizes=(batch,), layouts=LAYOUTS, threads=(1,), **settings)  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cnnkit.bench.measuring._settle_peak", lambda *_: None)
         patch.setattr("cnnkit.bench.peaks.PeakBook.find", lambda *_: Peakless())
         found = benchmark(network, sweep, input=(3, 8, 8), max_seconds=0.05).cells
     return {(cell.mode, cell.layout): cell for cell in found}

@@ -64,7 +64,6 @@ class Failing(nn.Module):
 
 @pytest.fixture(autouse=True)
 def without_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnkit.bench.measuring._settle_peak", lambda *_: None)
     monkeypatch.setattr("cnnkit.bench.peaks.PeakBook.find", lambda *_: Peakless())
 
 

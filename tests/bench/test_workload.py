@@ -87,7 +87,6 @@ def test_compiled_cells_are_compiled_and_their_compile_time_is_apart(
     class Peakless:
         per_second = 1e15
 
-    monkeypatch.setattr("cnnkit.bench.measuring._settle_peak", lambda *_: None)
     monkeypatch.setattr("cnnkit.bench.peaks.PeakBook.find", lambda *_: Peakless())
     before = (config.recompile_limit, config.fail_on_recompile_limit_hit)
     limits: list[int] = []
