@@ -22,7 +22,7 @@ from cnnkit.cli.options import (
 from cnnkit.cli.output import Output, with_default, with_output
 from cnnkit.cli.processes import check_rank, is_first, is_rank, launch, num_started
 from cnnkit.cli.recipe_options import Asked, begin_with, with_recipe
-from cnnkit.cli.run_log import RunLog
+from cnnkit.cli.run_log import RunLog, has_tensorboard
 from cnnkit.errors import UsageError
 from cnnkit.events import ignore
 from cnnkit.training.checkpointing import Checkpointing
@@ -211,6 +211,8 @@ def train(
 
         run = open_run(resume, runs_dir)
         description = run.read_description()  # before torch is imported
+        if tensorboard and not has_tensorboard(run.path):
+            given["tensorboard"] = True
         if not is_rank():
             wanted = int(description.get("nproc", 1))
             if wanted > 1 or max_restarts:
