@@ -1,7 +1,7 @@
 """Training as pictures: loss and accuracy by epoch, and the search for a learning rate."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnnkit.render.pictures import (
     FAINT,
@@ -158,9 +158,14 @@ def _count_images(axes: "Axes", epochs: Sequence[EpochMetrics]) -> None:
     per_epoch = seen / len(epochs)
     if per_epoch == 0:
         return
-    top = axes.secondary_xaxis(
-        "top", functions=(lambda epoch: epoch * per_epoch, lambda count: count / per_epoch)
-    )
+
+    def to_images(epoch: Any) -> Any:
+        return epoch * per_epoch
+
+    def to_epoch(count: Any) -> Any:
+        return count / per_epoch
+
+    top = axes.secondary_xaxis("top", functions=(to_images, to_epoch))
     top.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
     top.xaxis.set_major_formatter(FuncFormatter(lambda count, _: _short_count(count)))
     top.tick_params(labelsize=7.5, colors=FAINT, length=2.5, pad=2)

@@ -48,7 +48,7 @@ class RecipeList(Result):
     recipes: tuple[RecipeRow, ...]
 
     def tables(self) -> tuple[Table, ...]:
-        """Return a row a recipe; the machines stand below, which a column would have no room for."""
+        """Return a row a recipe; the machines stand below, for a column has no room."""
         return (self._table(self._columns(), "unknown"),)
 
     def exact_table(self) -> Table:
