@@ -168,6 +168,9 @@ def _usage_message(arguments: Sequence[str], error: TyperException) -> tuple[str
         given = defaults[parameter.name]
         text = text.replace("invalid value", "invalid value in the config file")
         text = text.replace("Invalid value", "invalid value in the config file")
+    too_low = re.search(r": Input should be greater than or equal to (\S+)$", text)
+    if too_low is not None and parameter is not None:
+        return f"{parameter.opts[0]} must be at least {too_low[1]}, not {given}", hint
     if given is not None and repr(given) not in text:
         text += f", not {given!r}"
     return text[:1].lower() + text[1:], f"did you mean {meant}" if meant else hint

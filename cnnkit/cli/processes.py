@@ -18,13 +18,18 @@ def is_first() -> bool:
     return not is_rank() or os.environ.get("RANK", "0") == "0"
 
 
+def num_started() -> int:
+    """Return how many processes torchrun or `launch` has started; 1 without them."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if is_rank() else 1
+
+
 def check_rank(num_processes: int | None) -> None:
     """Refuse a number of processes that torchrun did not start.
 
     Raises:
         UsageError: it is another.
     """
-    started = int(os.environ.get("WORLD_SIZE", "1"))
+    started = num_started()
     if num_processes is not None and num_processes != started:
         raise UsageError(
             f"--nproc {num_processes} under torchrun, which has started {started}",

@@ -39,7 +39,7 @@ class RunLog:
         self.result: TrainResult | None = None
         self._on_event = on_event
         self._board: TensorBoardLog | None = None
-        if tensorboard or (run is not None and (run / TENSORBOARD).is_dir()):
+        if tensorboard or (run is not None and has_tensorboard(run)):
             self._board = _tensorboard_log(None if tensorboard else run)
         self._run: RunStarted | None = None
         self._epochs: list[Mapping[str, float | int | None]] = []
@@ -108,6 +108,11 @@ class RunLog:
             self._on_event(Warned(str(problem)))
         else:
             self._on_event(Note(f"curves: {path}"))
+
+
+def has_tensorboard(run: Path) -> bool:
+    """Return whether a run folder holds a log for TensorBoard."""
+    return (run / TENSORBOARD).is_dir()
 
 
 def _tensorboard_log(run: Path | None) -> "TensorBoardLog":

@@ -20,10 +20,11 @@ from cnnkit.cli.options import (
     parse_input,
 )
 from cnnkit.cli.output import Output, with_default, with_output
-from cnnkit.cli.processes import check_rank, is_first, is_rank, launch
+from cnnkit.cli.processes import check_rank, is_first, is_rank, launch, num_started
 from cnnkit.cli.recipe_options import Asked, begin_with, with_recipe
-from cnnkit.cli.run_log import RunLog
+from cnnkit.cli.run_log import RunLog, has_tensorboard
 from cnnkit.errors import UsageError
+from cnnkit.events import ignore
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.recipe import Recipe
 
@@ -210,6 +211,8 @@ def train(
 
         run = open_run(resume, runs_dir)
         description = run.read_description()  # before torch is imported
+        if tensorboard and not has_tensorboard(run.path):
+            given["tensorboard"] = True
         if not is_rank():
             wanted = int(description.get("nproc", 1))
             if wanted > 1 or max_restarts:
@@ -223,9 +226,12 @@ def train(
             if is_first():
                 output.emit(log.result, shown_live=frozenset({"epochs"}))
         return
+    num_processes = nproc or 1
+    is_launching = not is_rank() and not dry_run and (num_processes > 1 or max_restarts > 0)
     asked = Asked(model, dataset, input_shape, parse_arguments(model_arg or []), settings)
     if recipe is not None:
-        asked = begin_with(recipe, asked, output.on_event)
+        tells = is_first() and not is_launching  # else those that it starts tell it
+        asked = begin_with(recipe, asked, output.on_event if tells else ignore)
     model, dataset = asked.model, asked.dataset or "digits"
     if model is None:
         raise UsageError("name a network to train, such as lenet5", "`cnnkit models` lists them")
@@ -251,12 +257,13 @@ def train(
             "tensorboard": tensorboard,
             "model_arg": asked.model_arguments,
         }
-        output.emit_text(write_config(plain), "--dry-run writes TOML, for -c")
+        if is_first():
+            output.emit_text(write_config(plain), "--dry-run writes TOML, for -c")
         return
-    num_processes = nproc or 1
-    if lr_find and num_processes > 1:
-        raise UsageError("--lr-find is for one process", "leave --nproc out")
-    if not is_rank() and (num_processes > 1 or max_restarts):
+    if lr_find and max(num_processes, num_started()) > 1:
+        way_on = "start it without torchrun" if is_rank() else "leave --nproc out"
+        raise UsageError("--lr-find is for one process", way_on)
+    if is_launching:
         from cnnkit.training.steps.team import check_batch_size
 
         check_batch_size(made.batch_size, num_processes)

@@ -1,7 +1,7 @@
 """Training as pictures: loss and accuracy by epoch, and the search for a learning rate."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnnkit.render.pictures import (
     FAINT,
@@ -42,7 +42,7 @@ def training_curves(
     tested_epoch: int | None = None,
     test: Metrics | None = None,
 ) -> bytes:
-    """Return losses and accuracies by epoch as a PNG file.
+    """Return losses and accuracies by epoch, and by images seen, as a PNG file.
 
     Args:
         title: the heading.
@@ -51,7 +51,7 @@ def training_curves(
         tested_epoch: the one whose weights were tested at the end; None where none were.
         test: what came of it.
     """
-    figure = _titled(title)
+    figure = _titled(title, top=0.8)  # below one more axis
     losses, accuracies = figure.subplots(1, 2)
     numbers = [one.epoch for one in epochs]
     drawn = _draw_lines(losses, numbers, [_values(epochs, f"{name}_loss") for name, *_ in LINES])
@@ -73,6 +73,7 @@ def training_curves(
                 best_epoch, color=FAINT, linewidth=1, linestyle=":", zorder=0,
                 label=f"best epoch on validation: {best_epoch}",
             )  # fmt: skip
+        _count_images(axes, epochs)
     scale = ", logarithmic scale" if is_wide else ""
     label_axes(losses, "loss", "epoch", f"cross entropy{scale}")
     label_axes(accuracies, "accuracy", "epoch", "images classified right, %")
@@ -111,14 +112,14 @@ def learning_rate_picture(search: LearningRateSearch) -> bytes:
     return as_png(figure)
 
 
-def _titled(title: str) -> "Figure":
+def _titled(title: str, top: float = 0.84) -> "Figure":
     figure = new_figure(WIDTH, HEIGHT)
     figure.text(
         0.015, 1 - 12 / HEIGHT, shortened(title, MAX_TITLE), fontsize=12, fontweight="bold",
         color=INK, va="top", parse_math=False,
     )  # fmt: skip
     # Said outright: to have it worked out costs as much as all the rest.
-    figure.subplots_adjust(left=0.065, right=0.985, bottom=0.23, top=0.84, wspace=0.16)
+    figure.subplots_adjust(left=0.065, right=0.985, bottom=0.23, top=top, wspace=0.16)
     return figure
 
 
@@ -146,6 +147,38 @@ def _draw_lines(
     room = max(0.5, 0.02 * (numbers[-1] - numbers[0]))
     axes.set_xlim(numbers[0] - room, numbers[-1] + room)
     return [value for values in lines for value in values]
+
+
+def _count_images(axes: "Axes", epochs: Sequence[EpochMetrics]) -> None:
+    """Draw an axis along the top that counts the training images which the network has seen."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    # Their number is kept as a rate; the product is it again, but for rounding.
+    seen = sum(round(one.seconds * one.images_per_second) for one in epochs)
+    per_epoch = seen / len(epochs)
+    if per_epoch == 0:
+        return
+
+    def to_images(epoch: Any) -> Any:
+        return epoch * per_epoch
+
+    def to_epoch(count: Any) -> Any:
+        return count / per_epoch
+
+    top = axes.secondary_xaxis("top", functions=(to_images, to_epoch))
+    top.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+    top.xaxis.set_major_formatter(FuncFormatter(lambda count, _: _short_count(count)))
+    top.tick_params(labelsize=7.5, colors=FAINT, length=2.5, pad=2)
+    top.spines["top"].set_color("#d0d7de")
+    axes.set_title("images seen", fontsize=8, loc="right", color=FAINT)  # as high as the heading
+
+
+def _short_count(count: float) -> str:
+    """Return a round number in few digits: `60 k`, `2.5 M`."""
+    for size, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:g} {sign}"
+    return f"{count:g}"
 
 
 def _set_logarithmic(axes: "Axes") -> None:

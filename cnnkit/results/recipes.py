@@ -48,32 +48,41 @@ class RecipeList(Result):
     recipes: tuple[RecipeRow, ...]
 
     def tables(self) -> tuple[Table, ...]:
-        """Return a row a recipe."""
-        return (self._table("unknown"),)
+        """Return a row a recipe; the machines stand below, for a column has no room."""
+        return (self._table(self._columns(), "unknown"),)
 
     def exact_table(self) -> Table:
-        """Return the same with nothing where nothing is known."""
-        return self._table(None)
+        """Return the same with the machines, and nothing where nothing is known."""
+        return self._table((*self._columns(), Column("machine", "on")), None)
 
-    def _table(self, unknown: str | None) -> Table:
-        columns = (
+    def _columns(self) -> tuple[Column, ...]:
+        return (
             Column("name", "name", "name"),
             Column("model", "network", "name", rank=1),
-            Column("dataset", "dataset", "name", rank=4),
-            Column("what", "what for", rank=2),
+            Column("dataset", "dataset", "name", rank=2),
+            Column("what", "what for", rank=3),
             Column("epochs", "epochs", "integer"),
             Column("accuracy", "reached", "fraction"),
             Column("deviation", "deviation", "fraction"),
             Column("n", "n", "integer"),
             Column("seconds", "time", "seconds"),
-            Column("machine", "on", rank=3),
         )
+
+    def _table(self, columns: tuple[Column, ...], unknown: str | None) -> Table:
         rows = []
         for recipe in self.recipes:
             values = [getattr(recipe, column.key) for column in columns]
             rows.append(tuple(unknown if value is None else value for value in values))
-        notes = (
-            "reached: accuracy on the test set, mean of n runs with different seeds",
-            "time: of a whole run, median; --json names the machine",
-        )
-        return Table("recipes", "", columns, tuple(rows), notes)
+        reached = "reached: accuracy on the test set, mean of n runs with different seeds"
+        return Table("recipes", "", columns, tuple(rows), (reached, *self._time_notes()))
+
+    def _time_notes(self) -> tuple[str, ...]:
+        """Return on which machine each time was measured; nothing where there is no time."""
+        names: dict[str, list[str]] = {}
+        for one in self.recipes:
+            if one.seconds is not None:
+                names.setdefault(one.machine or "a machine that is unknown", []).append(one.name)
+        what = "time: of a whole run, median"
+        if len(names) > 1:
+            return tuple(f"{what}, of {', '.join(of)}: on {on}" for on, of in names.items())
+        return tuple(f"{what}, on {on}" for on in names)

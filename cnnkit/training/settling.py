@@ -13,6 +13,7 @@ from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import checked_workers
 from cnnkit.training.recipe import Recipe
 
+CHANGEABLE = ("workers", "checkpoint_minutes", "checkpoint_steps", "tensorboard")
 BEGIN_ANEW = "leave it out, or begin a new run"
 
 
@@ -40,7 +41,8 @@ def settle(description: Mapping[str, Any], given: Mapping[str, Any]) -> Settled:
         description: what `run.json` holds.
         given: settings by the names of the options. Those that stay what they were are let
             through; `epochs` may rise where the learning rate does not depend on it, and `workers`,
-            `checkpoint_minutes` and `checkpoint_steps` may change.
+            `checkpoint_minutes` and `checkpoint_steps` may change. `tensorboard` is true where the
+            caller begins a log that the run does not have, which is recorded alone.
 
     Raises:
         UsageError: another setting was changed, or a value is out of range.
@@ -62,6 +64,7 @@ def settle(description: Mapping[str, Any], given: Mapping[str, Any]) -> Settled:
             "workers": description["num_workers"],
             "checkpoint_minutes": description["checkpointing"]["minutes"],
             "checkpoint_steps": description["checkpointing"]["steps"],
+            "tensorboard": False,
         }
         for name in ("id", "num_params", "versions"):
             description[name]
@@ -76,7 +79,7 @@ def settle(description: Mapping[str, Any], given: Mapping[str, Any]) -> Settled:
             continue
         if name == "epochs":
             _check_epochs(recipe, value)
-        elif name not in ("workers", "checkpoint_minutes", "checkpoint_steps"):
+        elif name not in CHANGEABLE:
             raise _changed(name, then[name], value)
         changes[name] = [then[name], value]
     now = {**then, **{name: new for name, (_, new) in changes.items()}}

@@ -146,10 +146,11 @@ def test_what_makes_no_sense_is_refused_in_one_line(
     assert says in line
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [80, 100, 120])
 def test_the_list_fits(cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     lines = cnnkit("recipes").stdout.splitlines()
     assert max(map(len, lines)) <= width
     assert "reached" in lines[0]
+    assert lines[-1].startswith("time: of a whole run, median, on ")
     assert any(line.startswith("mnist-lenet5-lecture") for line in lines)

@@ -18,7 +18,7 @@ from torch import nn
 
 from cnnkit.cli import run_log
 from cnnkit.errors import ExitCode
-from cnnkit.events import EpochEnded, Event
+from cnnkit.events import EpochEnded, Event, RunStarted
 from cnnkit.files import UnavailableError
 from cnnkit.render.progress import ProgressRenderer
 from tests.conftest import Cnnkit
@@ -229,6 +229,32 @@ def test_the_log_of_a_stopped_run_goes_on_without_a_point_twice(
     assert [one.step for one in found.Images("Train/samples")] == [1, 3]
     assert [one.step for one in found.Images("Test/confusion")] == [answer.json["best_epoch"]]
     assert found.Images("Valid/confusion")[-1].step == answer.json["best_epoch"]
+
+
+class FolderAlone:
+    """Makes the folder of a log for TensorBoard, which needs no package."""
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            Path(event.path, "tensorboard").mkdir(exist_ok=True)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_log_that_is_begun_when_a_run_goes_on_is_recorded(
+    cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_log, "_tensorboard_log", lambda run: FolderAlone())
+    for epoch, options in ((1, ()), (2, ("--tensorboard",)), (3, ("--tensorboard",)), (4, ())):
+        again = ["--resume", only_run()] if epoch > 1 else [*CONSTANT, "--epochs", 9]
+        with monkeypatch.context() as context:
+            stop_after(context, epoch)
+            assert cnnkit("train", *again, *options).code == ExitCode.INTERRUPTED
+    description = json.loads((only_run() / "run.json").read_text())
+    assert [one["changes"] for one in description["resumed"]] == [
+        {"tensorboard": [False, True]}, {}, {}
+    ]  # fmt: skip
 
 
 @needs_tensorboard

@@ -71,6 +71,27 @@ def test_dots_lie_where_the_figures_are() -> None:
             assert steps == pytest.approx([steps[0]] * 3, abs=1.5)
 
 
+def top_ticks(canvas: Pixels) -> list[int]:
+    """Return the columns of the marks on the axes along the top, from the left."""
+    grey = canvas.astype(int).mean(-1)
+    line = next(row for row in range(40, 200) if (grey[row] < 230).sum() > 700)
+    marks = np.flatnonzero((grey[line - 3 : line] < 200).all(0))
+    return [int(x) for x, before in zip(marks, [-9, *marks[:-1]], strict=True) if x > before + 1]
+
+
+def test_images_seen_are_counted_along_the_top() -> None:
+    canvas = opened(training_curves("four", epochs(4)))  # of 1,000 images each
+    found = [x for x, _ in dots(canvas, LINES[0][1])]
+    assert top_ticks(canvas) == pytest.approx(found, abs=1.5)
+    fewer = [dataclasses.replace(one, images_per_second=400) for one in epochs(4)]
+    found = [x for x, _ in dots(opened(training_curves("four", fewer)), LINES[0][1])]
+    thousand = found[1] + (found[2] - found[1]) / 2  # after two epochs and a half
+    assert min(abs(x - thousand) for x in top_ticks(opened(training_curves("four", fewer)))) < 1.5
+    unknown = [dataclasses.replace(one, images_per_second=0) for one in epochs(4)]
+    with pytest.raises(StopIteration):
+        top_ticks(opened(training_curves("four", unknown)))
+
+
 def is_seen(content: bytes, color: str) -> bool:
     """Return whether anything in a picture is of this colour, or nearly so."""
     wanted = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)])

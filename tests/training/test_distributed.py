@@ -39,7 +39,7 @@ from cnnkit.events import Event, Warned
 from cnnkit.training import data as data_module
 from cnnkit.training.steps.stepping import Stepper
 from cnnkit.training.steps.team import Team, WholeBatch
-from tests.conftest import Cnnkit
+from tests.conftest import Answer, Cnnkit
 from tests.training.killing import make_photos, outcome, same
 from tests.training.processes import Launch, in_processes
 
@@ -517,6 +517,31 @@ def test_a_mistake_under_torchrun_is_told_by_one(
     monkeypatch.setenv("RANK", "1")
     other = cnnkit("train", "lenet6", "--json")
     assert (other.code, other.stdout, other.stderr) == (ExitCode.NOT_FOUND, "", "")
+
+
+def test_a_dry_run_under_torchrun_is_answered_by_one_and_lr_find_by_none(
+    cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = cnnkit("train", "--recipe", "mnist-fast", "--dry-run")
+    for name, value in (("TORCHELASTIC_RUN_ID", "x"), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    dry_run, lr_find = [], []
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        dry_run.append(cnnkit("train", "--recipe", "mnist-fast", "--dry-run"))
+        lr_find.append(cnnkit("train", "linear", "--lr-find"))
+    assert dry_run == [alone, Answer(0, "", "")]
+    assert lr_find == [
+        Answer(
+            ExitCode.USAGE,
+            "",
+            "cnnkit: --lr-find is for one process; start it without torchrun\n",
+        ),
+        Answer(ExitCode.USAGE, "", ""),
+    ]
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    monkeypatch.setenv("RANK", "0")
+    assert cnnkit("train", "linear", "-b", "512", "--lr-find", "-q").code == 0
 
 
 def launched(what: str, *options: str) -> subprocess.CompletedProcess[str]:

@@ -187,5 +187,25 @@ def test_the_list_says_what_is_unknown() -> None:
     listed = RecipeList((row,))
     assert listed.to_dict()["recipes"][0]["accuracy"] is None
     cells = listed.tables()[0].formatted()[0]
-    assert cells.count("unknown") == 5
+    assert cells.count("unknown") == 4
+    assert not any("time" in note for note in listed.tables()[0].notes)
     assert {one.name for one in list_recipes().recipes} == set(NAMES)
+
+
+def test_a_time_is_told_with_its_machine() -> None:
+    def row(name: str, machine: str | None) -> RecipeRow:
+        return RecipeRow(name, "fast", "lenet5", "a", "x", 3, 0.9, 1, None, 4.25, machine)
+
+    fast, other, unknown = row("a", "2 cores"), row("b", "a laptop"), row("c", None)
+
+    def told(*rows: RecipeRow) -> list[str]:
+        return [one for one in RecipeList(rows).tables()[0].notes if one.startswith("time")]
+
+    assert told(fast, fast) == ["time: of a whole run, median, on 2 cores"]
+    assert told(fast, other, unknown) == [
+        "time: of a whole run, median, of a: on 2 cores",
+        "time: of a whole run, median, of b: on a laptop",
+        "time: of a whole run, median, of c: on a machine that is unknown",
+    ]
+    exact = RecipeList((other,)).exact_table()
+    assert (exact.columns[-1].key, exact.rows[0][-1]) == ("machine", "a laptop")
