@@ -8,8 +8,6 @@ import hashlib
 import io
 import json
 import os
-import pickletools
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnkit.errors import CheckFailedError, CnnkitError, NotFoundError
 from cnnkit.files import explain_os_error, flush_folder, remove_tree
+from cnnkit.torch_files import read_data
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -243,20 +242,10 @@ class _Files:
 
     def state(self) -> dict[str, Any]:
         """Return what `training.pt` holds; nothing in it is ever executed."""
-        import torch
-
         content = self._checked(TRAINING)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what torch thinks of the kind of pickle
-                state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        except Exception as error:  # a file that was made to harm may raise anything
-            names = _names_asked_for(content)
-            what = f"it asks for {', '.join(names)}" if names else "torch cannot read it"
-            raise CheckFailedError(
-                f"{self.folder / TRAINING} is refused, for it holds more than data: {what}",
-                "nothing in it was executed; use no checkpoint that you do not trust",
-            ) from error
+        state = read_data(
+            content, self.folder / TRAINING, "use no checkpoint that you do not trust"
+        )
         if not isinstance(state, dict):
             raise CheckFailedError(f"{self.folder / TRAINING} holds no state of a training")
         return state
@@ -280,25 +269,6 @@ class _Files:
             f"{self.folder / name} is not what was saved: its SHA-256 differs from the manifest's",
             RESTORE,
         )
-
-
-def _names_asked_for(content: bytes) -> list[str]:
-    """Return what a file of `torch.save`, or a bare pickle, asks Python for beyond plain values."""
-    from torch.serialization import get_unsafe_globals_in_checkpoint
-
-    # A file that was made to harm may raise anything; whatever it is, it is refused.
-    with suppress(Exception):
-        return sorted(get_unsafe_globals_in_checkpoint(io.BytesIO(content)))
-    names, texts = set(), [""]
-    with suppress(Exception):  # it is no archive of torch
-        for code, argument, _ in pickletools.genops(content):
-            if code.name in ("GLOBAL", "INST"):
-                names.add(str(argument).replace(" ", "."))
-            elif code.name == "STACK_GLOBAL":
-                names.add(".".join(texts[-2:]))
-            elif isinstance(argument, str):
-                texts.append(argument)
-    return sorted(names)
 
 
 def _write_through(path: Path, content: bytes) -> None:

@@ -33,6 +33,7 @@ RANKS = {
     "distributed": 3,
     "launching": 4,
     "files": 1,
+    "torch_files": 1,
     "registry": 1,
     "events": 1,
     "errors": 0,

@@ -107,15 +107,15 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     dashed = name.replace("_", "-")
     annotation: Any = field.annotation
-    kind = next((one for one in (int, float) if annotation == one | None), None)
+    kind = next((one for one in (int, float, str) if annotation == one | None), None)
     option = typer.Option(
         *([SHORT[name]] if name in SHORT else []),
         f"--{dashed}/--no-{dashed}" if annotation in (bool, bool | None) else f"--{dashed}",
         help=with_default(
             field.description, str(extra.get("shown_default") or _shown(field.default))
         ),
-        parser=None if kind is None else partial(_number_or_none, kind),
-        metavar=None if kind is None else f"<{kind.__name__}|{NONE}>",
+        parser=None if kind is None else partial(_value_or_none, kind),
+        metavar=None if kind is None else f"<{extra.get('metavar', kind.__name__)}|{NONE}>",
         show_default=False,
         rich_help_panel=str(extra.get("panel", RECIPE_PANEL)),
     )
@@ -127,7 +127,7 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     )
 
 
-def _number_or_none(kind: type[int] | type[float], text: object) -> object:
+def _value_or_none(kind: type[int] | type[float] | type[str], text: object) -> object:
     if text == NONE:
         return UNSET
     try:

@@ -286,6 +286,7 @@ def train(
             input_shape=shape,
             device=device,
             data_dir=data_dir,
+            runs_dir=runs_dir,
             num_workers=workers,
             skip_bad=skip_bad,
             on_event=output.on_event,

@@ -18,7 +18,6 @@ from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import checked_workers
 from cnnkit.training.execution import carry_out
 from cnnkit.training.job import Job, explained, own_randomness
-from cnnkit.training.network.pretrained import find_weights
 from cnnkit.training.plan import say_plan
 from cnnkit.training.preparing import prepare
 from cnnkit.training.processes import (
@@ -62,7 +61,7 @@ def train(
             to suit both where left out.
         device: see `choose_device`.
         data_dir: where datasets lie; the user's cache folder by default.
-        runs_dir: where the run folder is made.
+        runs_dir: where the run folder is made, and a run looked for whose weights are taken.
         num_workers: threads that read files; one a core by default.
         skip_bad: leave broken images out, and count them.
         checkpoint_minutes: write the state so often, beside the end of every epoch; 0 for never.
@@ -70,10 +69,10 @@ def train(
         on_event: told about notes, progress, and each epoch.
 
     Raises:
-        NotFoundError: there is no such network or dataset.
+        NotFoundError: there is no such network, dataset or file of weights.
         UsageError: a setting makes no sense, or network and data do not fit.
-        UnavailableError: device, data, pretrained weights, memory or disk cannot be had.
-        CheckFailedError: the file of pretrained weights is another one.
+        UnavailableError: device, data, weights, memory or disk cannot be had.
+        CheckFailedError: the file of weights holds others, or more than data.
         RunFailedError: loss or gradient are not finite, or an image is broken.
         InterruptedRunError: Ctrl-C or SIGTERM; `resume` goes on from the step that was reached.
     """
@@ -98,6 +97,7 @@ def train(
                 input_shape=input_shape,
                 device=device,
                 data_dir=data_dir,
+                runs_dir=runs_dir,
                 num_workers=num_workers,
                 skip_bad=skip_bad,
                 checkpointing=checkpointing,
@@ -119,7 +119,7 @@ def _begin(
     told = on_event if job.ranks is None else job.ranks.silenced(on_event)
     recipe, model = job.recipe, find_model(job.setup.model)
     with own_randomness(job.place.device), explained(recipe):
-        network = job.build()
+        network = job.build(told)
         job = job.in_precision(network)
         num_params = sum(parameter.numel() for parameter in network.parameters())
         say_plan(job, network, num_params, told)
@@ -136,7 +136,6 @@ def _begin(
                     lambda: {
                         **job.describe(uuid.uuid4().hex, num_params),
                         "recipe_name": recipe_name,
-                        "weights": find_weights(model).name if recipe.pretrained else None,
                     },
                 )
                 if writes:

@@ -23,13 +23,13 @@ from cnnkit.devices import (
 )
 from cnnkit.distributed import Ranks
 from cnnkit.evaluation import Setup
-from cnnkit.events import OnEvent
+from cnnkit.events import Note, OnEvent, ignore
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import Place, RunData
 from cnnkit.training.network.adapting import adapt_network
 from cnnkit.training.network.first_look import initialize_from_images
 from cnnkit.training.network.network_check import check_network, forward_flops
-from cnnkit.training.network.pretrained import load_weights
+from cnnkit.training.network.weights_file import WeightsFile
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.steps.compiling import Compiled, compiled
 from cnnkit.training.steps.optimizers import make_optimizer
@@ -47,7 +47,7 @@ class Job:
         checkpointing: when the state is written.
         data_dir: where datasets are looked for.
         fit: one line that says what happens to an image on its way to the network.
-        weights: file of the weights that it starts from; None for fresh ones.
+        weights: those that it begins with; None for fresh ones.
         ranks: the processes that train together; None for this one alone.
     """
 
@@ -58,36 +58,38 @@ class Job:
     checkpointing: Checkpointing
     data_dir: Path
     fit: str
-    weights: Path | None = None
+    weights: WeightsFile | None = None
     ranks: Ranks | None = None
 
-    def build(self, is_new: bool = True) -> nn.Module:
+    def build(self, on_event: OnEvent = ignore, is_new: bool = True) -> nn.Module:
         """Return the network with its first weights, on its device, tried on an input.
 
         Args:
+            on_event: told where its weights are from.
             is_new: its weights will not be read from a checkpoint, so it may look at images.
 
         Raises:
             UsageError: it cannot be trained on this data, or by this optimizer.
             CheckFailedError: the file of its weights holds others.
+            NotFoundError: that file is gone.
             RunFailedError: an image that it looks at is broken.
             UnavailableError: `deterministic` cannot be had.
         """
         with deterministic_operations(self.setup.deterministic):
-            return self._built(is_new)
+            return self._built(on_event, is_new)
 
-    def _built(self, is_new: bool) -> nn.Module:
+    def _built(self, on_event: OnEvent, is_new: bool) -> nn.Module:
         device = self.place.device
         torch.manual_seed(self.recipe.seed)
         network = self.setup.build()
         if self.weights is not None:
-            load_weights(network, self.weights)
+            on_event(Note(self.weights.load_into(network)))
         adapt_network(network, self.recipe, self.setup.model)
         network = network.to(device)
         network = network.to(memory_format=memory_format(device, self.setup.channels_last))
         self._check(network)
         make_optimizer(network, self.recipe)  # what it refuses is said before anything is made
-        if is_new:
+        if is_new and self.weights is None:
             initialize_from_images(
                 network, self.data.train, self.place, self.setup, self.recipe.seed
             )
@@ -132,6 +134,8 @@ class Job:
             "created": now(),
             "setup": self.setup.to_dict(),
             "recipe": self.recipe.model_dump(),
+            "weights": None if self.weights is None else self.weights.name,
+            "weights_sha256": None if self.weights is None else self.weights.sha256,
             "num_params": num_params,
             **describe_machine(self.place.device),
             "nproc": 1 if self.ranks is None else self.ranks.size,

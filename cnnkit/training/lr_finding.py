@@ -39,6 +39,7 @@ def find_learning_rate(
     input_shape: tuple[int | None, int, int] | None = None,
     device: str = "auto",
     data_dir: Path | None = None,
+    runs_dir: Path = Path("runs"),
     num_workers: int | None = None,
     skip_bad: bool = False,
     on_event: OnEvent = ignore,
@@ -56,9 +57,10 @@ def find_learning_rate(
     See `cnnkit.training.experiment.train` for the arguments.
 
     Raises:
-        NotFoundError: there is no such network or dataset.
+        NotFoundError: there is no such network, dataset or file of weights.
         UsageError: a setting makes no sense, or network and data do not fit.
         UnavailableError: device, data or memory cannot be had.
+        CheckFailedError: the file of weights holds others, or more than data.
         RunFailedError: the first loss is not finite, or an image is broken.
     """
     own = (recipe or Recipe()).resolved()
@@ -83,6 +85,7 @@ def find_learning_rate(
         input_shape=input_shape,
         device=device,
         data_dir=data_dir,
+        runs_dir=runs_dir,
         num_workers=num_workers,
         skip_bad=skip_bad,
         checkpointing=Checkpointing(),
@@ -94,7 +97,7 @@ def find_learning_rate(
         explained(recipe),
         deterministic_operations(recipe.deterministic),
     ):
-        network = job.build()
+        network = job.build(on_event)
         job = job.in_precision(network)
         set_training_mode(network, recipe)
         batches = job.place.batches(

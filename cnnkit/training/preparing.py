@@ -8,7 +8,7 @@ from cnnkit.devices import num_usable_cores
 from cnnkit.distributed import Ranks
 from cnnkit.errors import CheckFailedError, UsageError
 from cnnkit.evaluation import Setup, check_views, file_sha256, lasting_name
-from cnnkit.events import Note, OnEvent
+from cnnkit.events import OnEvent
 from cnnkit.models import find_model
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import (
@@ -26,6 +26,7 @@ from cnnkit.training.fitting import (
 )
 from cnnkit.training.job import Job
 from cnnkit.training.network.pretrained import PretrainedWeights, find_weights
+from cnnkit.training.network.weights_file import WeightsFile, open_weights
 from cnnkit.training.processes import device_of, from_first
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.steps.team import check_batch_size
@@ -43,6 +44,7 @@ def prepare(
     input_shape: tuple[int | None, int, int] | None,
     device: str,
     data_dir: Path | None,
+    runs_dir: Path,
     num_workers: int | None,
     skip_bad: bool,
     checkpointing: Checkpointing,
@@ -64,6 +66,7 @@ def prepare(
     workers = checked_workers(cores if num_workers is None else num_workers)
     place = Place(target, workers, skip_bad)
     weights = find_weights(description) if recipe.pretrained else None
+    file = None if recipe.weights is None else own_weights(recipe.weights, runs_dir, ranks)
     data = opened(dataset, recipe, data_dir, ranks, on_event)
     if weights is not None and input_shape is None:
         input_shape = (None, *weights.size)
@@ -102,9 +105,7 @@ def prepare(
         deterministic=recipe.deterministic,
     )
     fit = describe_fit(original, shape, normalization)
-    file = None
     if weights is not None:
-        on_event(Note(f"begins with {weights.name} of torchvision, and a new last layer"))
         file = obtained(weights, ranks, on_event)
     return Job(setup, recipe, data, place, checkpointing, data_dir, fit, file, ranks)
 
@@ -128,7 +129,19 @@ def opened(
     return data
 
 
-def obtained(weights: PretrainedWeights, ranks: Ranks | None, on_event: OnEvent) -> Path:
+def own_weights(wanted: str, runs_dir: Path, ranks: Ranks | None) -> WeightsFile:
+    """Return the file of weights that a user names; see `open_weights`.
+
+    Raises:
+        CheckFailedError: the machines have different ones.
+    """
+    file = open_weights(wanted, runs_dir)
+    if ranks is not None and len(set(ranks.gather(file.sha256))) > 1:
+        raise CheckFailedError(f"{file.path} is not the same on all machines", "copy it to each")
+    return file
+
+
+def obtained(weights: PretrainedWeights, ranks: Ranks | None, on_event: OnEvent) -> WeightsFile:
     """Return the file of weights, which one process of each machine may have to download."""
     if ranks is None:
         return weights.obtain(on_event)

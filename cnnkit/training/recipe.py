@@ -1,9 +1,18 @@
 """How a network is trained: every setting, its legal values, and its default."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from cnnkit.data.loading.augmentation import MAX_RANDAUGMENT, Augmentation, Flip
 from cnnkit.errors import UsageError
@@ -62,7 +71,9 @@ class Recipe(BaseModel):
         ema: decay of the running average of the weights, which is then what is evaluated; None
             for the weights themselves.
         pretrained: start from the weights that torchvision has, with a new last layer.
-        freeze: train that layer alone.
+        weights: start from the weights of this file (`.safetensors`, `.pt` or `.pth`), or of this
+            run; None for fresh ones.
+        freeze: train the last layer of such weights alone.
         dropout: probability of every dropout layer of the network; its own where not given.
         crop: pixels that training images are shifted by at most; see `Augmentation` for this and
             the next five.
@@ -163,8 +174,13 @@ class Recipe(BaseModel):
     pretrained: bool = Field(
         default=False, description="Start from torchvision's weights, with a new last layer."
     )
+    weights: str | None = Field(
+        default=None,
+        description="Start from the weights of a .safetensors, .pt or .pth file, or of a run.",
+        json_schema_extra={**_shown("none"), "metavar": "file"},
+    )
     freeze: bool = Field(
-        default=False, description="Train the new last layer of pretrained weights alone."
+        default=False, description="With pretrained or weights: train the last layer alone."
     )
     dropout: float | None = Field(
         default=None,
@@ -281,6 +297,11 @@ class Recipe(BaseModel):
         """
         return validated(cls, settings)
 
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        return str(value) if isinstance(value, Path) else value
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         for name, is_given, owners in (
@@ -295,8 +316,10 @@ class Recipe(BaseModel):
                 )
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0")
-        if self.freeze and not self.pretrained:
-            raise ValueError("freeze keeps pretrained weights: it needs pretrained as well")
+        if self.pretrained and self.weights is not None:
+            raise ValueError("pretrained and weights contradict each other: leave one out")
+        if self.freeze and not self.pretrained and self.weights is None:
+            raise ValueError("freeze keeps the weights of pretrained or weights: it needs one")
         if self.warmup_epochs is not None and self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"warmup_epochs must be below epochs, and {self.warmup_epochs:g} is not below "

@@ -20,6 +20,7 @@ from cnnkit.training.data import Place, with_decoded
 from cnnkit.training.execution import carry_out
 from cnnkit.training.job import Job, describe_machine, explained, now, own_randomness
 from cnnkit.training.network.pretrained import find_weights
+from cnnkit.training.network.weights_file import WeightsFile, weights_file
 from cnnkit.training.plan import say_plan
 from cnnkit.training.preparing import obtained, opened
 from cnnkit.training.processes import computing_with, device_of, from_first, held, joined_processes
@@ -110,9 +111,7 @@ def go_on(
             data = with_decoded(data, settled.recipe, setup.preprocessing, place, ranks, told)
         checkpoint = from_first(ranks, lambda: _newest(folder, told))
         fit = f"goes on with {folder.path}: {setup.model} on {setup.dataset}"
-        file = None
-        if settled.recipe.pretrained and checkpoint is None:
-            file = obtained(find_weights(find_model(setup.model)), ranks, told)
+        file = _first_weights(description, settled.recipe, ranks, told) if not checkpoint else None
         job = Job(
             setup, settled.recipe, data, place, settled.checkpointing, where, fit, file, ranks
         )
@@ -122,7 +121,7 @@ def go_on(
             explained(job.recipe),
             computing_with(int(description["device"]["num_threads"])),
         ):
-            network = job.build(is_new=checkpoint is None)
+            network = job.build(told, is_new=checkpoint is None)
             say_plan(job, network, int(description["num_params"]), told)
             _warn_of_changes(description, machine, told)
             if is_complete:
@@ -137,6 +136,29 @@ def go_on(
                 folder.remove_result()
                 folder.write_description(description)
             return carry_out(job, network, folder, description, checkpoint, start, on_event)
+
+
+def _first_weights(
+    description: Mapping[str, Any], recipe: Recipe, ranks: Ranks | None, on_event: OnEvent
+) -> WeightsFile | None:
+    """Return the file of weights that a run began with; None for fresh ones.
+
+    Raises:
+        NotFoundError, UnavailableError: it cannot be had any more.
+        CheckFailedError: it has changed.
+    """
+    if recipe.pretrained:
+        model = find_model(str(description["setup"]["model"]))
+        return obtained(find_weights(model), ranks, on_event)
+    if recipe.weights is None:
+        return None
+    file = weights_file(Path(str(description["weights"])))
+    if file.sha256 != description["weights_sha256"]:
+        raise CheckFailedError(
+            f"{file.path} has changed since the run began with its weights",
+            "restore it, or begin a new run",
+        )
+    return file
 
 
 def _check_processes(description: Mapping[str, Any], ranks: Ranks | None) -> None:

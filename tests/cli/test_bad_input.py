@@ -145,7 +145,7 @@ def test_a_network_that_an_optimizer_has_nothing_in(refused: Refused) -> None:
 def test_pretrained_weights_that_there_are_not(refused: Refused) -> None:
     refused("train", "lenet5", "--pretrained", code=2, says="no pretrained weights for lenet5",
             hint="such as resnet18")  # fmt: skip
-    refused("train", "resnet18", "--freeze", code=2, says="freeze keeps pretrained weights")
+    refused("train", "resnet18", "--freeze", code=2, says="freeze keeps the weights")
 
 
 def test_a_class_without_an_image_to_hold_out(refused: Refused, photos: Path) -> None:

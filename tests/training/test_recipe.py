@@ -50,7 +50,11 @@ from cnnkit.training.recipe import Recipe
             {"nesterov": True, "optimizer": "sgd", "momentum": 0.0},
             "nesterov needs a momentum above 0",
         ),
-        ({"freeze": True}, "freeze keeps pretrained weights: it needs pretrained as well"),
+        ({"freeze": True}, "freeze keeps the weights of pretrained or weights: it needs one"),
+        (
+            {"pretrained": True, "weights": "a.pt"},
+            "pretrained and weights contradict each other: leave one out",
+        ),
         ({"dropout": 1.0}, "dropout must be below 1, not 1.0"),
         ({"epochs": 2, "warmup_epochs": 2.0}, "warmup_epochs must be below epochs"),
         ({"epochs": "three"}, "epochs must be a valid integer"),

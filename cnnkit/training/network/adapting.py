@@ -5,7 +5,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from cnnkit.errors import UsageError
-from cnnkit.training.network.pretrained import last_layer
+from cnnkit.training.network.weights_file import last_layer
 from cnnkit.training.recipe import Recipe
 
 

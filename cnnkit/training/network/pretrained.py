@@ -1,4 +1,4 @@
-"""Weights that torchvision has for its networks, and a new last layer upon them."""
+"""Weights that torchvision has for its networks."""
 
 import hashlib
 import re
@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from cnnkit.data.sources.download import DownloadError, fetch
 from cnnkit.errors import CheckFailedError, UnavailableError, UsageError
 from cnnkit.events import OnEvent
 from cnnkit.files import explain_os_error
 from cnnkit.models import MODELS, ModelDescription, ModelEntry
-from cnnkit.training.steps.muon import LAYERS
+from cnnkit.training.network.weights_file import WeightsFile
 
 _BUILDERS = "torchvision.models:"
-_AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
 # What GoogLeNet and Inception do with an input themselves where torchvision loads their weights
 # comes to a mean and a deviation of a half.
 _SHIFTED = ("googlenet", "inception_v3")
@@ -51,7 +49,7 @@ class PretrainedWeights:
         found = re.search(r"-([0-9a-f]+)\.", self.path.name)
         return found[1] if found else ""
 
-    def obtain(self, on_event: OnEvent) -> Path:
+    def obtain(self, on_event: OnEvent) -> WeightsFile:
         """Return the file, which is downloaded where it is not there yet.
 
         Raises:
@@ -76,7 +74,7 @@ class PretrainedWeights:
                 f"{digest[: len(self.sha256)]}, not {self.sha256}",
                 "remove it, and it is downloaded anew",
             )
-        return path
+        return WeightsFile(self.name, path, digest, is_published=True)
 
 
 def find_weights(model: ModelDescription) -> PretrainedWeights:
@@ -105,41 +103,6 @@ def find_weights(model: ModelDescription) -> PretrainedWeights:
         mean=(0.5,) * 3 if is_shifted else tuple(wanted.mean),
         std=(0.5,) * 3 if is_shifted else tuple(wanted.std),
     )
-
-
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Put the weights of a file into a network, all but those of its last layer.
-
-    Raises:
-        CheckFailedError: the file holds something else than the weights of such a network.
-    """
-    head = f"{last_layer(network)}."
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        for name in list(state):
-            if name.startswith((head, *_AUXILIARY_HEADS)):
-                del state[name]
-            elif "denselayer" in name:  # the files of DenseNets have older names
-                state[re.sub(r"(norm|conv)\.([12])\.", r"\1\2.", name)] = state.pop(name)
-        missing, unexpected = network.load_state_dict(state, strict=False)
-    except Exception as error:  # torch raises what it likes at a file that is none of its own
-        raise CheckFailedError(
-            f"{path} does not hold the weights of the network: "
-            f"{' '.join(str(error).split())[:200]}",
-            "remove it, and it is downloaded anew",
-        ) from error
-    strange = [*unexpected, *(name for name in missing if not name.startswith(head))]
-    if strange:
-        raise CheckFailedError(
-            f"{path} does not hold the weights of the network: {strange[0]} is not in both",
-            "remove it, and it is downloaded anew",
-        )
-
-
-def last_layer(network: nn.Module) -> str:
-    """Return the name of the layer that was defined last, whose outputs are the classes."""
-    layers = network.named_modules()
-    return str([name for name, layer in layers if isinstance(layer, LAYERS)][-1])
 
 
 def _torchvision_name(entry: ModelEntry) -> str:
