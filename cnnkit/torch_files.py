@@ -58,14 +58,16 @@ def some_of(names: Collection[str]) -> str:
 
 def _names_asked_for(content: bytes) -> list[str]:
     """Return what the pickles of a file ask Python for, beside what torch takes for data."""
-    from torch._weights_only_unpickler import _get_allowed_globals
+    from torch import _weights_only_unpickler as unpickler
 
+    # Torch's own, and private: without it harmless names are listed beside the others.
+    allowed = getattr(unpickler, "_get_allowed_globals", dict)()
     names: set[str] = set()
     for pickles in _pickles(content):
         with suppress(Exception):  # it ends in the middle, or is no pickle: what was found stands
             for _ in range(NUM_PICKLES):
                 _add_names(pickles, names)
-    return sorted(names - set(_get_allowed_globals()))
+    return sorted(names - set(allowed))
 
 
 def _pickles(content: bytes) -> Iterator[io.BytesIO]:

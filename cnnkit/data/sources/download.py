@@ -7,8 +7,10 @@ import http.client
 import lzma
 import os
 import shutil
+import socket
 import tarfile
 import urllib.error
+import urllib.parse
 import urllib.request
 import zipfile
 from collections.abc import Callable, Generator, Iterator
@@ -98,6 +100,9 @@ def _chunks(url: str, task: str, on_event: OnEvent, timeout: float) -> Generator
         raise DownloadError(f"{url} answers {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
+        if isinstance(reason, socket.gaierror):
+            host = urllib.parse.urlsplit(url).hostname
+            raise DownloadError(f"{url}: no network, or none that knows {host}") from error
         raise DownloadError(f"{url}: {str(reason) or type(reason).__name__}") from error
     if total is not None and received != total:
         raise DownloadError(f"{url} stopped after {received:,} of {total:,} bytes")

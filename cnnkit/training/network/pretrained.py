@@ -64,7 +64,8 @@ class PretrainedWeights:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except DownloadError as error:
             raise UnavailableError(
-                f"the weights cannot be had: {error}", f"or put the file into {path.parent}"
+                f"the weights cannot be had: {error}",
+                f"connect to a network, or put {path.name} into {path.parent}",
             ) from error
         except OSError as error:
             raise explain_os_error(error, f"keep {path}") from error
