@@ -1,5 +1,6 @@
 """`cnnkit train`: train a network on a dataset."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,7 +33,7 @@ LOG_PANEL = "Logs"
 PROCESSES_PANEL = "Several processes"
 
 
-@with_output
+@partial(with_output, suffixes=(".png", ".toml"))
 @with_recipe
 def train(
     output: Output,

@@ -347,6 +347,19 @@ def test_an_output_file_that_cannot_be_is_refused_before_the_work(
     refused("train", "linear", "-o", tmp_path, code=2, says="is a folder")
 
 
+def test_an_output_file_of_no_format_is_refused(
+    refused: Refused, cnnkit: Cnnkit, tmp_path: Path
+) -> None:
+    known = "name a .json, .csv, .md, .tex, .html or .txt file"
+    for arguments in (("eval", "x"), ("conv", "28", "--kernel", "3"), ("models",)):
+        for name in ("e.png", "x.pdf", "e.docx", "a.zip"):
+            refused(*arguments, "-o", name, code=2, says=f"-o {name} has the suffix", hint=known)
+    refused("compare", "vgg16", "-o", "c.png", code=2, says="no format", hint="--plot draws")
+    for name in ("table", "table.log", "table.TXT"):
+        assert cnnkit("models", "lenet5", "-o", tmp_path / name).code == 0
+    assert cnnkit("models", "lenet5", "--format", "csv", "-o", "x.tsv").code == 0
+
+
 def test_no_room_on_the_disk(cnnkit: Cnnkit, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
