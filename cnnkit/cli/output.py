@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, TextIO, get_args
 
 import typer
+from typer.models import ArgumentInfo
 
-from cnnkit.errors import NotFoundError, UnavailableError, UsageError
+from cnnkit.errors import NotFoundError, SettingError, UnavailableError, UsageError
 from cnnkit.events import Note, OnEvent
 from cnnkit.files import explain_os_error, write_bytes, write_text
 from cnnkit.render import Format, ProgressRenderer, export, print_result, terminal_console
@@ -310,6 +311,16 @@ def _shared(
     """Declare the options that every command shares."""
 
 
+def _as_typed(parameters: Mapping[str, inspect.Parameter], name: str) -> str:
+    """Return a setting as a user of the command writes it: `--batch-size`, or `SIZE`."""
+    named = parameters.get(name)
+    if named is not None and any(
+        isinstance(one, ArgumentInfo) for one in get_args(named.annotation)
+    ):
+        return name.upper()
+    return f"--{name.replace('_', '-')}"
+
+
 def with_output(command: Callable[..., None], suffixes: Sequence[str] = ()) -> Callable[..., None]:
     """Give a command the shared options, and hand them to its `output` argument as one value.
 
@@ -325,7 +336,10 @@ def with_output(command: Callable[..., None], suffixes: Sequence[str] = ()) -> C
         chosen = {name: values.pop(name) for name in shared}
         chosen.pop("verbose")  # the error boundary looks at it
         with Output(**chosen, suffixes=suffixes, can_plot="plot" in own) as output:
-            command(output=output, **values)
+            try:
+                command(output=output, **values)
+            except SettingError as error:
+                raise error.renamed(lambda name: _as_typed(own, name)) from error
 
     parameters = [own[name] for name in own if name != "output"]
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

@@ -90,34 +90,37 @@ def test_unknown_split(refused: Refused, finished: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
-        ("--epochs", "0", "epochs must be at least 1, not 0"),
-        ("--epochs", "-5", "epochs must be at least 1, not -5"),
+        ("--epochs", "0", "--epochs must be at least 1, not 0"),
+        ("--epochs", "-5", "--epochs must be at least 1, not -5"),
         ("--epochs", "many", "not 'many'"),
-        ("-b", "0", "batch_size must be at least 1, not 0"),
-        ("--batch-size", "-1", "batch_size must be at least 1, not -1"),
-        ("--lr", "0", "lr must be above 0"),
+        ("-b", "0", "--batch-size must be at least 1, not 0"),
+        ("--batch-size", "-1", "--batch-size must be at least 1, not -1"),
+        ("--lr", "0", "--lr must be above 0"),
         ("--optimizer", "lion", "'lion' is not one of 'sgd', 'adam', 'adamw', 'muon'"),
         ("--schedule", "lines", "'lines' is not one of"),
         ("--lr", "fast", "'--lr': 'fast' is neither a number nor none"),
         ("--patience", "2.5", "'--patience': '2.5' is neither an integer nor none"),
-        ("--momentum", "0.9", "momentum belongs to the optimizer sgd and muon, not to adam"),
-        ("--lr-rest", "0.1", "lr_rest belongs to the optimizer muon, not to adam"),
-        ("--dropout", "1", "dropout must be below 1"),
+        ("--momentum", "0.9", "--momentum belongs to the optimizer sgd and muon, not to adam"),
+        ("--lr-rest", "0.1", "--lr-rest belongs to the optimizer muon, not to adam"),
+        ("--dropout", "1", "--dropout must be below 1"),
         ("--dropout", "0.5", "lenet5 has no dropout layer that --dropout could set"),
-        ("--val-split", "1.5", "val_split must be below 1, not 1.5"),
-        ("--label-smoothing", "1", "label_smoothing must be below 1"),
-        ("--warmup-epochs", "20", "warmup_epochs must be below epochs"),
-        ("--accumulate", "64", "accumulate must be at most batch_size, and 64 is above 32"),
-        ("--clip-grad", "-1", "clip_grad must be above 0"),
-        ("--ema", "1", "ema must be below 1"),
-        ("--patience", "0", "patience must be at least 1"),
+        ("--val-split", "1.5", "--val-split must be below 1, not 1.5"),
+        ("--label-smoothing", "1", "--label-smoothing must be below 1"),
+        ("--warmup-epochs", "20", "--warmup-epochs must be below --epochs"),
+        ("--accumulate", "64", "--accumulate must be at most --batch-size, and 64 is above 32"),
+        ("--clip-grad", "-1", "--clip-grad must be above 0"),
+        ("--ema", "1", "--ema must be below 1"),
+        ("--patience", "0", "--patience must be at least 1"),
         ("--checkpoint-minutes", "-1", "--checkpoint-minutes must be at least 0, not -1"),
         ("--checkpoint-steps", "0", "--checkpoint-steps must be at least 1, not 0"),
-        ("--seed", "-1", "seed must be at least 0, not -1"),
+        ("--seed", "-1", "--seed must be at least 0, not -1"),
         ("--normalize", "published", "no mean and deviation are published for digits"),
         ("--device", "gpu", "unknown device 'gpu'"),
         ("--device", "cuda:x", "unknown device 'cuda:x'"),
         ("--workers", "-1", "--workers must be at least 0, not -1"),
+        ("--mixup", "-1", "--mixup must be at least 0, not -1"),
+        ("--nproc", "0", "--nproc must be at least 1, not 0"),
+        ("--max-restarts", "-1", "--max-restarts must be at least 0, not -1"),
         ("--input", "3x", "--input '3x' is no shape"),
         ("--input", "²", "--input '²' is no shape"),
         ("--input", "0x32x32", "has a size below 1"),
@@ -134,6 +137,25 @@ def test_values_that_make_no_sense(refused: Refused, option: str, value: str, sa
     refused("train", "lenet5", "digits", option, value, code=2, says=says)
 
 
+def test_a_number_out_of_bounds_is_refused_in_the_same_words_everywhere(refused: Refused) -> None:
+    for command, option, value, says in (
+        ("summary", "--top", "0", "--top must be at least 1, not 0"),
+        ("summary", "-b", "0", "--batch-size must be at least 1, not 0"),
+        ("show", "-n", "0", "--num must be at least 1, not 0"),
+        ("show", "-n", "10001", "--num must be at most 10,000, not 10001"),
+        ("conv", "--in-channels", "0", "--in-channels must be at least 1, not 0"),
+    ):
+        of_conv = (
+            ("28", "--kernel", "3", "--out-channels", "2") if command == "conv" else ("lenet5",)
+        )
+        refused(command, *of_conv, option, value, code=2, says=f"cnnkit: {says}")
+
+
+def test_a_value_that_is_missing_points_to_the_help_of_its_command(refused: Refused) -> None:
+    refused("train", "--resume", code=2, says="requires an argument", hint="`cnnkit train --help`")
+    refused("conv", "28", "--kernel", code=2, says="requires", hint="`cnnkit conv --help`")
+
+
 def test_a_network_that_an_optimizer_has_nothing_in(refused: Refused) -> None:
     refused("train", "linear", "--optimizer", "muon",
             code=2, says="muon trains the layers between the first and the last",
@@ -143,7 +165,8 @@ def test_a_network_that_an_optimizer_has_nothing_in(refused: Refused) -> None:
 def test_pretrained_weights_that_there_are_not(refused: Refused) -> None:
     refused("train", "lenet5", "--pretrained", code=2, says="no pretrained weights for lenet5",
             hint="such as resnet18")  # fmt: skip
-    refused("train", "resnet18", "--freeze", code=2, says="freeze keeps pretrained weights")
+    refused("train", "resnet18", "--freeze", code=2,
+            says="--freeze keeps pretrained weights: it needs --pretrained as well")  # fmt: skip
 
 
 def test_a_class_without_an_image_to_hold_out(refused: Refused, photos: Path) -> None:
@@ -182,7 +205,8 @@ def test_no_apple_gpu(refused: Refused) -> None:
         ("config = 'x'", 2, "unknown key 'config'"),
         ("epochs = ", 2, "is not TOML"),
         ("epochs = 'many'", 2, "not 'many'"),
-        ("epochs = 0", 2, "epochs must be at least 1, not 0"),
+        ("epochs = 0", 2, "--epochs must be at least 1, not 0"),
+        ("nproc = 0", 2, "--nproc must be at least 1, not 0"),
         ("optimizer = 'lion'", 2, "'lion' is not one of"),
         ("lr = [1.0]", 2, "the value of 'lr' is not of the kind"),
         ("epochs = true", 2, "the value of 'epochs' is not of the kind"),
