@@ -24,7 +24,7 @@ from cnnkit.cli.output import Output, with_default, with_output
 from cnnkit.cli.processes import check_rank, is_first, is_rank, launch
 from cnnkit.cli.recipe_options import Asked, begin_with, with_recipe
 from cnnkit.cli.run_log import RunLog
-from cnnkit.errors import UsageError
+from cnnkit.errors import NotFoundError, UsageError
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.recipe import Recipe
 
@@ -332,8 +332,13 @@ def check_names(model: str, dataset: str) -> None:
     Raises:
         NotFoundError: there is no such network or dataset.
     """
-    from cnnkit.data import find_dataset
-    from cnnkit.models import find_model
+    from cnnkit.data import DATASETS, find_dataset
+    from cnnkit.models import MODELS, find_model
 
-    find_model(model)
+    try:
+        find_model(model)
+    except NotFoundError as error:
+        if dataset in MODELS and model in DATASETS:
+            error.hint = f"the model comes first: `cnnkit train {dataset} {model}`"
+        raise
     find_dataset(dataset)

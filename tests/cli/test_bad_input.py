@@ -77,6 +77,8 @@ def test_unknown_names(refused: Refused) -> None:
     refused("train", "lenet5", "mnst", code=3, says="unknown dataset 'mnst'", hint="mnist")
     refused("models", "zzz", code=3, says="no model matches 'zzz'", hint="lists all")
     refused("datasets", "cifr*", code=3, says="no dataset matches 'cifr*'", hint="cifar10")
+    refused("train", "digits", "lenet5", code=3, says="unknown model 'digits'",
+            hint="the model comes first: `cnnkit train lenet5 digits`")  # fmt: skip
     refused("train", "timm:resnet1o", code=3, says="resnet1o", hint="did you mean")
     refused("trian", code=2, says="no such command 'trian'", hint="did you mean 'train'")
     refused("train", "lenet5", "--epocs", "3", code=2, says="--epocs", hint="did you mean --epochs")
@@ -208,8 +210,10 @@ def test_no_apple_gpu(refused: Refused) -> None:
         ("epochs = 0", 2, "--epochs must be at least 1, not 0"),
         ("nproc = 0", 2, "--nproc must be at least 1, not 0"),
         ("optimizer = 'lion'", 2, "'lion' is not one of"),
-        ("lr = [1.0]", 2, "the value of 'lr' is not of the kind"),
-        ("epochs = true", 2, "the value of 'epochs' is not of the kind"),
+        ("lr = [1.0]", 2, "c.toml: the value of 'lr' must be a number or a text"),
+        ("epochs = true", 2, "the value of 'epochs' must be a number or a text, not true"),
+        ("batch-size = 64\nbatch_size = 32", 2, "c.toml has both batch-size and batch_size"),
+        ("skip-bad = 'yes'", 2, "the value of 'skip-bad' must be true or false, not \"yes\""),
         ("json = true", 2, "unknown key 'json'"),
     ],
 )

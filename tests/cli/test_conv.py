@@ -232,7 +232,7 @@ BAD = [
     ("5 --kernel 3x", "--kernel '3x' is no size", ""),
     ("5 --kernel ²", "--kernel '²' is no size", ""),
     ("5 --kernel 3 --padding same", "--padding 'same' is no size", ""),
-    ("5 --kernel 3 --in-channels 0 --out-channels 4", "--in-channels must be at least 1, not 0", ""),
+    ("5 --kernel 3 --in-channels 0 --out-channels 4", "--in-channels must be at least 1", ""),
     ("5 --kernel 3 --in-channels 4 --out-channels -4", "--out-channels must be at least 1", ""),
     ("5 --kernel 3 --in-channels 4 --out-channels 4 --groups 0", "groups must be at least 1", ""),
     ("5 --kernel 3 --in-channels x --out-channels 4", "not 'x'", "--help"),
