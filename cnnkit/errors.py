@@ -1,5 +1,7 @@
 """Errors that a user can do something about, and the exit codes they end with."""
 
+import re
+from collections.abc import Callable
 from enum import IntEnum
 
 
@@ -42,6 +44,27 @@ class UsageError(CnnkitError):
     """A value that was asked for makes no sense (exit code 2)."""
 
     exit_code = ExitCode.USAGE
+
+
+class SettingError(UsageError):
+    """A setting makes no sense, or does not go with another.
+
+    Args:
+        message: as that of any error, with the names of settings in braces: `{batch_size} must be
+            at least 1, not 0`.
+        hint: likewise.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        self._texts = message, hint
+        super().__init__(*self._named(str))
+
+    def renamed(self, name: Callable[[str], str]) -> UsageError:
+        """Return the error in the words of another place, where settings have other names."""
+        return UsageError(*self._named(name))
+
+    def _named(self, name: Callable[[str], str]) -> list[str]:
+        return [re.sub(r"\{(\w+)\}", lambda found: name(found[1]), text) for text in self._texts]
 
 
 class NotFoundError(CnnkitError):

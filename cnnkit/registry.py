@@ -1,7 +1,7 @@
 """Things by name: exact look-up, patterns, and the names that were perhaps meant."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from fnmatch import fnmatchcase
 from typing import Protocol, TypeVar
 
@@ -16,6 +16,8 @@ class Named(Protocol):
         """The name that it is found by."""
         ...
 
+
+PREFIX_LENGTH = 3  # a shorter one is the beginning of too much
 
 Entry = TypeVar("Entry", bound=Named)
 
@@ -79,7 +81,15 @@ class Catalogue(Mapping[str, Entry]):
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Return `did you mean A or B?` for the names that are close, or an empty string."""
-    known = list(names)
-    close = get_close_matches(name.lower(), known, n=3, cutoff=0.6)
+    """Return `did you mean A or B?` for the names that are close, or an empty string.
+
+    Where some begin with the name, the others are not close; nor is one that is much less alike
+    than the best.
+    """
+    name, known = name.lower(), list(names)
+    longer = [one for one in known if one.startswith(name)] if len(name) >= PREFIX_LENGTH else []
+    close = get_close_matches(name, longer or known, n=3, cutoff=0.0 if longer else 0.6)
+    alike = [SequenceMatcher(None, one, name).ratio() for one in close]
+    if not longer:
+        close = [one for one, how in zip(close, alike, strict=True) if how > alike[0] - 0.1]
     return f"did you mean {' or '.join(close)}?" if close else ""

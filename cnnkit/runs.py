@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -17,6 +18,8 @@ from cnnkit.locks import locked
 from cnnkit.registry import did_you_mean
 
 SCHEMA = "cnnkit.run/1"
+
+MOST_BYTES = 100  # of network and dataset each in the name of a run, whose limit is 255
 
 _DESCRIPTION = "run.json"
 _RESULT = "result.json"
@@ -181,4 +184,6 @@ def open_run(name: str, runs_dir: Path) -> RunFolder:
 
 
 def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-.") or "x"
+    """Return a name with the letters and digits of any script, short enough for a file's."""
+    kept = re.sub(r"[^\w.]+", "-", unicodedata.normalize("NFC", name)).strip("-.")
+    return kept.encode()[:MOST_BYTES].decode(errors="ignore") or "x"

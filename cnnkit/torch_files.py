@@ -61,7 +61,7 @@ def _names_asked_for(content: bytes) -> list[str]:
     from torch import _weights_only_unpickler as unpickler
 
     # Torch's own, and private: without it harmless names are listed beside the others.
-    allowed = getattr(unpickler, "_get_allowed_globals", dict)()
+    allowed: dict[str, object] = getattr(unpickler, "_get_allowed_globals", dict)()
     names: set[str] = set()
     for pickles in _pickles(content):
         with suppress(Exception):  # it ends in the middle, or is no pickle: what was found stands

@@ -42,3 +42,13 @@ def test_refuses_two_entries_of_one_name() -> None:
 def test_did_you_mean_is_silent_where_nothing_is_close() -> None:
     assert did_you_mean("xyz", ["resnet18"]) == ""
     assert did_you_mean("resnet81", ["resnet18"]) == "did you mean resnet18?"
+
+
+def test_names_that_begin_so_come_first_and_weak_ones_fall_beside_a_strong_one() -> None:
+    models = ["alexnet", "googlenet", "lenet5", "lenet5_relu"]
+    assert did_you_mean("lenet", models) == "did you mean lenet5 or lenet5_relu?"
+    options = ["--epochs", "--nproc", "--warmup-epochs", "--seed"]
+    assert did_you_mean("--epohcs", options) == "did you mean --epochs?"
+    assert did_you_mean("--epoch", options) == "did you mean --epochs?"
+    assert did_you_mean("minst", ["mnist", "qmnist", "iris"]) == "did you mean mnist or qmnist?"
+    assert did_you_mean("zzz", models) == ""

@@ -74,6 +74,18 @@ def _root(
         typer.echo(context.get_help())
 
 
+def _made() -> Any:
+    """Return the command line with what Typer cannot be told of an option."""
+    root: Any = typer.main.get_command(app)
+    for command in (root, *root.commands.values()):
+        context = typer.Context(command)
+        for parameter in command.get_params(context):
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""  # the help shows no value, for there is none
+            parameter.opts.sort(key=lambda name: not name.startswith("--"))  # errors name the first
+    return root
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code; no exception gets out."""
     code = _run(arguments)
@@ -91,7 +103,7 @@ def _run(arguments: Sequence[str]) -> int:
             reconfigure(errors="replace")
     _set_help_color(arguments)
     try:
-        code = typer.main.get_command(app)(
+        code = _made()(
             list(arguments), prog_name="cnnkit", standalone_mode=False, obj=tuple(arguments)
         )
     except PipeClosedError:
@@ -154,7 +166,8 @@ def _fail(
 def _usage_message(arguments: Sequence[str], error: TyperException) -> tuple[str, str]:
     """Return message and hint of an error that the parser found."""
     context = getattr(error, "ctx", None)
-    hint = f"see `{context.command_path if context is not None else 'cnnkit'} --help`"
+    path = context.command_path if context is not None else _command_path(arguments)
+    hint = f"see `{path} --help`"
     option = getattr(error, "option_name", None)
     if option is not None and hasattr(error, "possibilities"):
         return f"no such option: {option}", did_you_mean(option, error.possibilities or ()) or hint
@@ -164,6 +177,10 @@ def _usage_message(arguments: Sequence[str], error: TyperException) -> tuple[str
     parameter = getattr(error, "param", None)
     given = _given_value(arguments, parameter)
     defaults: dict[str, object] = getattr(context, "default_map", None) or {}
+    too_high = re.search(r": Input should be less than or equal to (\S+)$", text)
+    if too_high is not None and parameter is not None:
+        value = defaults.get(parameter.name) if given is None else given
+        return f"{parameter.opts[0]} must be at most {int(too_high[1]):,}, not {value}", hint
     if given is None and parameter is not None and parameter.name in defaults:
         given = defaults[parameter.name]
         text = text.replace("invalid value", "invalid value in the config file")
@@ -174,6 +191,12 @@ def _usage_message(arguments: Sequence[str], error: TyperException) -> tuple[str
     if given is not None and repr(given) not in text:
         text += f", not {given!r}"
     return text[:1].lower() + text[1:], f"did you mean {meant}" if meant else hint
+
+
+def _command_path(arguments: Sequence[str]) -> str:
+    """Return `cnnkit train`, as far as the arguments name a command."""
+    names = {command.name for command in app.registered_commands}
+    return "cnnkit" if not arguments or arguments[0] not in names else f"cnnkit {arguments[0]}"
 
 
 def _given_value(arguments: Sequence[str], parameter: Any) -> object | None:

@@ -1,6 +1,7 @@
 """`cnnkit bench`: how fast networks are here."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,7 +28,7 @@ MEASURE_PANEL = "What else to measure"
 FILES_PANEL = "Files"
 
 
-@with_output
+@partial(with_output, suffixes=(".jsonl",))
 def bench(
     output: Output,
     models: Annotated[

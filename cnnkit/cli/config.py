@@ -51,6 +51,9 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
                 did_you_mean(key.replace("-", "_"), parameters)
                 or f"the keys are {', '.join(sorted(parameters))}",
             )
+        if parameter.name in defaults:
+            twice = [one for one in settings if parameters.get(one.replace("-", "_")) is parameter]
+            raise UsageError(f"--config {path} has both {' and '.join(twice)}", "leave one out")
         defaults[parameter.name] = _as_given(path, key, value, parameter)
     context.default_map = {**(context.default_map or {}), **defaults}
     return path
@@ -104,7 +107,11 @@ def _as_given(path: Path, key: str, value: object, parameter: Any) -> object:
             return value
     elif isinstance(value, int | float | str):
         return value
-    raise UsageError(f"--config {path}: the value of {key!r} is not of the kind that it takes")
+    if parameter.multiple:
+        kind = "a text, or a list of texts"
+    else:
+        kind = "true or false" if getattr(parameter, "is_flag", False) else "a number or a text"
+    raise UsageError(f"--config {path}: the value of {key!r} must be {kind}, not {_toml(value)}")
 
 
 Config = Annotated[

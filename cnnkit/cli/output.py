@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, TextIO, get_args
 
 import typer
+from typer.models import ArgumentInfo
 
-from cnnkit.errors import NotFoundError, UnavailableError, UsageError
+from cnnkit.errors import NotFoundError, SettingError, UnavailableError, UsageError
 from cnnkit.events import Note, OnEvent
 from cnnkit.files import explain_os_error, write_bytes, write_text
 from cnnkit.render import Format, ProgressRenderer, export, print_result, terminal_console
@@ -29,10 +30,20 @@ _FORMATS_BY_SUFFIX = {
     ".tex": Format.LATEX,
     ".html": Format.HTML,
 }
+_TABLE_SUFFIXES = ("", ".txt", ".log")
 
 
 class Output:
     """What a command answers with; made from the options that every command shares.
+
+    Args:
+        form: the format that --format names.
+        as_json: whether --json was given.
+        path: what -o names, `-` for stdout.
+        color: what --color or --no-color says.
+        quiet: whether -q was given.
+        suffixes: of the files that the command writes beside those of the formats.
+        can_plot: whether it has the option --plot.
 
     Attributes:
         on_event: shows events on stderr.
@@ -45,7 +56,11 @@ class Output:
         path: Path | None,
         color: bool | None,
         quiet: bool,
+        suffixes: Sequence[str] = (),
+        can_plot: bool = False,
     ) -> None:
+        if path == Path("-"):
+            path = None
         if as_json and form not in (None, Format.JSON):
             raise UsageError(f"--json and --format {form} contradict each other", "leave one out")
         self._path = path
@@ -56,6 +71,8 @@ class Output:
         self._quiet = quiet
         if path is not None:
             check_writable(path)
+            if not self._is_told and not is_stream(path):
+                _check_suffix(path, [*_FORMATS_BY_SUFFIX, ".txt", *suffixes], can_plot)
         self._progress = ProgressRenderer(terminal_console(sys.stderr, self._color), quiet)
         self.on_event: OnEvent = self._progress
 
@@ -123,11 +140,9 @@ class Output:
         """Return whether -o names a picture, for a command that can draw one.
 
         Raises:
-            UsageError: it is one of a kind that cannot be written, or another format is asked for.
+            UsageError: another format is asked for.
         """
         suffix = self._path.suffix.lower() if self._path else ""
-        if suffix in (".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".svg", ".pdf"):
-            raise UsageError(f"pictures cannot be written as {suffix}", "name a .png file")
         if suffix == ".png" and self._is_told:
             raise UsageError(
                 f"-o {self._path} and --format {self._format} contradict each other",
@@ -205,10 +220,9 @@ def check_writable(path: Path, option: str = "-o") -> None:
     """
     if path.is_dir():
         raise UsageError(f"{option} {path} is a folder", "name a file")
-    target = path.resolve()
-    if target.exists() and not target.is_file() and os.access(target, os.W_OK):
-        return  # a pipe or a device, which is written to as it is
-    path = target
+    if is_stream(path) and os.access(path, os.W_OK):
+        return  # it is written to as it is
+    path = path.resolve()
     if not path.parent.is_dir():
         raise NotFoundError(
             f"the folder {path.parent} of {option} {path} does not exist", "create it"
@@ -217,6 +231,32 @@ def check_writable(path: Path, option: str = "-o") -> None:
         raise UnavailableError(
             f"cannot write {path}: permission denied", "choose a folder that you may write to"
         )
+
+
+def is_stream(path: Path) -> bool:
+    """Return whether there is a pipe or a device, and no file."""
+    return path.exists() and not path.is_file()
+
+
+def _check_suffix(path: Path, known: Sequence[str], can_plot: bool) -> None:
+    """Refuse a file whose name promises what would not be in it.
+
+    Args:
+        path: that -o names.
+        known: the suffixes that say what is in a file.
+        can_plot: whether there is --plot for a picture.
+
+    Raises:
+        UsageError: its suffix is none of them.
+    """
+    suffix = path.suffix.lower()
+    if suffix in known or suffix in _TABLE_SUFFIXES:
+        return
+    plot = "; --plot draws a picture" if can_plot else ""
+    raise UsageError(
+        f"-o {path} has the suffix of no format",
+        f"name a {', '.join(known[:-1])} or {known[-1]} file, or give --format{plot}",
+    )
 
 
 def with_default(text: str, default: str) -> str:
@@ -240,7 +280,10 @@ def _shared(
     path: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="Write the answer to this file.", rich_help_panel=PANEL
+            "-o",
+            "--output",
+            help="Write the answer to this file; - is stdout.",
+            rich_help_panel=PANEL,
         ),
     ] = None,
     color: Annotated[
@@ -268,8 +311,23 @@ def _shared(
     """Declare the options that every command shares."""
 
 
-def with_output(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the shared options, and hand them to its `output` argument as one value."""
+def _as_typed(parameters: Mapping[str, inspect.Parameter], name: str) -> str:
+    """Return a setting as a user of the command writes it: `--batch-size`, or `SIZE`."""
+    named = parameters.get(name)
+    if named is not None and any(
+        isinstance(one, ArgumentInfo) for one in get_args(named.annotation)
+    ):
+        return name.upper()
+    return f"--{name.replace('_', '-')}"
+
+
+def with_output(command: Callable[..., None], suffixes: Sequence[str] = ()) -> Callable[..., None]:
+    """Give a command the shared options, and hand them to its `output` argument as one value.
+
+    Args:
+        command: the command.
+        suffixes: of the files that it writes beside those of the formats, such as `.png`.
+    """
     shared = inspect.signature(_shared, eval_str=True).parameters
     own = inspect.signature(command, eval_str=True).parameters
 
@@ -277,8 +335,11 @@ def with_output(command: Callable[..., None]) -> Callable[..., None]:
     def run(**values: Any) -> None:
         chosen = {name: values.pop(name) for name in shared}
         chosen.pop("verbose")  # the error boundary looks at it
-        with Output(**chosen) as output:
-            command(output=output, **values)
+        with Output(**chosen, suffixes=suffixes, can_plot="plot" in own) as output:
+            try:
+                command(output=output, **values)
+            except SettingError as error:
+                raise error.renamed(lambda name: _as_typed(own, name)) from error
 
     parameters = [own[name] for name in own if name != "output"]
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

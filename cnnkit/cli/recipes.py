@@ -1,5 +1,6 @@
 """`cnnkit recipes`: the settings that networks are trained with, by name."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -8,7 +9,7 @@ from cnnkit.cli.options import complete_recipe
 from cnnkit.cli.output import Output, with_default, with_output
 
 
-@with_output
+@partial(with_output, suffixes=(".toml",))
 def recipes(
     output: Output,
     name: Annotated[

@@ -1,5 +1,6 @@
 """`cnnkit show`: images of a dataset to look at."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +16,7 @@ CHOICE_PANEL = "Which images"
 MOST_IMAGES = 10_000
 
 
-@with_output
+@partial(with_output, suffixes=(".png",))
 def show(
     output: Output,
     dataset: Annotated[

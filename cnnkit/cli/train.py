@@ -1,5 +1,6 @@
 """`cnnkit train`: train a network on a dataset."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ from cnnkit.cli.output import Output, with_default, with_output
 from cnnkit.cli.processes import check_rank, is_first, is_rank, launch, num_started
 from cnnkit.cli.recipe_options import Asked, begin_with, with_recipe
 from cnnkit.cli.run_log import RunLog, has_tensorboard
-from cnnkit.errors import UsageError
+from cnnkit.errors import NotFoundError, UsageError
 from cnnkit.events import ignore
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.recipe import Recipe
@@ -33,7 +34,7 @@ LOG_PANEL = "Logs"
 PROCESSES_PANEL = "Several processes"
 
 
-@with_output
+@partial(with_output, suffixes=(".png", ".toml"))
 @with_recipe
 def train(
     output: Output,
@@ -339,8 +340,13 @@ def check_names(model: str, dataset: str) -> None:
     Raises:
         NotFoundError: there is no such network or dataset.
     """
-    from cnnkit.data import find_dataset
-    from cnnkit.models import find_model
+    from cnnkit.data import DATASETS, find_dataset
+    from cnnkit.models import MODELS, find_model
 
-    find_model(model)
+    try:
+        find_model(model)
+    except NotFoundError as error:
+        if dataset in MODELS and model in DATASETS:
+            error.hint = f"the model comes first: `cnnkit train {dataset} {model}`"
+        raise
     find_dataset(dataset)

@@ -208,5 +208,5 @@ def _interrupted(trainer: Trainer, run: RunFolder) -> InterruptedRunError:
     if progress.step:
         where = f"step {progress.step:,} of epoch {progress.epoch}"
     return InterruptedRunError(
-        f"interrupted after {where} of {trainer.recipe.epochs}; all is kept", resume_hint(run)
+        f"interrupted after {where} of {trainer.recipe.epochs:,}; all is kept", resume_hint(run)
     )

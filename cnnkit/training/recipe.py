@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from cnnkit.data.loading.augmentation import MAX_RANDAUGMENT, Augmentation, Flip
-from cnnkit.errors import UsageError
+from cnnkit.errors import SettingError, UsageError
 from cnnkit.registry import did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -311,28 +311,30 @@ class Recipe(BaseModel):
         ):
             if is_given and self.optimizer not in owners:
                 raise ValueError(
-                    f"{name} belongs to the optimizer {' and '.join(owners)}, not to "
+                    f"{{{name}}} belongs to the optimizer {' and '.join(owners)}, not to "
                     f"{self.optimizer}"
                 )
         if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs a momentum above 0")
+            raise ValueError("{nesterov} needs a {momentum} above 0")
         if self.pretrained and self.weights is not None:
-            raise ValueError("pretrained and weights contradict each other: leave one out")
+            raise ValueError("{pretrained} and {weights} contradict each other: leave one out")
         if self.freeze and not self.pretrained and self.weights is None:
-            raise ValueError("freeze keeps the weights of pretrained or weights: it needs one")
+            raise ValueError(
+                "{freeze} keeps the weights of {pretrained} or {weights}: it needs one of them"
+            )
         if self.warmup_epochs is not None and self.warmup_epochs >= self.epochs:
             raise ValueError(
-                f"warmup_epochs must be below epochs, and {self.warmup_epochs:g} is not below "
-                f"{self.epochs}"
+                f"{{warmup_epochs}} must be below {{epochs}}, and {self.warmup_epochs:g} is not "
+                f"below {self.epochs}"
             )
         if self.accumulate > self.batch_size:
             raise ValueError(
-                f"accumulate must be at most batch_size, and {self.accumulate} is above "
+                f"{{accumulate}} must be at most {{batch_size}}, and {self.accumulate} is above "
                 f"{self.batch_size}"
             )
         if self.augmentation.mixes and self.batch_size < 2:
             name = "mixup" if self.mixup else "cutmix"
-            raise ValueError(f"{name} mixes two images of a batch, and batch_size is 1")
+            raise ValueError(f"{{{name}}} mixes two images of a batch, and {{batch_size}} is 1")
         return self
 
     @property
@@ -390,7 +392,7 @@ def _explained(name: str, kind: str, text: str, value: Any, cls: type[BaseModel]
             or f"the settings are {', '.join(cls.model_fields)}",
         )
     if kind == "value_error":
-        return UsageError(text.removeprefix("Value error, "))
+        return SettingError(text.removeprefix("Value error, "))
     wanted = text.removeprefix("Input ").replace("should be", "must be")
     for long, short in (
         ("greater than or equal to", "at least"),
@@ -399,4 +401,4 @@ def _explained(name: str, kind: str, text: str, value: Any, cls: type[BaseModel]
         ("less than", "below"),
     ):
         wanted = wanted.replace(long, short)
-    return UsageError(f"{name} {wanted}, not {value!r}")
+    return SettingError(f"{{{name}}} {wanted}, not {value!r}")

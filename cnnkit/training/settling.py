@@ -111,7 +111,7 @@ def _as_the_run_has_it(name: str, value: Any, then: Mapping[str, Any]) -> Any:
 def _check_epochs(recipe: Recipe, epochs: int) -> None:
     if epochs < recipe.epochs:
         raise UsageError(
-            f"--epochs {epochs} is below the {recipe.epochs} of the run", "it may only rise"
+            f"--epochs {epochs} is below the {recipe.epochs:,} of the run", "it may only rise"
         )
     if recipe.schedule != "constant":
         raise UsageError(

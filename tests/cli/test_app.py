@@ -42,6 +42,15 @@ def test_every_command_has_help_and_the_shared_options(cnnkit: Cnnkit, command: 
         assert option in answer.stdout
 
 
+def test_the_help_shows_no_value_where_none_is_taken(cnnkit: Cnnkit) -> None:
+    for command in ((), *((one,) for one in COMMANDS)):
+        shown = cnnkit(*command, "--help").stdout
+        assert "<bool>" not in shown
+        assert "--help" in shown
+    assert "--epochs" in cnnkit("train", "--help").stdout
+    assert "<int|none>" in cnnkit("train", "--help").stdout
+
+
 def test_as_a_module_in_a_process_of_its_own() -> None:
     running = process("models", "lenet5", "--json")
     stdout, stderr = running.communicate(timeout=60)

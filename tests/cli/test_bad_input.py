@@ -77,6 +77,8 @@ def test_unknown_names(refused: Refused) -> None:
     refused("train", "lenet5", "mnst", code=3, says="unknown dataset 'mnst'", hint="mnist")
     refused("models", "zzz", code=3, says="no model matches 'zzz'", hint="lists all")
     refused("datasets", "cifr*", code=3, says="no dataset matches 'cifr*'", hint="cifar10")
+    refused("train", "digits", "lenet5", code=3, says="unknown model 'digits'",
+            hint="the model comes first: `cnnkit train lenet5 digits`")  # fmt: skip
     refused("train", "timm:resnet1o", code=3, says="resnet1o", hint="did you mean")
     refused("trian", code=2, says="no such command 'trian'", hint="did you mean 'train'")
     refused("train", "lenet5", "--epocs", "3", code=2, says="--epocs", hint="did you mean --epochs")
@@ -90,34 +92,35 @@ def test_unknown_split(refused: Refused, finished: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
-        ("--epochs", "0", "epochs must be at least 1, not 0"),
-        ("--epochs", "-5", "epochs must be at least 1, not -5"),
+        ("--epochs", "0", "--epochs must be at least 1, not 0"),
+        ("--epochs", "-5", "--epochs must be at least 1, not -5"),
         ("--epochs", "many", "not 'many'"),
-        ("-b", "0", "batch_size must be at least 1, not 0"),
-        ("--batch-size", "-1", "batch_size must be at least 1, not -1"),
-        ("--lr", "0", "lr must be above 0"),
+        ("-b", "0", "--batch-size must be at least 1, not 0"),
+        ("--batch-size", "-1", "--batch-size must be at least 1, not -1"),
+        ("--lr", "0", "--lr must be above 0"),
         ("--optimizer", "lion", "'lion' is not one of 'sgd', 'adam', 'adamw', 'muon'"),
         ("--schedule", "lines", "'lines' is not one of"),
         ("--lr", "fast", "'--lr': 'fast' is neither a number nor none"),
         ("--patience", "2.5", "'--patience': '2.5' is neither an integer nor none"),
-        ("--momentum", "0.9", "momentum belongs to the optimizer sgd and muon, not to adam"),
-        ("--lr-rest", "0.1", "lr_rest belongs to the optimizer muon, not to adam"),
-        ("--dropout", "1", "dropout must be below 1"),
+        ("--momentum", "0.9", "--momentum belongs to the optimizer sgd and muon, not to adam"),
+        ("--lr-rest", "0.1", "--lr-rest belongs to the optimizer muon, not to adam"),
+        ("--dropout", "1", "--dropout must be below 1"),
         ("--dropout", "0.5", "lenet5 has no dropout layer that --dropout could set"),
-        ("--val-split", "1.5", "val_split must be below 1, not 1.5"),
-        ("--label-smoothing", "1", "label_smoothing must be below 1"),
-        ("--warmup-epochs", "20", "warmup_epochs must be below epochs"),
-        ("--accumulate", "64", "accumulate must be at most batch_size, and 64 is above 32"),
-        ("--clip-grad", "-1", "clip_grad must be above 0"),
-        ("--ema", "1", "ema must be below 1"),
-        ("--patience", "0", "patience must be at least 1"),
+        ("--val-split", "1.5", "--val-split must be below 1, not 1.5"),
+        ("--label-smoothing", "1", "--label-smoothing must be below 1"),
+        ("--warmup-epochs", "20", "--warmup-epochs must be below --epochs"),
+        ("--accumulate", "64", "--accumulate must be at most --batch-size, and 64 is above 32"),
+        ("--clip-grad", "-1", "--clip-grad must be above 0"),
+        ("--ema", "1", "--ema must be below 1"),
+        ("--patience", "0", "--patience must be at least 1"),
         ("--checkpoint-minutes", "-1", "--checkpoint-minutes must be at least 0, not -1"),
         ("--checkpoint-steps", "0", "--checkpoint-steps must be at least 1, not 0"),
-        ("--seed", "-1", "seed must be at least 0, not -1"),
+        ("--seed", "-1", "--seed must be at least 0, not -1"),
         ("--normalize", "published", "no mean and deviation are published for digits"),
         ("--device", "gpu", "unknown device 'gpu'"),
         ("--device", "cuda:x", "unknown device 'cuda:x'"),
         ("--workers", "-1", "--workers must be at least 0, not -1"),
+        ("--mixup", "-1", "--mixup must be at least 0, not -1"),
         ("--nproc", "0", "--nproc must be at least 1, not 0"),
         ("--max-restarts", "-1", "--max-restarts must be at least 0, not -1"),
         ("--input", "3x", "--input '3x' is no shape"),
@@ -136,6 +139,25 @@ def test_values_that_make_no_sense(refused: Refused, option: str, value: str, sa
     refused("train", "lenet5", "digits", option, value, code=2, says=says)
 
 
+def test_a_number_out_of_bounds_is_refused_in_the_same_words_everywhere(refused: Refused) -> None:
+    for command, option, value, says in (
+        ("summary", "--top", "0", "--top must be at least 1, not 0"),
+        ("summary", "-b", "0", "--batch-size must be at least 1, not 0"),
+        ("show", "-n", "0", "--num must be at least 1, not 0"),
+        ("show", "-n", "10001", "--num must be at most 10,000, not 10001"),
+        ("conv", "--in-channels", "0", "--in-channels must be at least 1, not 0"),
+    ):
+        of_conv = (
+            ("28", "--kernel", "3", "--out-channels", "2") if command == "conv" else ("lenet5",)
+        )
+        refused(command, *of_conv, option, value, code=2, says=f"cnnkit: {says}")
+
+
+def test_a_value_that_is_missing_points_to_the_help_of_its_command(refused: Refused) -> None:
+    refused("train", "--resume", code=2, says="requires an argument", hint="`cnnkit train --help`")
+    refused("conv", "28", "--kernel", code=2, says="requires", hint="`cnnkit conv --help`")
+
+
 def test_a_network_that_an_optimizer_has_nothing_in(refused: Refused) -> None:
     refused("train", "linear", "--optimizer", "muon",
             code=2, says="muon trains the layers between the first and the last",
@@ -145,7 +167,8 @@ def test_a_network_that_an_optimizer_has_nothing_in(refused: Refused) -> None:
 def test_pretrained_weights_that_there_are_not(refused: Refused) -> None:
     refused("train", "lenet5", "--pretrained", code=2, says="no pretrained weights for lenet5",
             hint="such as resnet18")  # fmt: skip
-    refused("train", "resnet18", "--freeze", code=2, says="freeze keeps the weights")
+    refused("train", "resnet18", "--freeze", code=2,
+            says="--freeze keeps the weights of --pretrained or --weights")  # fmt: skip
 
 
 def test_a_class_without_an_image_to_hold_out(refused: Refused, photos: Path) -> None:
@@ -184,11 +207,13 @@ def test_no_apple_gpu(refused: Refused) -> None:
         ("config = 'x'", 2, "unknown key 'config'"),
         ("epochs = ", 2, "is not TOML"),
         ("epochs = 'many'", 2, "not 'many'"),
-        ("epochs = 0", 2, "epochs must be at least 1, not 0"),
+        ("epochs = 0", 2, "--epochs must be at least 1, not 0"),
         ("nproc = 0", 2, "--nproc must be at least 1, not 0"),
         ("optimizer = 'lion'", 2, "'lion' is not one of"),
-        ("lr = [1.0]", 2, "the value of 'lr' is not of the kind"),
-        ("epochs = true", 2, "the value of 'epochs' is not of the kind"),
+        ("lr = [1.0]", 2, "c.toml: the value of 'lr' must be a number or a text"),
+        ("epochs = true", 2, "the value of 'epochs' must be a number or a text, not true"),
+        ("batch-size = 64\nbatch_size = 32", 2, "c.toml has both batch-size and batch_size"),
+        ("skip-bad = [1]", 2, "the value of 'skip-bad' must be true or false, not [1]"),
         ("json = true", 2, "unknown key 'json'"),
     ],
 )
@@ -348,6 +373,19 @@ def test_an_output_file_that_cannot_be_is_refused_before_the_work(
 ) -> None:
     refused("train", "linear", "-o", "gone/x.json", code=3, says="gone")
     refused("train", "linear", "-o", tmp_path, code=2, says="is a folder")
+
+
+def test_an_output_file_of_no_format_is_refused(
+    refused: Refused, cnnkit: Cnnkit, tmp_path: Path
+) -> None:
+    known = "name a .json, .csv, .md, .tex, .html or .txt file"
+    for arguments in (("eval", "x"), ("conv", "28", "--kernel", "3"), ("models",)):
+        for name in ("e.png", "x.pdf", "e.docx", "a.zip"):
+            refused(*arguments, "-o", name, code=2, says=f"-o {name} has the suffix", hint=known)
+    refused("compare", "vgg16", "-o", "c.png", code=2, says="no format", hint="--plot draws")
+    for name in ("table", "table.log", "table.TXT"):
+        assert cnnkit("models", "lenet5", "-o", tmp_path / name).code == 0
+    assert cnnkit("models", "lenet5", "--format", "csv", "-o", "x.tsv").code == 0
 
 
 def test_no_room_on_the_disk(cnnkit: Cnnkit, tmp_path: Path) -> None:

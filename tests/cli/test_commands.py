@@ -125,6 +125,12 @@ def test_a_link_is_followed_and_a_pipe_is_written_to(cnnkit: Cnnkit, tmp_path: P
     assert Path("/dev/null").is_char_device()
 
 
+def test_a_dash_is_stdout(cnnkit: Cnnkit) -> None:
+    answer = cnnkit("conv", "28", "--kernel", "3", "-o", "-")
+    assert answer.stdout == cnnkit("conv", "28", "--kernel", "3").stdout
+    assert not Path("-").exists()
+
+
 def test_what_a_network_prints_does_not_get_into_the_answer(cnnkit: Cnnkit, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(
         "from torch import nn\nprint('imported')\n"

@@ -307,7 +307,7 @@ def test_the_search_for_a_learning_rate(cnnkit: Cnnkit) -> None:
         (["--lr-find", "--resume", "x"], "--resume and --lr-find contradict each other"),
         (["--lr-find", "--dry-run"], "--dry-run and --lr-find contradict each other"),
         (["--lr-find", "--tensorboard"], "--lr-find and --tensorboard contradict each other"),
-        (["--lr-find", "-o", "x.jpg"], "pictures cannot be written as .jpg"),
+        (["--lr-find", "-o", "x.jpg"], "-o x.jpg has the suffix of no format"),
         (["--lr-find", "-o", "x.png", "--json"], "contradict each other"),
         (["-o", "x.png"], "only --lr-find answers with a picture"),
     ],

@@ -112,7 +112,7 @@ def test_a_terminal_that_shows_colour_gets_the_preview(name: str, has_preview: b
         (["digits", "--index", "1", "--class", "3"], 2, "--index and --class are both given"),
         (["digits", "--input", "2x8x8"], 2, "1 or 3 channels"),
         (["digits", "--split", "val"], 2, "digits has no split 'val'"),
-        (["digits", "-o", "x.jpg"], 2, "pictures cannot be written as .jpg; name a .png file"),
+        (["digits", "-o", "x.jpg"], 2, ".html, .txt or .png file"),
         (["digits", "-o", "x.png", "--format", "csv"], 2, "contradict each other"),
         (["digits", "-o", "nowhere/x.png"], 3, "does not exist"),
         (["."], 2, "has no images"),

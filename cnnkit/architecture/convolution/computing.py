@@ -198,7 +198,7 @@ def _conv_stack(
     pair = None if size is None else to_pair("size", size)
     layers = read_stack(given)
     if padding is not None:
-        padding = check_number("padding of a stack", padding, 0)
+        padding = check_number("padding", padding, 0)
     stack = stack_layers(layers, pair, channels or (1, 1), padding)
     last = stack.layers[-1]
     output: Size | None = last.output

@@ -4,7 +4,7 @@ from math import gcd
 from typing import Any
 
 from cnnkit.architecture.convolution.matrices import ExactMatrix
-from cnnkit.errors import UsageError
+from cnnkit.errors import SettingError
 from cnnkit.results.convolution.result import Size
 
 Pair = tuple[int, int]
@@ -31,7 +31,7 @@ def check_together(**options: Any) -> None:
     given = {name for name, value in options.items() if value is not None and value is not False}
     pool = options["pool"]
     if pool not in (None, "max", "avg"):
-        raise UsageError(f"pool must be max or avg, not {pool!r}")
+        raise SettingError(f"{{pool}} must be max or avg, not {pool!r}")
     is_pooling = bool(given & {"pool", "ceil"})
     has_channels = given >= {"in_channels", "out_channels"} or (
         "in_channels" in given and (is_pooling or "stack" in given)
@@ -41,17 +41,17 @@ def check_together(**options: Any) -> None:
         (
             "stack" in given,
             _OF_ONE_LAYER,
-            "does not go with stack",
+            "does not go with {stack}",
             "write the stride of a layer as 3s2, its dilation as 3d2"
             if given & {"stride", "dilation"}
             else "leave one of the two out",
         ),
-        ("image" not in given, ("weight", "show"), "needs an image", image),
-        ("image" in given, _OF_CHANNELS, "does not go with an image", "it has one channel"),
+        ("image" not in given, ("weight", "show"), "needs {image}", image),
+        ("image" in given, _OF_CHANNELS, "does not go with {image}", "it has one channel"),
         (
             is_pooling,
             ("transposed", "same", "weight", "groups", "no_bias"),
-            f"does not go with {'pool' if 'pool' in given else 'ceil'}",
+            "does not go with {pool}" if "pool" in given else "does not go with {ceil}",
             "a pooling has no weights, and PyTorch's takes no such padding"
             if "pool" in given
             else "in PyTorch ceil belongs to poolings; leave it out of a convolution",
@@ -60,22 +60,27 @@ def check_together(**options: Any) -> None:
             not is_pooling and "stack" not in given and not has_channels,
             _OF_CHANNELS,
             "says nothing alone",
-            "give both in_channels and out_channels",
+            "give both {in_channels} and {out_channels}",
         ),
         (
             "stack" in given and "in_channels" not in given,
             ("out_channels", "no_bias"),
             "says nothing alone",
-            "give in_channels as well",
+            "give {in_channels} as well",
         ),
-        ("transposed" in given, ("same",), "does not go with transposed", "give the padding"),
+        ("transposed" in given, ("same",), "does not go with {transposed}", "give {padding}"),
         (
             "transposed" not in given,
             ("output_padding",),
             "belongs to a transposed convolution",
-            "add transposed, or leave it out",
+            "add {transposed}, or leave it out",
         ),
-        ("same" in given, ("padding",), "does not go with same, which chooses it", "leave one out"),
+        (
+            "same" in given,
+            ("padding",),
+            "does not go with {same}, which chooses it",
+            "leave one out",
+        ),
         (
             pool == "avg",
             ("dilation",),
@@ -85,11 +90,11 @@ def check_together(**options: Any) -> None:
     ):
         for name in names:
             if applies and name in given:
-                raise UsageError(f"{name} {reason}", hint)
+                raise SettingError(f"{{{name}}} {reason}", hint)
     if "image" in given and pool is None and "weight" not in given:
         if "ceil" in given:
-            raise UsageError("an image needs a pooling that is named", "give pool as max or avg")
-        raise UsageError("an image needs a weight to slide over it, or a pool", "give one of them")
+            raise SettingError("{image} needs a pooling that is named", "give {pool} as max or avg")
+        raise SettingError("{image} needs {weight} to slide over it, or {pool}", "give one of them")
 
 
 def check_channels(
@@ -107,16 +112,16 @@ def check_channels(
         check_number("out_channels", out_channels, 1),
     )
     if is_pooling and channels[0] != channels[1]:
-        raise UsageError(
+        raise SettingError(
             f"a pooling keeps its {channels[0]:,} channels, and cannot make {channels[1]:,} of "
             "them",
-            "leave out_channels out",
+            "leave {out_channels} out",
         )
     groups = 1 if groups is None else check_number("groups", groups, 1)
     for name, value in zip(("in_channels", "out_channels"), channels, strict=True):
         if value % groups:
-            raise UsageError(
-                f"groups {groups:,} does not divide {name} {value:,}",
+            raise SettingError(
+                f"{{groups}} {groups:,} does not divide {{{name}}} {value:,}",
                 f"both are divided by {_divisors(gcd(*channels))}",
             )
     return channels
@@ -129,11 +134,11 @@ def check_number(name: str, value: object, least: int) -> int:
         UsageError: it is no whole number, or out of bounds.
     """
     if not isinstance(value, int) or isinstance(value, bool):
-        raise UsageError(f"{name} must be a whole number, not {value!r}")
+        raise SettingError(f"{{{name}}} must be a whole number, not {value!r}")
     if value < least:
-        raise UsageError(f"{name} must be at least {least}, not {value}")
+        raise SettingError(f"{{{name}}} must be at least {least}, not {value}")
     if value > MAX_NUMBER:
-        raise UsageError(f"{name} must be at most {MAX_NUMBER:,}, not {value:,}")
+        raise SettingError(f"{{{name}}} must be at most {MAX_NUMBER:,}, not {value:,}")
     return value
 
 
@@ -145,11 +150,13 @@ def to_pair(name: str, value: object) -> Pair:
     """
     if value is None:
         ways = {"kernel": "such as 3 or 3x5", "size": "such as 224, or 227x300"}
-        raise UsageError(f"{name} is missing", f"give it, {ways[name]}" if name in ways else "")
+        raise SettingError(
+            f"{{{name}}} is missing", f"give it, {ways[name]}" if name in ways else ""
+        )
     values = value if isinstance(value, tuple | list) else (value, value)
     if len(values) != 2:
-        raise UsageError(
-            f"{name} must be a whole number, or a pair of them (height, width), not {value!r}"
+        raise SettingError(
+            f"{{{name}}} must be a whole number, or a pair of them (height, width), not {value!r}"
         )
     least = 0 if "padding" in name else 1
     return check_number(name, values[0], least), check_number(name, values[1], least)
@@ -170,9 +177,9 @@ def agreed_size(
         return found[0] if name == "kernel" and found[0] == found[1] else found
     if to_pair(name, size) != found:
         given = "x".join(map(str, to_pair(name, size)))
-        raise UsageError(
-            f"{name} {given} contradicts {matrix_name}, which is {found[0]}x{found[1]}",
-            f"leave {name} out",
+        raise SettingError(
+            f"{{{name}}} {given} contradicts {{{matrix_name}}}, which is {found[0]}x{found[1]}",
+            f"leave {{{name}}} out",
         )
     return size
 

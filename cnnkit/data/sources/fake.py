@@ -40,7 +40,8 @@ def describe_fake(spec: str) -> DatasetEntry:
         raise UsageError(f"{spec!r} asks for images of {height}x{width}", f"the form is {FORM}")
     if num_classes < 2:
         raise UsageError(
-            f"{spec!r} asks for {num_classes} classes", "there must be two to tell apart"
+            f"{spec!r} asks for {num_classes} class{'' if num_classes == 1 else 'es'}",
+            "there must be two to tell apart",
         )
     if num_classes > MOST_CLASSES:
         raise UsageError(
