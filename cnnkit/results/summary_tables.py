@@ -12,6 +12,8 @@ from cnnkit.results.table import Column, Table, Value, format_value
 if TYPE_CHECKING:  # which imports this
     from cnnkit.results.summary import SummaryResult
 
+DEFAULT_DEPTH = 3  # of the tree
+
 SORT_KEYS = {"params": "params", "macs": "macs", "activation": "activation_bytes"}
 
 _WORDS = {"params": "parameters", "macs": "MACs", "activation_bytes": "activations"}
@@ -43,16 +45,19 @@ class SummaryView:
 
     Attributes:
         kind: `tree` or `structure`, the flat table of the lectures.
-        depth: how deep the tree goes; None for all of it.
-        fold: fold repeated equal blocks.
+        depth: how deep the tree goes; None for 3.
+        fold: whether the tree folds repeated equal blocks; None for yes.
         sort: `params`, `macs` or `activation`: a flat list, the largest first; None for the tree.
         top: how many layers; None for all.
         columns: which columns; None for those that there is room for.
+
+    Raises:
+        UsageError: there is no such column, a number is below 1, or a choice would change nothing.
     """
 
     kind: str = "tree"
-    depth: int | None = 3
-    fold: bool = True
+    depth: int | None = None
+    fold: bool | None = None
     sort: str | None = None
     top: int | None = None
     columns: tuple[str, ...] | None = None
@@ -68,6 +73,27 @@ class SummaryView:
         for what, number in (("--depth", self.depth), ("--top", self.top)):
             if number is not None and number < 1:
                 raise UsageError(f"{what} is {number}", "it is 1 or more")
+        self._check_for_idle_options()
+
+    def _check_for_idle_options(self) -> None:
+        """Refuse what would change nothing in what is shown."""
+        of_trees = {
+            "--depth": self.depth is not None,
+            "--fold": self.fold is True,
+            "--no-fold": self.fold is False,
+        }
+        of_lists = {"--sort": self.sort is not None, "--top": self.top is not None}
+        if self.kind == "structure":
+            other = "--view structure"
+            idle = of_trees | of_lists | {"--columns": self.columns is not None}
+        else:
+            other = next((option for option, is_given in of_lists.items() if is_given), "")
+            idle = of_trees if other else {}
+        for option, is_given in idle.items():
+            if is_given:
+                raise UsageError(
+                    f"{option} and {other} contradict each other", "leave one of them out"
+                )
 
 
 def layer_table(summary: "SummaryResult") -> Table:
@@ -119,7 +145,7 @@ def _layer_notes(summary: "SummaryResult", rows: tuple[LayerRow, ...], share_key
         left_out = sum(bool(getattr(row, share_key)) for row in summary.layers) - len(rows)
         return [f"{left_out} more layers have {_WORDS[share_key]}"] if left_out > 0 else []
     depth = max(row.depth for row in summary.layers)
-    if view.depth is not None and view.depth < depth:
+    if (view.depth or DEFAULT_DEPTH) < depth:
         return [f"what lies deeper is added up in these; --depth {depth} shows all of it"]
     return []
 
@@ -134,8 +160,8 @@ def _shown_rows(summary: "SummaryResult") -> tuple[LayerRow, ...]:
             reverse=True,
         )
         return tuple(ordered[: view.top])
-    rows = limited(summary.layers, view.depth)
-    rows = folded(rows) if view.fold else rows
+    rows = limited(summary.layers, view.depth or DEFAULT_DEPTH)
+    rows = rows if view.fold is False else folded(rows)
     # The network itself has a row where its forward does more than call its modules.
     return rows if rows[0].other_flops or not rows[0].is_silent else rows[1:]
 
