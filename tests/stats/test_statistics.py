@@ -383,6 +383,10 @@ def test_against_a_dataset_that_is_not_there(folder: Path, tmp_path: Path) -> No
     assert any(isinstance(e, Note) and "published figures alone" in e.text for e in events)
     with pytest.raises(UnavailableError):  # of this one nothing was published
         measure_dataset(str(folder), against="svhn", data_dir=tmp_path / "none")
+    with pytest.raises(UsageError, match=r"mnist has 1 channel and .* 3: its published figures"):
+        measure_dataset(str(folder), against="mnist", data_dir=tmp_path / "none")
+    with pytest.raises(UsageError, match=r"cifar10 has 3 channels and fake.* 1: its published"):
+        measure_dataset("fake:1x8x8:2:4", against="cifar10", data_dir=tmp_path / "none")
 
 
 def test_the_cache_reads_only_what_is_new(
