@@ -33,7 +33,13 @@ _COLUMNS = {
     "flops": Column("flops", "FLOPs", "count", rank=11),
     "other": Column("other_flops", "other FLOPs", "count", rank=10),
     "activation": Column("activation_bytes", "activation", "bytes", rank=3),
-    "field": Column("receptive_field", "field", "integer", rank=1),
+    "field": Column(
+        "receptive_field",
+        "field",
+        "integer",
+        rank=1,
+        note="field: pixels along a side that a value sees, its receptive field",
+    ),
     "jump": Column("jump", "jump", "integer", rank=5),
 }
 _DEFAULT_COLUMNS = tuple(name for name in _COLUMNS if name not in ("trainable", "flops", "other"))
@@ -116,15 +122,12 @@ def layer_table(summary: "SummaryResult") -> Table:
         (name, *(_cell(row, column.key, share_key, whole) for column in columns))
         for name, row in lines
     ]
-    notes = _layer_notes(summary, rows, share_key)
-    if "field" in names:
-        notes.append("field: pixels along a side that a value sees, its receptive field")
     return Table(
         "layers",
         summary.title(),
         (Column("name", "layer", "path"), *columns),
         tuple(cells),
-        tuple(notes),
+        _layer_notes(summary, rows, share_key),
         has_total=True,
     )
 
@@ -139,15 +142,17 @@ def exact_layer_table(summary: "SummaryResult") -> Table:
     return Table("layers", summary.title(), tuple(Column(name, name) for name in names), rows)
 
 
-def _layer_notes(summary: "SummaryResult", rows: tuple[LayerRow, ...], share_key: str) -> list[str]:
+def _layer_notes(
+    summary: "SummaryResult", rows: tuple[LayerRow, ...], share_key: str
+) -> tuple[str, ...]:
     view = summary.view
     if view.sort or view.top:
         left_out = sum(bool(getattr(row, share_key)) for row in summary.layers) - len(rows)
-        return [f"{left_out} more layers have {_WORDS[share_key]}"] if left_out > 0 else []
+        return (f"{left_out} more layers have {_WORDS[share_key]}",) if left_out > 0 else ()
     depth = max(row.depth for row in summary.layers)
     if (view.depth or DEFAULT_DEPTH) < depth:
-        return [f"what lies deeper is added up in these; --depth {depth} shows all of it"]
-    return []
+        return (f"what lies deeper is added up in these; --depth {depth} shows all of it",)
+    return ()
 
 
 def _shown_rows(summary: "SummaryResult") -> tuple[LayerRow, ...]:
