@@ -389,6 +389,18 @@ def test_against_a_dataset_that_is_not_there(folder: Path, tmp_path: Path) -> No
         measure_dataset("fake:1x8x8:2:4", against="cifar10", data_dir=tmp_path / "none")
 
 
+def test_an_image_smaller_than_the_crop_is_told() -> None:
+    padded = measure_dataset("fake:3x8x8:2:4", transform="resize=4,crop=6")
+    assert padded.changes == {"padded with 0, being smaller than the crop": 4}
+    assert "padded with 0, being smaller than the crop: 4" in str(padded)
+    assert measure_dataset("fake:3x8x8:2:4", transform="resize=6,crop=4").changes == {}
+
+
+def test_one_class_is_not_called_balanced() -> None:
+    assert "balanced" not in str(measure_dataset("fake:3x8x8:1:4"))
+    assert "balanced" in str(measure_dataset("fake:3x8x8:2:4"))
+
+
 def test_the_cache_reads_only_what_is_new(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
