@@ -12,7 +12,7 @@ from cnnkit.devices import num_usable_cores, processor_name
 from cnnkit.results import DoctorReport, Finding, format_value
 
 PACKAGES = ("torch", "torchvision", "typer", "rich", "pandas", "pydantic", "safetensors")
-EXTRAS = {"timm": "timm"}  # those that something here uses already
+EXTRAS = ("tensorboard", "timm")
 # What makes networks fast on a processor: wide vectors, and bf16 multiplied as it is.
 INSTRUCTIONS = {
     "avx2": "AVX2",
@@ -113,10 +113,10 @@ def _lies_in(name: str, data_dir: Path) -> bool:
 
 def _extras() -> list[Finding]:
     findings = []
-    for extra, package in EXTRAS.items():
+    for package in EXTRAS:
         found = _version(package)
         advice = "" if found else f"pip install {package}"
-        findings.append(Finding("extras", extra, f"{package} {found}" if found else "no", advice))
+        findings.append(Finding("extras", package, found or "no", advice))
     return findings
 
 

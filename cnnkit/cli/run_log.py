@@ -125,7 +125,7 @@ def _tensorboard_log(run: Path | None) -> "TensorBoardLog":
         UnavailableError: the package tensorboard is missing.
     """
     if find_spec(TENSORBOARD) is None:
-        install = "`pip install 'cnnkit[tensorboard]'` brings it"
+        install = "`pip install tensorboard` brings it"
         if run is None:
             raise UnavailableError("--tensorboard needs the package tensorboard", install)
         raise UnavailableError(

@@ -82,14 +82,23 @@ def summary(
         ),
     ] = View.TREE,
     depth: Annotated[
-        int, typer.Option(min=1, help="How deep the tree goes.", rich_help_panel=VIEW_PANEL)
-    ] = 3,
-    fold: Annotated[
-        bool,
+        int | None,
         typer.Option(
-            "--fold/--no-fold", help="Fold repeated equal blocks.", rich_help_panel=VIEW_PANEL
+            min=1,
+            help=with_default("How deep the tree goes.", "3"),
+            show_default=False,
+            rich_help_panel=VIEW_PANEL,
         ),
-    ] = True,
+    ] = None,
+    fold: Annotated[
+        bool | None,
+        typer.Option(
+            "--fold/--no-fold",
+            help=with_default("Fold repeated equal blocks of the tree.", "fold"),
+            show_default=False,
+            rich_help_panel=VIEW_PANEL,
+        ),
+    ] = None,
     sort: Annotated[
         SortKey | None,
         typer.Option(

@@ -60,6 +60,7 @@ def training_curves(
         _set_logarithmic(losses)
     else:
         losses.set_ylim(0, 1.05 * max(drawn) or 1)
+        losses.yaxis.set_major_formatter("{x:g}")  # no common factor, which would push the heading
     shares = [_values(epochs, f"{name}_accuracy", 100) for name, *_ in LINES]
     drawn = _draw_lines(accuracies, numbers, shares)
     if test is not None and tested_epoch is not None:

@@ -68,7 +68,7 @@ def _markdown(table: Table) -> str:
     aligned = tuple("right" if column.is_number else "left" for column in table.columns)
     text = frame.to_markdown(index=False, colalign=aligned, disable_numparse=True)
     title = f"**{table.title}**\n\n" if table.title else ""
-    notes = "".join(f"\n{note}  ".replace("*", "\\*") for note in table.notes)
+    notes = "".join(f"\n{note}  ".replace("*", "\\*") for note in table.all_notes())
     return f"{title}{text}\n{notes}".rstrip() + "\n"
 
 
@@ -92,4 +92,4 @@ def _latex(table: Table) -> str:
     )
     # At the start of a row a bracket would be taken for an argument of the row before it.
     text = re.sub(r"^\[", "{[}", text, flags=re.MULTILINE)
-    return text + "".join(f"% {note}\n" for note in table.notes)
+    return text + "".join(f"% {note}\n" for note in table.all_notes())

@@ -144,7 +144,11 @@ class ProgressRenderer:
         cells.append(("images/s", format_value("rate", metrics["images_per_second"])))
         number = f"{event.epoch}/{event.num_epochs}"
         number_width = max(5, len(f"{event.num_epochs}/{event.num_epochs}"))
-        widths = [max(len(title), 8 if title == "acc" else 7) for title, _ in cells]
+        for index in (len(cells) - 1, 1):  # the rate goes first, then the accuracy of training
+            needed = number_width + sum(1 + _cell_width(title) for title, _ in cells)
+            if needed + len(" best") > self.console.width:
+                del cells[index]
+        widths = [_cell_width(title) for title, _ in cells]
         if not self._has_header:
             self._has_header = True
             titles = "".join(f" {t:>{w}}" for (t, _), w in zip(cells, widths, strict=True))
@@ -163,6 +167,10 @@ class _Running:
         self.started = time.monotonic()
         self.last_line = self.started
         self.bar: TaskID | None = None
+
+
+def _cell_width(title: str) -> int:
+    return max(len(title), 8 if title == "acc" else 7)
 
 
 def _amount(number: float | None) -> str:

@@ -1,6 +1,7 @@
 """Results as tables in a terminal, or in a pipe."""
 
 import textwrap
+from collections.abc import Sequence
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
@@ -70,9 +71,8 @@ def print_result(
     for number, table in enumerate(result.tables()):
         if number:
             console.print()
-        if table.name not in without_rows:
-            _print_rows(console, table)
-        for note in table.notes:
+        shown = _print_rows(console, table) if table.name not in without_rows else table.columns
+        for note in table.all_notes(shown):
             print_prose(console, note)
 
 
@@ -84,16 +84,19 @@ def print_prose(console: Console, text: str, style: str = "") -> None:
         console.print(Text(line, style=style), soft_wrap=True)
 
 
-def _print_rows(console: Console, table: Table) -> None:
+def _print_rows(console: Console, table: Table) -> Sequence[Column]:
     """Print a table as wide as it needs to be and the console allows.
 
     A table without rows is its title alone. Where there is no room, whole columns are left out,
     those of the highest rank first, and then prose is wrapped.
+
+    Returns:
+        The columns that are shown.
     """
     if table.title:
         console.print(Text(table.title, style="bold"))
     if not table.rows:
-        return
+        return table.columns
     cells = _drawn(table)
     shown = _fitting_columns(table.columns, cells, console.width)
     rich_table = RichTable(
@@ -116,6 +119,7 @@ def _print_rows(console: Console, table: Table) -> None:
     width, console.width = console.width, max(console.width, needed)
     console.print(rich_table)
     console.width = width
+    return [table.columns[index] for index in shown]
 
 
 def _drawn(table: Table) -> list[list[str]]:

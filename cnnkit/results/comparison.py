@@ -179,24 +179,27 @@ class ComparisonResult(Result):
         return f"{_counted(len(self.models))}, {at}{batch}{dtype}"
 
     def _accuracy_table(self) -> Table:
+        datasets = {one.dataset for one in self.models if one.dataset is not None}
+        of_top1 = f"top-1, top-5: on {min(datasets)}, as published" if len(datasets) == 1 else ""
         columns: tuple[Column, ...] = (
             Column("name", "network", "name"),
             Column("params", "params", "count"),
             Column("macs", "MACs", "count"),
             Column("flops", "FLOPs", "count", rank=2),
-            Column("top1", "top-1", "fraction"),
+            Column("top1", "top-1", "fraction", note=of_top1),
             Column("top5", "top-5", "fraction", rank=1),
-            Column("top1_per_gmac", "top-1/GMAC", "number", rank=3),
-            Column("pareto", "Pareto", "name"),
+            Column(
+                "top1_per_gmac",
+                "top-1/GMAC",
+                "number",
+                rank=3,
+                note=_PER_GMAC_NOTE if self.has_accuracy else "",
+            ),
+            Column("pareto", "Pareto", "name", note=_PARETO_NOTE if self.has_accuracy else ""),
         )
-        notes = []
-        datasets = {one.dataset for one in self.models if one.dataset is not None}
         if len(datasets) > 1:  # accuracies of different sets must not be taken for one another
             columns = (*columns[:-1], Column("dataset", "on", "name"), columns[-1])
-        elif self.has_accuracy:
-            notes.append(f"top-1, top-5: on {datasets.pop()}, as published")
-        if self.has_accuracy:
-            notes += [_PER_GMAC_NOTE, _PARETO_NOTE]
+        notes = []
         bounds = [one.name for one in self.models if one.is_lower_bound]
         if bounds:
             notes.append(f"MACs are at least so many, for not all was counted: {_listed(bounds)}")

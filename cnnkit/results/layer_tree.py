@@ -105,10 +105,8 @@ def total_of(rows: Iterable[LayerRow]) -> LayerRow:
     return LayerRow(**(nothing | sums | texts))  # type: ignore[arg-type]
 
 
-def limited(rows: Sequence[LayerRow], depth: int | None) -> tuple[LayerRow, ...]:
+def limited(rows: Sequence[LayerRow], depth: int) -> tuple[LayerRow, ...]:
     """Return the rows down to a depth, those at it with the figures of all below them."""
-    if depth is None:
-        return tuple(rows)
     kept: list[LayerRow] = []
     for row in rows:
         if row.depth <= depth:

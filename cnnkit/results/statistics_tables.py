@@ -99,9 +99,9 @@ def count_notes(result: "DatasetStatistics") -> list[str]:
         images += f", {format_count(result.num_pixels)} pixels"
     if result.classes:
         images += f", {len(result.classes):,} class{'' if len(result.classes) == 1 else 'es'}"
-    if result.imbalance == 1:
+    if result.imbalance == 1 and len(result.classes) > 1:
         images += ", balanced"
-    elif result.imbalance is not None:
+    elif result.imbalance is not None and result.imbalance > 1:
         images += f", the largest {result.imbalance:.3g} times the smallest"
     notes = [images]
     if result.bad_files:

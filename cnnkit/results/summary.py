@@ -145,8 +145,10 @@ class SummaryResult(Result):
         """Return the layers as the view asks for, the totals, and the second opinions."""
         if self.view.kind == "structure":
             layers = structure_table(self.title(), self.layers)
-            return (replace(layers, notes=(*self.remarks, *self.print_remarks)),)
-        tables = (layer_table(self), total_table(self))
+            notes = (*self.remarks, *self.print_remarks)
+            tables: tuple[Table, ...] = (replace(layers, notes=notes),)
+        else:
+            tables = (layer_table(self), total_table(self))
         return (*tables, opinion_table(self)) if self.second_opinions is not None else tables
 
     def exact_table(self) -> Table:

@@ -12,6 +12,8 @@ from cnnkit.results.table import Column, Table, Value, format_value
 if TYPE_CHECKING:  # which imports this
     from cnnkit.results.summary import SummaryResult
 
+DEFAULT_DEPTH = 3  # of the tree
+
 SORT_KEYS = {"params": "params", "macs": "macs", "activation": "activation_bytes"}
 
 _WORDS = {"params": "parameters", "macs": "MACs", "activation_bytes": "activations"}
@@ -31,7 +33,13 @@ _COLUMNS = {
     "flops": Column("flops", "FLOPs", "count", rank=11),
     "other": Column("other_flops", "other FLOPs", "count", rank=10),
     "activation": Column("activation_bytes", "activation", "bytes", rank=3),
-    "field": Column("receptive_field", "field", "integer", rank=1),
+    "field": Column(
+        "receptive_field",
+        "field",
+        "integer",
+        rank=1,
+        note="field: pixels along a side that a value sees, its receptive field",
+    ),
     "jump": Column("jump", "jump", "integer", rank=5),
 }
 _DEFAULT_COLUMNS = tuple(name for name in _COLUMNS if name not in ("trainable", "flops", "other"))
@@ -43,16 +51,19 @@ class SummaryView:
 
     Attributes:
         kind: `tree` or `structure`, the flat table of the lectures.
-        depth: how deep the tree goes; None for all of it.
-        fold: fold repeated equal blocks.
+        depth: how deep the tree goes; None for 3.
+        fold: whether the tree folds repeated equal blocks; None for yes.
         sort: `params`, `macs` or `activation`: a flat list, the largest first; None for the tree.
         top: how many layers; None for all.
         columns: which columns; None for those that there is room for.
+
+    Raises:
+        UsageError: there is no such column, a number is below 1, or a choice would change nothing.
     """
 
     kind: str = "tree"
-    depth: int | None = 3
-    fold: bool = True
+    depth: int | None = None
+    fold: bool | None = None
     sort: str | None = None
     top: int | None = None
     columns: tuple[str, ...] | None = None
@@ -68,6 +79,27 @@ class SummaryView:
         for what, number in (("--depth", self.depth), ("--top", self.top)):
             if number is not None and number < 1:
                 raise UsageError(f"{what} is {number}", "it is 1 or more")
+        self._check_for_idle_options()
+
+    def _check_for_idle_options(self) -> None:
+        """Refuse what would change nothing in what is shown."""
+        of_trees = {
+            "--depth": self.depth is not None,
+            "--fold": self.fold is True,
+            "--no-fold": self.fold is False,
+        }
+        of_lists = {"--sort": self.sort is not None, "--top": self.top is not None}
+        if self.kind == "structure":
+            other = "--view structure"
+            idle = of_trees | of_lists | {"--columns": self.columns is not None}
+        else:
+            other = next((option for option, is_given in of_lists.items() if is_given), "")
+            idle = of_trees if other else {}
+        for option, is_given in idle.items():
+            if is_given:
+                raise UsageError(
+                    f"{option} and {other} contradict each other", "leave one of them out"
+                )
 
 
 def layer_table(summary: "SummaryResult") -> Table:
@@ -90,15 +122,12 @@ def layer_table(summary: "SummaryResult") -> Table:
         (name, *(_cell(row, column.key, share_key, whole) for column in columns))
         for name, row in lines
     ]
-    notes = _layer_notes(summary, rows, share_key)
-    if "field" in names:
-        notes.append("field: pixels along a side that a value sees, its receptive field")
     return Table(
         "layers",
         summary.title(),
         (Column("name", "layer", "path"), *columns),
         tuple(cells),
-        tuple(notes),
+        _layer_notes(summary, rows, share_key),
         has_total=True,
     )
 
@@ -113,15 +142,17 @@ def exact_layer_table(summary: "SummaryResult") -> Table:
     return Table("layers", summary.title(), tuple(Column(name, name) for name in names), rows)
 
 
-def _layer_notes(summary: "SummaryResult", rows: tuple[LayerRow, ...], share_key: str) -> list[str]:
+def _layer_notes(
+    summary: "SummaryResult", rows: tuple[LayerRow, ...], share_key: str
+) -> tuple[str, ...]:
     view = summary.view
     if view.sort or view.top:
         left_out = sum(bool(getattr(row, share_key)) for row in summary.layers) - len(rows)
-        return [f"{left_out} more layers have {_WORDS[share_key]}"] if left_out > 0 else []
+        return (f"{left_out} more layers have {_WORDS[share_key]}",) if left_out > 0 else ()
     depth = max(row.depth for row in summary.layers)
-    if view.depth is not None and view.depth < depth:
-        return [f"what lies deeper is added up in these; --depth {depth} shows all of it"]
-    return []
+    if (view.depth or DEFAULT_DEPTH) < depth:
+        return (f"what lies deeper is added up in these; --depth {depth} shows all of it",)
+    return ()
 
 
 def _shown_rows(summary: "SummaryResult") -> tuple[LayerRow, ...]:
@@ -134,8 +165,8 @@ def _shown_rows(summary: "SummaryResult") -> tuple[LayerRow, ...]:
             reverse=True,
         )
         return tuple(ordered[: view.top])
-    rows = limited(summary.layers, view.depth)
-    rows = folded(rows) if view.fold else rows
+    rows = limited(summary.layers, view.depth or DEFAULT_DEPTH)
+    rows = rows if view.fold is False else folded(rows)
     # The network itself has a row where its forward does more than call its modules.
     return rows if rows[0].other_flops or not rows[0].is_silent else rows[1:]
 

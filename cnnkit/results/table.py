@@ -1,6 +1,7 @@
 """A table of exact values, and how a value of each kind is written for people."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from typing import Literal
@@ -40,12 +41,14 @@ class Column:
             that repeats once, dotted paths as a tree, and a fraction as a bar; a histogram is a
             line of blocks, which LaTeX goes without.
         rank: columns of the highest rank go first where there is no room; 0 stays.
+        note: a line below the table, where the column is shown.
     """
 
     key: str
     title: str
     kind: Kind = "text"
     rank: int = 0
+    note: str = ""
 
     @property
     def is_number(self) -> bool:
@@ -62,7 +65,7 @@ class Table:
         title: heading, may be empty.
         columns: the columns.
         rows: a value a column; None where there is none.
-        notes: lines below the table.
+        notes: lines below the table, and below the notes of its columns.
         has_total: the last row is the sum of the others.
     """
 
@@ -83,6 +86,15 @@ class Table:
             for row in self.rows
         ]
 
+    def all_notes(self, shown: Iterable[Column] | None = None) -> tuple[str, ...]:
+        """Return the lines below the table.
+
+        Args:
+            shown: the columns that are shown; all by default.
+        """
+        columns = self.columns if shown is None else shown
+        return (*(column.note for column in columns if column.note), *self.notes)
+
     def to_text(self) -> str:
         """Return the table as plain text, as wide as it needs to be."""
         titles = [column.title for column in self.columns]
@@ -98,7 +110,7 @@ class Table:
 
         rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
         heading = [self.title] if self.title else []
-        return "\n".join([*heading, line(titles), rule, *map(line, rows), *self.notes])
+        return "\n".join([*heading, line(titles), rule, *map(line, rows), *self.all_notes()])
 
     def to_html(self) -> str:
         """Return an HTML table, every value escaped."""
@@ -113,7 +125,7 @@ class Table:
 
         caption = f"<caption>{escape(self.title)}</caption>\n" if self.title else ""
         body = "\n".join(line("td", row) for row in self.formatted())
-        notes = "".join(f"\n<p>{escape(note)}</p>" for note in self.notes)
+        notes = "".join(f"\n<p>{escape(note)}</p>" for note in self.all_notes())
         return (
             f'<table id="{escape(self.name)}">\n{caption}'
             f"<thead>\n{line('th', [c.title for c in self.columns])}\n</thead>\n"

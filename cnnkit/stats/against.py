@@ -46,7 +46,7 @@ def with_against(
 
     Raises:
         NotFoundError: there is no such dataset.
-        UsageError: it has no images.
+        UsageError: it has no images, or published figures alone, of other channels.
         UnavailableError: it is not there, and there are no published figures of it.
     """
     if measured.tally.num_images == 0:
@@ -63,7 +63,7 @@ def with_against(
             published = replace(published, source=f"{entry.name}, {published.source}")
     comparison: Comparison | None = None
     if other is None:
-        other = _measure_against(against, measured, request, is_published=published is not None)
+        other = _measure_against(against, measured, request)
     if other is not None:
         if other.tally.num_images == 0:
             raise UsageError(f"{against} has no images to compare with", "name another")
@@ -71,9 +71,7 @@ def with_against(
     return replace(result, published=published, against=comparison)
 
 
-def _measure_against(
-    against: str, measured: Measurement, request: Request, is_published: bool
-) -> Measurement | None:
+def _measure_against(against: str, measured: Measurement, request: Request) -> Measurement | None:
     """Measure the other dataset in the same way; None where its published figures have to do."""
     entry = DATASETS.get(against)
     split = measured.split if entry is not None and measured.split in entry.splits else None
@@ -92,9 +90,20 @@ def _measure_against(
     try:
         return measure(theirs, Examinations(duplicates=False, issues=False))
     except UnavailableError:
-        if not is_published:
+        if entry is None or entry.published is None or measured.transform:
             raise
         where = request.data_dir or default_data_dir()
+        theirs_have, ours_have = (
+            len(entry.published.mean),
+            len(summary.channel_figures(measured.tally)),
+        )
+        if theirs_have != ours_have:
+            counted = f"{theirs_have} channel{'' if theirs_have == 1 else 's'}"
+            raise UsageError(
+                f"{against} has {counted} and {measured.dataset} {ours_have}: its published "
+                "figures cannot be compared",
+                f"the images themselves can, once they are in {where}",
+            ) from None
         request.on_event(
             Note(f"{against} is not in {where}: compared with its published figures alone")
         )

@@ -184,6 +184,7 @@ def test_doctor(cnnkit: Cnnkit, tmp_path: Path) -> None:
     assert found["devices", "cpu"] == "yes"
     assert found["folders", "datasets there"] == "none"
     assert "0 runs" in found["folders", "runs"]
+    assert {name for area, name in found if area == "extras"} == {"tensorboard", "timm"}
 
 
 def test_doctor_sees_data_and_runs(cnnkit: Cnnkit, tmp_path: Path, mnist_files: Path) -> None:

@@ -191,8 +191,7 @@ def test_without_the_package_it_is_said_what_brings_it(
     answer = cnnkit("train", *CONSTANT, "--tensorboard")
     assert answer.code == ExitCode.UNAVAILABLE
     assert answer.stderr == (
-        "cnnkit: --tensorboard needs the package tensorboard; "
-        "`pip install 'cnnkit[tensorboard]'` brings it\n"
+        "cnnkit: --tensorboard needs the package tensorboard; `pip install tensorboard` brings it\n"
     )
     assert not Path("runs").exists()
     with monkeypatch.context() as context:

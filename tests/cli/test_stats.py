@@ -84,6 +84,7 @@ def test_a_line_to_paste_can_be_pasted(cnnkit: Cnnkit) -> None:
         (("digits", "mnist"), ExitCode.USAGE, "one dataset too many: 'mnist'"),
         (("digits", "--shard", "3"), ExitCode.USAGE, "--shard '3' names no part"),
         (("digits", "--shard", "9/8"), ExitCode.USAGE, "such as --shard 3/8"),
+        (("digits", "--transform", "resize"), ExitCode.USAGE, "the size of resize is missing"),
         (("digits", "--transform", "x"), ExitCode.USAGE, "unknown step 'x'"),
         (("digits", "--plot", "x.jpg"), ExitCode.USAGE, "is no .png file"),
         (("digits", "--plot", "no/x.png"), ExitCode.NOT_FOUND, "of --plot"),

@@ -310,6 +310,8 @@ def test_second_opinions(cnnkit: Cnnkit) -> None:
         "calls them flops",
     ):
         assert words in " ".join(text.split())
+    below = succeeded(cnnkit("summary", "lenet5", "--cross-check", "--view", "structure"))
+    assert "second opinions" in below
 
 
 def test_costs_are_for_the_batch_the_dtype_and_the_optimizer(cnnkit: Cnnkit) -> None:
@@ -454,6 +456,14 @@ BAD = [
     ("lenet5 --top 0", 2, "'--top'", "--help"),
     ("lenet5 --depth 0", 2, "'--depth'", "--help"),
     ("lenet5 --batch 0", 2, "'--batch'", "--help"),
+    ("lenet5 --view structure --depth 3", 2, "--depth and --view structure contradict", "leave"),
+    ("lenet5 --view structure --fold", 2, "--fold and --view structure contradict", "leave"),
+    ("lenet5 --view structure --no-fold", 2, "--no-fold and --view structure", "leave"),
+    ("lenet5 --view structure --sort macs", 2, "--sort and --view structure", "leave"),
+    ("lenet5 --view structure --top 3", 2, "--top and --view structure contradict", "leave"),
+    ("lenet5 --view structure --columns macs", 2, "--columns and --view structure", "leave"),
+    ("lenet5 --sort macs --depth 2", 2, "--depth and --sort contradict each other", "leave"),
+    ("lenet5 --top 3 --no-fold", 2, "--no-fold and --top contradict each other", "leave"),
     ("lenet5 --sort size", 2, "'size' is not one of", "--help"),
     ("lenet5 --view list", 2, "'list' is not one of", "--help"),
     ("lenet5 --dtype fp99", 2, "--dtype 'fp99' is no dtype of weights", "float16"),

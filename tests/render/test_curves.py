@@ -119,6 +119,18 @@ def test_odd_losses_and_accuracies(loss: float) -> None:
         opened(training_curves("odd", [one, dataclasses.replace(one, epoch=2)], 2))
 
 
+def test_very_large_losses_leave_the_heading_in_its_place() -> None:
+    usual, diverged = (
+        opened(
+            training_curves(
+                "x", [dataclasses.replace(one, train_loss=loss) for one in epochs(1, False)]
+            )
+        )
+        for loss in (1.0, 1e9)
+    )
+    assert np.array_equal(usual[30:68, 60:110], diverged[30:68, 60:110])
+
+
 def test_the_search_for_a_learning_rate_is_drawn() -> None:
     opened(learning_rate_picture(LR_FOUND))
     opened(learning_rate_picture(dataclasses.replace(LR_FOUND, suggestion=None)))

@@ -128,6 +128,17 @@ def test_epochs_with_validation_and_test_fit_80_columns() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_epochs_on_a_narrow_terminal_keep_to_a_line_each() -> None:
+    stream = io.StringIO()
+    renderer = ProgressRenderer(terminal_console(stream, color=False, width=50))
+    renderer(EpochEnded(1, 10, EPOCH, True))
+    heading, line = stream.getvalue().splitlines()
+    assert max(len(heading), len(line)) <= 50
+    assert "images/s" not in heading
+    assert "val loss" in heading
+    assert line.endswith("best")
+
+
 def test_nobody_reading_is_no_reason_to_end() -> None:
     class Gone(io.StringIO):
         def write(self, text: str) -> int:

@@ -53,6 +53,13 @@ def test_narrow_terminals_drop_the_least_important_columns() -> None:
     assert re.search(r"vgg16 .*138\.4 M", narrow)
 
 
+def test_a_note_on_a_column_goes_with_it() -> None:
+    wide, narrow = rendered(ALL["compare_sets"], 120), rendered(ALL["compare_sets"], 80)
+    assert "top-1/GMAC: percent" in wide
+    assert "top-1/GMAC" not in narrow
+    assert "Pareto: no other" in narrow
+
+
 def test_a_table_without_rows_is_its_title_and_notes() -> None:
     found = Duplicates(num_images=2, num_plain=0, radius=8, groups=()).table()
 

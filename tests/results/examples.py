@@ -171,7 +171,7 @@ DOCTOR = DoctorReport(
     (
         Finding("versions", "torch", "2.15.0"),
         Finding("versions", "Python", "3.11.7"),
-        Finding("extras", "timm", "no", "pip install 'cnnkit[timm]'"),
+        Finding("extras", "timm", "no", "pip install timm"),
     )
 )
 

@@ -383,6 +383,22 @@ def test_against_a_dataset_that_is_not_there(folder: Path, tmp_path: Path) -> No
     assert any(isinstance(e, Note) and "published figures alone" in e.text for e in events)
     with pytest.raises(UnavailableError):  # of this one nothing was published
         measure_dataset(str(folder), against="svhn", data_dir=tmp_path / "none")
+    with pytest.raises(UsageError, match=r"mnist has 1 channel and .* 3: its published figures"):
+        measure_dataset(str(folder), against="mnist", data_dir=tmp_path / "none")
+    with pytest.raises(UsageError, match=r"cifar10 has 3 channels and fake.* 1: its published"):
+        measure_dataset("fake:1x8x8:2:4", against="cifar10", data_dir=tmp_path / "none")
+
+
+def test_an_image_smaller_than_the_crop_is_told() -> None:
+    padded = measure_dataset("fake:3x8x8:2:4", transform="resize=4,crop=6")
+    assert padded.changes == {"padded with 0, being smaller than the crop": 4}
+    assert "padded with 0, being smaller than the crop: 4" in str(padded)
+    assert measure_dataset("fake:3x8x8:2:4", transform="resize=6,crop=4").changes == {}
+
+
+def test_one_class_is_not_called_balanced() -> None:
+    assert "balanced" not in str(measure_dataset("fake:3x8x8:1:4"))
+    assert "balanced" in str(measure_dataset("fake:3x8x8:2:4"))
 
 
 def test_the_cache_reads_only_what_is_new(

@@ -204,7 +204,8 @@ def _unavailable(request: _Request, service: FileService, error: BaseException) 
     first_line = (str(error).splitlines() or [""])[0]
     if service.failures:
         wanted = "downloaded to" if request.download else "found in"
-        what = f"{name} could not be {wanted} {request.data_dir}: {'; '.join(service.failures)}"
+        reasons = "; ".join(dict.fromkeys(service.failures))  # every mirror is asked in turn
+        what = f"{name} could not be {wanted} {request.data_dir}: {reasons}"
     elif any(_lies_there(request.data_dir, place) for place in source.layout):
         what = f"the files of {name} in {request.data_dir} cannot be used: {first_line}"
     elif source.downloads:

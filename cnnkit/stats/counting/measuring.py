@@ -193,7 +193,7 @@ def examine(image: EncodedImage, treatment: Treatment) -> ImageRecord:
     record.mode, record.form = decoded.mode, decoded.form
     record.num_bytes = len(content)
     record.is_oriented = decoded.is_oriented
-    record.changes = decoded.changes
+    record.changes = treated.changes
     for look_at in treatment.examinations:
         look_at(image, content, decoded, record.counts)
     return record

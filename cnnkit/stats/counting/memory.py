@@ -120,6 +120,7 @@ def _transformed(pixels: Pixels, class_name: str, transform: Transform) -> Itera
             width=image.width,
             height=image.height,
             mode=image.mode,
+            changes=transform.changes(image.width, image.height),
         )
 
 

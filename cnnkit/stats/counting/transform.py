@@ -14,6 +14,7 @@ from cnnkit.stats.counting.decoding import DecodedImage
 FORM = "the form is resize=256,crop=224; a size is S or HxW"
 STEP = re.compile(r"(resize|crop)=([0-9]+)(?:x([0-9]+))?")
 LARGEST_SIDE = 65_500
+PADDED = "padded with 0, being smaller than the crop"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Transform:
         steps: list[tuple[str, int, int | None]] = []
         for part in text.replace(" ", "").split(","):
             match = STEP.fullmatch(part)
+            if part in ("resize", "crop"):
+                raise UsageError(f"--transform {text!r}: the size of {part} is missing", FORM)
             if match is None:
                 raise UsageError(f"--transform {text!r} has an unknown step {part!r}", FORM)
             kind, height, width = match[1], int(match[2]), int(match[3]) if match[3] else None
@@ -57,10 +60,25 @@ class Transform:
         """Return a decoded image after every step; its width and height stay those of the file."""
         if not self.steps:
             return decoded
+        changes = decoded.changes + self.changes(decoded.width, decoded.height)
         if decoded.image is not None:
-            return replace(decoded, image=self.apply_to_image(decoded.image))
+            image = self.apply_to_image(decoded.image)
+            return replace(decoded, image=image, changes=changes)
         assert decoded.planes is not None
-        return replace(decoded, planes=self._apply_to_planes(decoded.planes))
+        planes = self._apply_to_planes(decoded.planes)
+        return replace(decoded, planes=planes, changes=changes)
+
+    def changes(self, width: int, height: int) -> tuple[str, ...]:
+        """Return what happens to an image of this size beside resizing and cropping."""
+        for kind, high, wide in self.steps:
+            if kind == "resize":
+                width, height = _resized(width, height, high, wide)
+                continue
+            assert wide is not None
+            if wide > width or high > height:
+                return (PADDED,)
+            width, height = wide, high
+        return ()
 
     def apply_to_image(self, image: Image.Image) -> Image.Image:
         """Return an image of mode `L`, `RGB` or `F` after every step."""

@@ -110,6 +110,12 @@ def test_a_download_is_followed_and_mirrors_are_tried(
     assert len(open_dataset("mnist", "train", data_dir=root, download=False)) == 10
 
 
+def test_what_is_missing_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError) as caught:  # two mirrors have it
+        open_dataset("mnist", "train", data_dir=tmp_path, download=False)
+    assert caught.value.message.count("train-images-idx3-ubyte.gz is missing") == 1
+
+
 def test_an_interrupted_download_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: tuple[str, Path]
 ) -> None:
