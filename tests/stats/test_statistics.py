@@ -396,8 +396,10 @@ def test_an_image_smaller_than_the_crop_is_told() -> None:
     assert measure_dataset("fake:3x8x8:2:4", transform="resize=6,crop=4").changes == {}
 
 
-def test_one_class_is_not_called_balanced() -> None:
-    assert "balanced" not in str(measure_dataset("fake:3x8x8:1:4"))
+def test_one_class_is_not_called_balanced(tmp_path: Path) -> None:
+    (tmp_path / "one" / "cat").mkdir(parents=True)
+    Image.new("L", (4, 4)).save(tmp_path / "one" / "cat" / "a.png")
+    assert "1 class\n" in str(measure_dataset(str(tmp_path / "one")))
     assert "balanced" in str(measure_dataset("fake:3x8x8:2:4"))
 
 
