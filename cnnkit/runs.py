@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ from cnnkit.locks import locked
 from cnnkit.registry import did_you_mean
 
 SCHEMA = "cnnkit.run/1"
+
+OTHER_RUNS_DIR = "choose another --runs-dir"
 
 MOST_BYTES = 100  # of network and dataset each in the name of a run, whose limit is 255
 
@@ -140,6 +143,23 @@ class RunFolder:
         write_text(self.path / name, text + "\n")
 
 
+def check_runs_dir(runs_dir: Path) -> None:
+    """Refuse early what runs cannot be kept in.
+
+    Raises:
+        UnavailableError: it is a file, or nobody may write there.
+    """
+    folder = runs_dir.absolute()
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    if not there.is_dir():
+        reason = f"{there} is a file"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        reason = f"nobody may write to {there}"
+    else:
+        return
+    raise UnavailableError(f"runs cannot be kept in {runs_dir}: {reason}", OTHER_RUNS_DIR)
+
+
 def create_run(runs_dir: Path, model: str, dataset: str) -> RunFolder:
     """Make the folder `<model>-<dataset>-<date-time>` for a new run.
 
@@ -156,8 +176,12 @@ def create_run(runs_dir: Path, model: str, dataset: str) -> RunFolder:
             return RunFolder(path)
         except FileExistsError as error:
             if not path.is_dir():
-                raise UnavailableError(f"cannot create {path}: {error.strerror}") from error
+                reason = f"{runs_dir} is no folder"
+                raise UnavailableError(f"cannot create {path}: {reason}", OTHER_RUNS_DIR) from error
             number += 1
+        except FileNotFoundError as error:  # a folder of the system, such as /proc, takes none
+            reason = f"{runs_dir} takes no folders"
+            raise UnavailableError(f"cannot create {path}: {reason}", OTHER_RUNS_DIR) from error
         except OSError as error:
             raise explain_os_error(error, f"create {path}") from error
 

@@ -90,9 +90,9 @@ class RunLog:
         from cnnkit.render.curves import training_curves
 
         done, path = len(self._epochs), Path(run.path, CURVES)
-        number = f"{done} epoch{'s' * (done != 1)}"
+        number = f"{done:,} epoch{'s' * (done != 1)}"
         if self.result is None:
-            number = f"stopped after {done} of {run.num_epochs} epochs"
+            number = f"stopped after {done:,} of {run.num_epochs:,} epochs"
         test = self.result.test if self.result is not None else None
         content = training_curves(
             # of a file or a folder, the last part of its path

@@ -8,12 +8,14 @@ import typer
 from cnnkit.cli.options import DATA_PANEL, DataDir, Workers, complete_dataset, parse_input
 from cnnkit.cli.output import Output, with_default, with_output
 from cnnkit.errors import UsageError
+from cnnkit.events import Warned
 
 if TYPE_CHECKING:
     from cnnkit.data.loading.augmentation import Augmentation
 
 CHOICE_PANEL = "Which images"
 MOST_IMAGES = 10_000
+MOST_SIGNS = 20  # that a warning names
 
 
 @partial(with_output, suffixes=(".png",))
@@ -137,7 +139,13 @@ def show(
         return
 
     from cnnkit.render import samples_picture
+    from cnnkit.render.sample_grid import signs_without_a_shape
 
+    signs = signs_without_a_shape(sample.label or "" for sample in result.samples)
+    if signs:
+        output.on_event(
+            Warned(f"the font of pictures lacks {signs[:MOST_SIGNS]}: a box stands for each")
+        )
     output.emit_picture(samples_picture(result))
 
 

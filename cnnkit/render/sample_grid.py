@@ -3,7 +3,7 @@
 import io
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -216,6 +216,15 @@ def font(size: int, is_bold: bool = False) -> "FreeTypeFont":
 
     name = "DejaVuSans-Bold.ttf" if is_bold else "DejaVuSans.ttf"  # matplotlib brings it
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
+
+
+def signs_without_a_shape(texts: Iterable[str]) -> str:
+    """Return the signs of texts that the font of pictures has no shape for, each once."""
+    from matplotlib.ft2font import FT2Font
+
+    shapes = FT2Font(str(font(LABEL_SIZE).path)).get_charmap()
+    signs = dict.fromkeys(sign for text in texts for sign in text if not sign.isspace())
+    return "".join(sign for sign in signs if ord(sign) not in shapes)
 
 
 def cut_to_fit(text: str, room: int) -> str:

@@ -204,9 +204,9 @@ def _started(job: Job, run: RunFolder, trainer: Trainer) -> RunStarted:
 
 def _interrupted(trainer: Trainer, run: RunFolder) -> InterruptedRunError:
     progress = trainer.progress
-    where = f"epoch {progress.epoch - 1}"
+    where = f"epoch {progress.epoch - 1:,}"
     if progress.step:
-        where = f"step {progress.step:,} of epoch {progress.epoch}"
+        where = f"step {progress.step:,} of epoch {progress.epoch:,}"
     return InterruptedRunError(
         f"interrupted after {where} of {trainer.recipe.epochs:,}; all is kept", resume_hint(run)
     )

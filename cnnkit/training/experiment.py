@@ -13,7 +13,7 @@ from cnnkit.distributed import Ranks, several
 from cnnkit.events import Note, OnEvent, ignore
 from cnnkit.models import find_model
 from cnnkit.results import TrainResult
-from cnnkit.runs import create_run
+from cnnkit.runs import check_runs_dir, create_run
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import checked_workers
 from cnnkit.training.execution import carry_out
@@ -82,6 +82,7 @@ def train(
     if num_workers is not None:
         checked_workers(num_workers)
     checkpointing = Checkpointing.of(checkpoint_minutes, checkpoint_steps)
+    check_runs_dir(runs_dir)
     with joined_processes() as joined:
         begun = run_begun_before(joined, on_event)
         if begun is not None:  # by the processes before these

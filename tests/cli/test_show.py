@@ -51,6 +51,17 @@ def test_a_picture(cnnkit: Cnnkit, tmp_path: Path) -> None:
     assert (tmp_path / "target.png").stat().st_size > 1000
 
 
+def test_signs_that_the_font_lacks_are_said(cnnkit: Cnnkit, tmp_path: Path) -> None:
+    for name in ("日本", "кот"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("L", (8, 8)).save(tmp_path / "photos" / name / "0.png")
+    told = "the font of pictures lacks 日本: a box stands for each"
+    answer = cnnkit("show", "photos", "-o", "x.png")
+    assert answer.code == 0, answer.stderr
+    assert told in answer.stderr
+    assert "the font" not in cnnkit("show", "photos", "--class", "кот", "-o", "y.png").stderr
+
+
 def test_the_same_picture_each_time(cnnkit: Cnnkit, tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         assert cnnkit("show", "digits", "--normalized", "-o", name, "-q").stderr == ""
