@@ -125,7 +125,7 @@ def test_a_plot_that_fails_leaves_the_earlier_one(cnnkit: Cnnkit) -> None:
         (("lenet5", "--plot", "plot"), ExitCode.USAGE, "no suffix is no kind of picture"),
         (("lenet5", "--dtype", "int8"), ExitCode.USAGE, "int8"),
         (("lenet5", "--optimizer", "adan"), ExitCode.USAGE, "did you mean adam"),
-        (("lenet5", "-b", "0"), ExitCode.USAGE, "'--batch-size'"),
+        (("lenet5", "-b", "0"), ExitCode.USAGE, "--batch-size must be at least 1, not 0"),
     ],
 )
 def test_bad_input_is_one_line(

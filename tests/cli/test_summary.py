@@ -141,8 +141,11 @@ def test_json_has_the_fields_that_others_rely_on(cnnkit: Cnnkit) -> None:
 
 def test_the_view_changes_nothing_in_the_json(cnnkit: Cnnkit) -> None:
     bare = succeeded(cnnkit("summary", "resnet20", "--json"))
-    options = ("--sort", "macs", "--top", "3", "--columns", "macs", "--depth", "1", "--no-fold")
-    assert succeeded(cnnkit("summary", "resnet20", "--json", *options)) == bare
+    for options in (
+        ("--sort", "macs", "--top", "3", "--columns", "macs"),
+        ("--depth", "1", "--no-fold"),
+    ):
+        assert succeeded(cnnkit("summary", "resnet20", "--json", *options)) == bare
     assert succeeded(cnnkit("summary", "resnet20", "--json", "--view", "structure")) == bare
 
 
@@ -453,9 +456,9 @@ BAD = [
     ("lenet5 --columns foo", 2, "there is no column 'foo'", "the columns are type, count, input"),
     ("lenet5 --columns macss", 2, "there is no column 'macss'", "did you mean macs?"),
     ("lenet5 --columns ,", 2, "there is no column ''", "the columns are"),
-    ("lenet5 --top 0", 2, "'--top'", "--help"),
-    ("lenet5 --depth 0", 2, "'--depth'", "--help"),
-    ("lenet5 --batch 0", 2, "'--batch'", "--help"),
+    ("lenet5 --top 0", 2, "--top must be at least 1, not 0", "--help"),
+    ("lenet5 --depth 0", 2, "--depth must be at least 1, not 0", "--help"),
+    ("lenet5 --batch 0", 2, "--batch-size must be at least 1, not 0", "--help"),
     ("lenet5 --view structure --depth 3", 2, "--depth and --view structure contradict", "leave"),
     ("lenet5 --view structure --fold", 2, "--fold and --view structure contradict", "leave"),
     ("lenet5 --view structure --no-fold", 2, "--no-fold and --view structure", "leave"),
@@ -469,7 +472,7 @@ BAD = [
     ("lenet5 --dtype fp99", 2, "--dtype 'fp99' is no dtype of weights", "float16"),
     ("lenet5 --dtype int64", 2, "--dtype 'int64' is no dtype of weights", "float32"),
     ("lenet5 --optimizer adamm", 2, "--optimizer 'adamm' is unknown", "did you mean adam"),
-    ("lenet5 --num-classes 0", 2, "'--num-classes'", "--help"),
+    ("lenet5 --num-classes 0", 2, "--num-classes must be at least 1, not 0", "--help"),
 ]  # fmt: skip
 
 

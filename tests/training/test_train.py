@@ -71,7 +71,7 @@ def test_the_run_folder_is_that_of_the_design() -> None:
     assert description["recipe"]["lr"] == 0.002
     by_choice = {
         "momentum", "lr_rest", "clip_grad", "ema", "dropout", "patience", "randaugment",
-        "channels_last",
+        "channels_last", "weights",
     }  # fmt: skip
     recipe = description["recipe"]
     assert {key for key, value in recipe.items() if value is None} == by_choice

@@ -65,7 +65,7 @@ class PretrainedWeights:
         except DownloadError as error:
             raise UnavailableError(
                 f"the weights cannot be had: {error}",
-                f"connect to a network, or put {path.name} into {path.parent}",
+                f"put {path.name} into {path.parent}, or try again",
             ) from error
         except OSError as error:
             raise explain_os_error(error, f"keep {path}") from error

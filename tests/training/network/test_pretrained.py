@@ -149,7 +149,7 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(served: Path, hub: Pat
         trained()
     assert list(hub.iterdir()) == []
     served.unlink()
-    with pytest.raises(UnavailableError, match=r"404 .*put the file into .*checkpoints"):
+    with pytest.raises(UnavailableError, match=r"404 .*put .*\.pth into .*checkpoints"):
         trained()
     assert not Path("runs").exists()
 
