@@ -150,6 +150,10 @@ class Output:
             )
         return suffix == ".png"
 
+    def names_toml(self) -> bool:
+        """Return whether -o names a TOML file, for a command that can answer with one."""
+        return self._path is not None and self._path.suffix.lower() == ".toml"
+
     def emit_picture(self, content: bytes, result: Result | None = None) -> None:
         """Write a picture to the file that -o names, whole or not at all.
 

@@ -7,6 +7,7 @@ import typer
 
 from cnnkit.cli.options import complete_recipe
 from cnnkit.cli.output import Output, with_default, with_output
+from cnnkit.errors import UsageError
 
 
 @partial(with_output, suffixes=(".toml",))
@@ -25,6 +26,8 @@ def recipes(
     from cnnkit.training.recipe_files import find_recipe, list_recipes
 
     if name is None:
+        if output.names_toml():
+            raise UsageError("only a recipe that is named is TOML", "`cnnkit recipes` lists them")
         output.emit(list_recipes())
     else:
         output.emit_text(find_recipe(name).text, "`cnnkit recipes NAME` writes TOML")

@@ -179,6 +179,8 @@ def train(
             "only --lr-find answers with a picture",
             "the curves of a training are curves.png in its run folder",
         )
+    if output.names_toml() and not dry_run:
+        raise UsageError("only --dry-run answers with TOML", "name a .json file, or leave -o out")
     chosen = [option for option, is_chosen in modes.items() if is_chosen]
     if len(chosen) > 1:
         raise UsageError(f"{chosen[0]} and {chosen[1]} contradict each other", "leave one out")

@@ -127,6 +127,7 @@ def test_a_recipe_for_something_else_works_and_says_so(cnnkit: Cnnkit) -> None:
         (["train", "--recipe", "wrong.toml"], 2, "unknown key 'epoch'; did you mean epochs?"),
         (["train", "--recipe", "large.toml"], 2, "label_smoothing must be below 1, not 2"),
         (["train", "-c", "large.toml", "lenet5"], 2, "--label-smoothing must be below 1, not 2"),
+        (["recipes", "-o", "x.toml"], 2, "only a recipe that is named is TOML"),
         (["train", "--recipe", "run.toml"], 2, "unknown key 'runs_dir'"),
         (["train", "--recipe", "lecture"], 2, "lecture stands for"),
         (["train", "--recipe", "mnist-lenet5-lecture", "--resume", "x"], 2, "contradict"),

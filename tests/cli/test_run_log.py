@@ -309,6 +309,7 @@ def test_the_search_for_a_learning_rate(cnnkit: Cnnkit) -> None:
         (["--lr-find", "-o", "x.jpg"], "-o x.jpg has the suffix of no format"),
         (["--lr-find", "-o", "x.png", "--json"], "contradict each other"),
         (["-o", "x.png"], "only --lr-find answers with a picture"),
+        (["-o", "x.toml"], "only --dry-run answers with TOML"),
     ],
 )
 def test_what_contradicts_is_refused(cnnkit: Cnnkit, arguments: list[str], says: str) -> None:
