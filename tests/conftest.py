@@ -7,6 +7,7 @@ import os
 # has to be said before torch is imported, and holds for the processes that tests start as well.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,10 @@ def cnnkit(capsys: pytest.CaptureFixture[str]) -> Cnnkit:
     return call
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--golden", action="store_true", help="write the golden tables anew")
+
+
 @pytest.fixture(scope="session")
 def mnist_files() -> Path:
     """The folder with MNIST's four original files."""
@@ -68,8 +73,14 @@ def mnist_files() -> Path:
     return folder
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--golden", action="store_true", help="write the golden tables anew")
+@pytest.fixture(scope="session")
+def mnist_data(mnist_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder with MNIST; its own, for torchvision unpacks files beside themselves."""
+    raw = tmp_path_factory.mktemp("data") / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for file in mnist_files.glob("*.gz"):
+        shutil.copy(file, raw)
+    return raw.parents[1]
 
 
 @pytest.fixture(scope="session")

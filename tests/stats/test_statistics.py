@@ -32,16 +32,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-@pytest.fixture(scope="session")
-def mnist_data(mnist_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a data folder with MNIST; its own, for torchvision unpacks files beside themselves."""
-    raw = tmp_path_factory.mktemp("data") / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for file in mnist_files.glob("*.gz"):
-        shutil.copy(file, raw)
-    return raw.parents[1]
-
-
 def figures(result: DatasetStatistics) -> dict[str, Any]:
     plain = result.to_dict()
     return {key: plain[key] for key in plain if key not in ("seconds", "images_per_second")}

@@ -291,8 +291,8 @@ def test_the_result_is_json_without_pixels(photos: Path) -> None:
     ]  # fmt: skip
 
 
-def test_mnist(mnist_files: Path) -> None:
-    result = show_dataset("mnist", split="test", indices=[0], data_dir=mnist_files.parents[1])
+def test_mnist(mnist_data: Path) -> None:
+    result = show_dataset("mnist", split="test", indices=[0], data_dir=mnist_data)
     assert (result.samples[0].label, result.num_images) == ("7", 10_000)
     assert int(first_pixels(result).astype(int).sum()) == 18454
 
