@@ -7,6 +7,7 @@ their functions. Every part was run with the oldest versions of `pyproject.toml`
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -213,6 +214,21 @@ def default_store() -> Any:
     from torch.distributed import distributed_c10d
 
     return distributed_c10d._get_default_store()
+
+
+@contextmanager
+def output_of_gloo_on_stderr() -> Iterator[None]:
+    """Send to stderr what C code writes to stdout in the block.
+
+    Up to torch 2.10 gloo says there which processes it has found, in front of any answer.
+    """
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def layer_versions(state: object) -> dict[str, Any] | None:

@@ -13,8 +13,8 @@ _BOUNDS = {
 }
 _SHAPES = {
     "finite_number": "must be a finite number",
-    "enum": "must be one of {expected}",
-    "literal_error": "must be one of {expected}",
+    "enum": "must be {expected}",
+    "literal_error": "must be {expected}",
     "missing": "is missing",
 }
 _TYPES = {
@@ -54,4 +54,10 @@ def requirement(problem: Mapping[str, Any]) -> str:
 
 
 def _shown(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return (
+        f"{value:,}"
+        if isinstance(value, int)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
