@@ -4,6 +4,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.render.charts import PICTURE_STYLE, UNDATED
+from cnnkit.render.safe_text import visible
 from cnnkit.results import format_value
 from cnnkit.results.bench import BenchCell, BenchResult
 from cnnkit.results.bench.cell import SETTINGS, setting_text
@@ -43,7 +44,8 @@ def draw_throughput(result: BenchResult, suffix: str) -> bytes:
         axes = figure.subplots(max(1, len(panels)), squeeze=False)[:, 0]
         for panel, (key, some) in zip(axes, panels.items(), strict=False):
             _draw_panel(panel, some)
-            panel.set_title(f"{key[0]}, input {key[1]}, {key[2]}", fontsize=10, loc="left")
+            title = visible(f"{key[0]}, input {key[1]}, {key[2]}")
+            panel.set_title(title, fontsize=10, loc="left")
         if not panels:
             axes[0].text(0.5, 0.5, "no cell was measured", ha="center", transform=axes[0].transAxes)
         buffer = io.BytesIO()
@@ -59,7 +61,7 @@ def _draw_panel(panel: "Axes", cells: list[BenchCell]) -> None:
     told = ["device", *(name for name in varying if name != "device")]
     lines: dict[str, list[BenchCell]] = {}
     for cell in cells:
-        label = " ".join(setting_text(cell, name) for name in told)
+        label = visible(" ".join(setting_text(cell, name) for name in told))
         lines.setdefault(label, []).append(cell)
     devices = list(dict.fromkeys(cell.device for cell in cells))
     for number, (label, some) in enumerate(lines.items()):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
+from cnnkit.render.safe_text import visible
 from cnnkit.results import ComparisonResult
 from cnnkit.results.table import format_count
 
@@ -81,7 +82,7 @@ def draw_comparison(result: ComparisonResult, suffix: str) -> bytes:
         assert one.top1 is not None
         area = _LARGEST_AREA * one.totals.params / most
         macs = one.totals.macs / result.batch_size
-        dot = _Dot(one.name, macs, 100 * one.top1, area, bool(one.pareto))
+        dot = _Dot(visible(one.name), macs, 100 * one.top1, area, bool(one.pareto))
         by_dataset.setdefault(one.dataset, []).append(dot)
     with matplotlib.rc_context(PICTURE_STYLE):
         scale = _MANY_SCALE if max(map(len, by_dataset.values())) > _MANY else 1
@@ -91,13 +92,13 @@ def draw_comparison(result: ComparisonResult, suffix: str) -> bytes:
         panels = list(figure.subplots(len(by_dataset), squeeze=False)[:, 0])
         for panel, (dataset, dots) in zip(panels, by_dataset.items(), strict=True):
             _draw_dots(panel, dots)
-            panel.set_ylabel(f"top-1 on {dataset}, %")
+            panel.set_ylabel(visible(f"top-1 on {dataset}, %"))
         panels[-1].set_xlabel("MACs an image")
         _draw_legend(figure, most)
         rest = [one.name for one in result.models if one not in shown]
         if rest:
             text = f"without a published top-1 here: {', '.join(rest)}"
-            text = textwrap.fill(text, 120, break_on_hyphens=False)
+            text = textwrap.fill(visible(text), 120, break_on_hyphens=False)
             figure.supxlabel(text, fontsize=_NAME_SIZE, color=_GREY)
         figure.draw_without_rendering()  # from here on it is known where everything lies
         figure.set_layout_engine("none")

@@ -5,6 +5,8 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cnnkit.render.safe_text import visible
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -57,7 +59,7 @@ def statistics_picture(
     figure = new_figure(PART_WIDTH * max(len(parts), 1) + 40, height)
     subtitle = _sizes_in_words(sizes)
     figure.text(
-        0.015, 1 - 12 / height, title, fontsize=12, fontweight="bold", color=INK, va="top",
+        0.015, 1 - 12 / height, visible(title), fontsize=12, fontweight="bold", color=INK, va="top",
         parse_math=False,
     )  # fmt: skip
     if subtitle:
@@ -222,5 +224,6 @@ def as_png(figure: "Figure") -> bytes:
 
 
 def shortened(text: str, length: int) -> str:
-    """Return a text of at most so many characters."""
+    """Return a text from data in at most so many characters."""
+    text = visible(text)
     return text if len(text) <= length else f"{text[: length - 1]}…"
