@@ -82,7 +82,7 @@ def _markdown(table: Table) -> str:
     frame = _formatted_frame(table, markdown_text)
     aligned = tuple("right" if column.is_number else "left" for column in table.columns)
     text = frame.to_markdown(index=False, colalign=aligned, disable_numparse=True)
-    title = f"**{markdown_text(table.title.strip())}**\n\n" if table.title else ""
+    title = f"**{markdown_text(table.title).strip()}**\n\n" if table.title else ""
     notes = "".join(f"\n{markdown_line(note)}  " for note in table.all_notes())
     return f"{title}{text}\n{notes}".rstrip() + "\n"
 

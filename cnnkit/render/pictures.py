@@ -2,7 +2,8 @@
 
 import io
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.render.safe_text import visible
@@ -216,11 +217,17 @@ def new_figure(width: int, height: int) -> "Figure":
 def as_png(figure: "Figure") -> bytes:
     """Return a figure as a PNG file."""
     stream = io.BytesIO()
-    with warnings.catch_warnings():
-        # Names in scripts that the font lacks become boxes, without a warning a sign.
-        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+    with missing_glyphs_as_boxes():
         figure.savefig(stream, format="png")
     return stream.getvalue()
+
+
+@contextmanager
+def missing_glyphs_as_boxes() -> Iterator[None]:
+    """Draw names in scripts that the font lacks as boxes, without a warning for each character."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+        yield
 
 
 def shortened(text: str, length: int) -> str:

@@ -95,7 +95,7 @@ def markdown_line(text: str) -> str:
     """Return a text as a line of Markdown that begins no list and no heading."""
     return _MARKDOWN_BLOCK.sub(
         lambda found: f"{found[0]}\\" if found[0].isdigit() else f"\\{found[0]}",
-        markdown_text(text.strip()),
+        markdown_text(text).strip(),
     )
 
 
