@@ -80,8 +80,8 @@ def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        signs = json.dumps(value, ensure_ascii=False)
-        return "".join(s if s.isprintable() else f"\\U{ord(s):08x}" for s in signs)
+        quoted = json.dumps(value, ensure_ascii=False)
+        return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
     return repr(value)
 
 
