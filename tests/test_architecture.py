@@ -40,6 +40,8 @@ RANKS = {
     "events": 1,
     "errors": 0,
 }
+# `print(result)` shows tables: the one import upwards, and made only then.
+EXCEPTIONS = {("results/base.py", "render")}
 STANDARD_LIBRARY_ALONE = ("results", "errors", "events", "registry", "files", "validation")
 
 
@@ -74,6 +76,8 @@ def test_arrows_point_down(path: Path) -> None:
             continue
         other = part_of(module)
         if other in (part, "__version__"):
+            continue
+        if (path.relative_to(PACKAGE).as_posix(), other) in EXCEPTIONS:
             continue
         assert RANKS[other] < RANKS[part], f"{part} must not import {other}"
 

@@ -31,6 +31,7 @@ from cnnkit.cli.output import PipeClosedError, wanted_color, write_answer
 from cnnkit.cli.processes import is_first
 from cnnkit.errors import CnnkitError, ExitCode, ToldElsewhereError
 from cnnkit.registry import did_you_mean
+from cnnkit.render import visible
 from cnnkit.validation import is_bound, requirement
 
 ISSUES = "please report it with the lines above"
@@ -114,7 +115,7 @@ def _run(arguments: Sequence[str]) -> int:
     except CnnkitError as error:
         is_bug = error.exit_code is ExitCode.BUG
         if is_bug:
-            traceback.print_exc()
+            _say(traceback.format_exc())
         message = f"rank {error.rank}: {error.message}" if error.rank else error.message
         return _fail(
             arguments, message, ISSUES if is_bug else error.hint, error.exit_code,
@@ -126,7 +127,7 @@ def _run(arguments: Sequence[str]) -> int:
         return _fail(arguments, *_usage_message(arguments, error), ExitCode.USAGE)
     except Exception:
         if is_first():
-            traceback.print_exc()
+            _say(traceback.format_exc())
         return _fail(arguments, "this is a bug of cnnkit", ISSUES, ExitCode.BUG, traced=True)
     if code == ExitCode.INTERRUPTED:
         return _fail(arguments, "interrupted", "", ExitCode.INTERRUPTED)
@@ -144,11 +145,9 @@ def _fail(
     if not is_first() and not is_of_rank:
         return code  # several processes fail alike, and the first one tells
     if not traced and any(argument in ("-v", "-qv", "-vq", "--verbose") for argument in arguments):
-        traceback.print_exc()
+        _say(traceback.format_exc())
     line = f"{message}; {hint}" if hint else message
-    with contextlib.suppress(BrokenPipeError):  # then nobody is there to be told
-        sys.stderr.write(f"cnnkit: {line}\n")
-        sys.stderr.flush()
+    _say(f"cnnkit: {visible(line)}\n")
     if _wants_json(arguments):
         document = {
             "schema": "cnnkit.error/1",
@@ -158,10 +157,17 @@ def _fail(
             "hint": hint,
         }
         try:
-            write_answer(sys.stdout, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            write_answer(sys.stdout, json.dumps(document, indent=2) + "\n")
         except (PipeClosedError, CnnkitError):
             return code  # nobody can be told on stdout
     return code
+
+
+def _say(text: str) -> None:
+    """Write lines to stderr, whatever is in them."""
+    with contextlib.suppress(BrokenPipeError):  # then nobody is there to read them
+        sys.stderr.write(visible(text, kept="\n\t"))
+        sys.stderr.flush()
 
 
 def _usage_message(arguments: Sequence[str], error: TyperException) -> tuple[str, str]:
