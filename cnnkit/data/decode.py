@@ -553,7 +553,7 @@ def _check_deflated(image: ImageFile.ImageFile, content: bytes) -> None:
 
 
 def _check_zlib(packed: memoryview, allowed: int) -> int:
-    """Unpack a zlib stream in small parts, and return its length; one without an end is left."""
+    """Unpack a zlib stream in small parts, up to its checksum, and return its length."""
     unpacker, number = zlib.decompressobj(), 0
     try:
         for place in range(0, len(packed), CHUNK_BYTES):
@@ -572,6 +572,8 @@ def _check_zlib(packed: memoryview, allowed: int) -> int:
         is_checksum = "incorrect data check" in str(error)
         told = "wrong checksum of its pixels" if is_checksum else "its pixels cannot be unpacked"
         raise BadImageError(f"damaged: {told}") from error
+    if not unpacker.eof:
+        raise BadImageError("damaged: the end of its pixels is missing")
     return number
 
 
@@ -582,14 +584,14 @@ def _unidentified(content: bytes) -> str:
     from PIL import features
 
     if form in ("WEBP", "AVIF") and not features.check(form.lower()):
-        return f"a {form} file, which this build of Pillow does not read"
-    return f"a {form} file with a broken header"
+        return f"{_article(form)} {form} file, which this build of Pillow does not read"
+    return f"{_article(form)} {form} file with a broken header"
 
 
 def _reason(content: bytes, error: Exception) -> str:
     """Return why Pillow could not decode a file that it took for an image."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if any(word in text.lower() for word in ("truncated", "not enough data", "unexpected end")):
+    if any(word in text.lower() for word in ("truncated", "not enough", "unexpected end")):
         return "cut short"
     if signature(content) == "WEBP":
         promised = int.from_bytes(content[4:8], "little") + 8
@@ -601,3 +603,7 @@ def _reason(content: bytes, error: Exception) -> str:
 
 def _by(size: tuple[int, int]) -> str:
     return f"{size[0]:,} x {size[1]:,}"
+
+
+def _article(form: str) -> str:
+    return "an" if form == "AVIF" else "a"
