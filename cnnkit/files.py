@@ -1,14 +1,25 @@
-"""Writing files so that they appear whole or not at all."""
+"""Writing files so that they appear whole or not at all, and opening only what is a file."""
 
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cnnkit.errors import CnnkitError, NotFoundError, UnavailableError
+
+# What opening a socket, or on some systems a folder, ends with.
+_NO_FILE_ERRORS = (errno.ENXIO, errno.EOPNOTSUPP, errno.ENODEV, errno.EACCES, errno.EISDIR)
+_KINDS = {
+    stat.S_IFIFO: "a pipe, not a file",
+    stat.S_IFSOCK: "a socket, not a file",
+    stat.S_IFCHR: "a device, not a file",
+    stat.S_IFBLK: "a device, not a file",
+    stat.S_IFDIR: "a folder, not a file",
+}
 
 
 def explain_os_error(error: OSError, action: str) -> CnnkitError:
@@ -108,3 +119,37 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def open_regular(path: str | Path) -> int:
+    """Return the descriptor of a regular file that is opened to be read; the caller closes it.
+
+    Links are followed. A pipe, a device, a socket or a folder is refused and never waited for: what
+    counts is what was opened, so nothing can be put in its place between a look and the opening.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file; its `strerror` says which.
+    """
+    flags = os.O_RDONLY
+    for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):  # not every system has all
+        flags |= getattr(os, name, 0)
+    try:
+        handle = os.open(path, flags)
+    except OSError as error:
+        kind = _kind_of(path) if error.errno in _NO_FILE_ERRORS else ""
+        if not kind:
+            raise
+        raise OSError(errno.EINVAL, kind, str(path)) from error
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return handle
+    os.close(handle)
+    raise OSError(errno.EINVAL, _KINDS.get(stat.S_IFMT(mode), "not a regular file"), str(path))
+
+
+def _kind_of(path: str | Path) -> str:
+    """Return what a path that cannot be opened is, if it is no file; empty for a file."""
+    try:
+        return _KINDS.get(stat.S_IFMT(os.stat(path).st_mode), "")  # noqa: PTH116
+    except OSError:
+        return ""

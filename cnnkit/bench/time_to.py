@@ -47,6 +47,7 @@ def time_to_accuracy(
     device: str = "auto",
     data_dir: Path | None = None,
     num_workers: int | None = None,
+    allow_large: bool = False,
     on_event: OnEvent = ignore,
 ) -> TimeToResult:
     """Train with several seeds until an accuracy is reached, and tell how long that took.
@@ -64,6 +65,7 @@ def time_to_accuracy(
         device: see `choose_device`.
         data_dir: where datasets lie.
         num_workers: threads that read files.
+        allow_large: decode images above the limits as well.
         on_event: told how far it is.
 
     Raises:
@@ -99,7 +101,7 @@ def time_to_accuracy(
             seeded = chosen.model_copy(update={"seed": chosen.seed + number})
             run = _timed_run(
                 target, model, dataset, seeded, named, "test" if has_test else "val",
-                where.name, data_dir, num_workers,
+                where.name, data_dir, num_workers, allow_large,
             )  # fmt: skip
             runs.append(run)
             on_event(TaskAdvanced(TASK, number + 1))
@@ -139,6 +141,7 @@ def _timed_run(
     device: str,
     data_dir: Path | None,
     num_workers: int | None,
+    allow_large: bool,
 ) -> TimedRun:
     best, epochs = 0.0, 0
 
@@ -157,7 +160,7 @@ def _timed_run(
             train(
                 model, dataset, recipe, model_arguments=named.model_arguments,
                 input_shape=named.input_shape, device=device, data_dir=data_dir,
-                runs_dir=Path(folder), num_workers=num_workers,
+                runs_dir=Path(folder), num_workers=num_workers, allow_large=allow_large,
                 checkpoint_minutes=0, on_event=watch,
             )  # fmt: skip
         except _ReachedError:

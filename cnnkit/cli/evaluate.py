@@ -8,6 +8,7 @@ import typer
 
 from cnnkit.cli.options import (
     DATA_PANEL,
+    AllowLarge,
     DataDir,
     Device,
     RunsDir,
@@ -77,6 +78,7 @@ def evaluate(
     data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
     skip_bad: SkipBad = False,
+    allow_large: AllowLarge = False,
     device: Device = "auto",
     workers: Workers = None,
 ) -> None:
@@ -101,6 +103,7 @@ def evaluate(
         runs_dir=runs_dir,
         num_workers=workers,
         skip_bad=skip_bad,
+        allow_large=allow_large,
         on_event=output.on_event,
     )
     output.emit(result)

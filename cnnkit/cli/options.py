@@ -105,6 +105,14 @@ SkipBad = Annotated[
         rich_help_panel=DATA_PANEL,
     ),
 ]
+AllowLarge = Annotated[
+    bool,
+    typer.Option(
+        "--allow-large",
+        help="Read images and archives above the limits on pixels and bytes as well.",
+        rich_help_panel=DATA_PANEL,
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(

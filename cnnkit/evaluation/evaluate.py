@@ -37,6 +37,7 @@ def evaluate(
     runs_dir: Path = Path("runs"),
     num_workers: int | None = None,
     skip_bad: bool = False,
+    allow_large: bool = False,
     on_event: OnEvent = ignore,
 ) -> EvalResult:
     """Evaluate the network of a run on a split of its dataset, or of another.
@@ -56,6 +57,7 @@ def evaluate(
         runs_dir: where runs are kept.
         num_workers: threads that read files; one a core by default.
         skip_bad: leave broken images out, and count them.
+        allow_large: decode images above the limits as well, as the run does if it was trained so.
         on_event: told about notes and progress.
 
     Raises:
@@ -90,7 +92,9 @@ def evaluate(
         images = _open_images(setup, split, dataset, data_dir or default_data_dir(), on_event)
         batches = make_batches(
             images,
-            setup.preprocessing,
+            replace(
+                setup.preprocessing, allow_large=allow_large or setup.preprocessing.allow_large
+            ),
             setup.eval_batch_size,
             target,
             layout,

@@ -8,6 +8,7 @@ from typing import Any
 from cnnkit.data import find_dataset
 from cnnkit.data.entry import FolderSource
 from cnnkit.errors import NotFoundError, UsageError
+from cnnkit.evaluation import Setup
 from cnnkit.models import find_model
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import checked_workers
@@ -60,6 +61,7 @@ def settle(description: Mapping[str, Any], given: Mapping[str, Any]) -> Settled:
             "input": (description["setup"]["in_channels"], *description["setup"]["image_size"]),
             "device": description["device"]["name"],
             "skip_bad": description["skip_bad"],
+            "allow_large": Setup.from_dict(description["setup"]).preprocessing.allow_large,
             "nproc": description.get("nproc", 1),
             "workers": description["num_workers"],
             "checkpoint_minutes": description["checkpointing"]["minutes"],
