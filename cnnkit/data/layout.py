@@ -1,0 +1,190 @@
+"""What the folders around images mean: splits and classes, in a folder and in an archive alike."""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+Parts = tuple[str, ...]
+"""A folder, as the names on the way to it from the top of the set."""
+
+SPLIT_OF_WORD = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development"), "val"),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
+}
+EVALUATION_WORDS = ("eval", "evaluation", "holdout")
+"""A test split, or a validation split beside a test split."""
+
+SPLIT_ORDER = ("train", "val", "test")
+
+# Folders that systems and programs leave behind, whatever the case of their names.
+_FOREIGN = frozenset(
+    ("__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information")
+)
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which folder of a set belongs to which split and class.
+
+    Attributes:
+        places: split and class of each folder that was arranged; folders that are left out are not
+            in it. Without splits the split is `""`; of images without a class folder the class is.
+        classes: the classes of each split, sorted; those without images included.
+        remarks: what was assumed, and what was left out.
+    """
+
+    places: Mapping[Parts, tuple[str, str]]
+    classes: Mapping[str, tuple[str, ...]]
+    remarks: tuple[str, ...]
+
+
+def is_visible(name: str) -> bool:
+    """Return whether a file or folder of this name is looked at."""
+    return not name.startswith(".") and name.lower() not in _FOREIGN
+
+
+def split_of(name: str) -> str | None:
+    """Return the split that a folder is named after: `train` for `Training`, `train_images`.
+
+    The word may stand beside others, set off by punctuation, digits or a change of case, as in
+    `val2017` and `imagesTest`, and may end in `set`, `data` or `images`. Of two splits it is none.
+    """
+    words = _words(name)
+    splits = {SPLIT_OF_WORD[word] for word in words if word in SPLIT_OF_WORD}
+    splits |= {"eval" for word in words if word in EVALUATION_WORDS}
+    return splits.pop() if len(splits) == 1 else None
+
+
+def _words(name: str) -> list[str]:
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    words = re.findall(r"[a-z]+", apart.lower())
+    # `trainset` and `testdata` are one word to people who name folders
+    return [re.sub(r"(?<=[a-z])(set|data|images|imgs)$", "", word) for word in words]
+
+
+def arrange(
+    folders: Iterable[Parts], empty: Iterable[Parts] = (), as_classes: bool = False
+) -> Layout:
+    """Return what the folders of a set mean.
+
+    Where the top level has a `train` folder with folders in it, its folders are splits, in the
+    words and spellings that people use; the others there are left out. Else its folders are the
+    classes. A folder around all others means nothing.
+
+    Args:
+        folders: the folder of every image; `()` for images at the top.
+        empty: folders that hold no images, below which there may be some.
+        as_classes: take the folders at the top for classes, whatever they are called.
+    """
+    with_images = set(folders)
+    tree = _Tree((*with_images, *empty))
+    remarks: list[str] = []
+    root = tree.without_wrappers((), with_images)
+    if root:
+        remarks.append(f"everything lies in {'/'.join(root)}; its folders are taken")
+    splits = {} if as_classes else _splits(tree, root, remarks)
+    if not splits:
+        _note_look_alikes(tree, root, as_classes, remarks)
+        splits = {"": [root]}
+    places: dict[Parts, tuple[str, str]] = {}
+    classes: dict[str, tuple[str, ...]] = {}
+    for split, tops in splits.items():
+        names: dict[str, None] = {}
+        for top in tops:
+            for child in tree.children(top):
+                name = unicodedata.normalize("NFC", child)
+                names[name] = None
+                for below in tree.below((*top, child)):
+                    places[below] = split, name
+            if top in with_images:
+                places[top] = split, ""
+        classes[split] = tuple(sorted(names))
+    return Layout(places, classes, tuple(remarks))
+
+
+class _Tree:
+    """Folders by the folder that they lie in."""
+
+    def __init__(self, folders: Iterable[Parts]) -> None:
+        self._children: dict[Parts, dict[str, None]] = defaultdict(dict)
+        for folder in sorted(set(folders)):
+            for depth in range(len(folder)):
+                self._children[folder[:depth]][folder[depth]] = None
+
+    def children(self, folder: Parts) -> list[str]:
+        return list(self._children.get(folder, ()))
+
+    def below(self, folder: Parts) -> Iterable[Parts]:
+        """Return a folder and all folders in it."""
+        waiting = [folder]
+        while waiting:
+            current = waiting.pop()
+            yield current
+            waiting += [(*current, child) for child in self.children(current)]
+
+    def without_wrappers(self, folder: Parts, with_images: set[Parts]) -> Parts:
+        """Return the folder below which there is more than a single folder of folders."""
+        while folder not in with_images:
+            children = self.children(folder)
+            if len(children) != 1 or not self.children((*folder, children[0])):
+                break
+            folder = (*folder, children[0])
+        return folder
+
+
+def _splits(tree: _Tree, root: Parts, remarks: list[str]) -> dict[str, list[Parts]]:
+    """Return the folders of each split; nothing where the top level has none."""
+    found: dict[str, list[Parts]] = defaultdict(list)
+    for child in tree.children(root):
+        split = split_of(child)
+        # A class may be called so as well, but then it has images where a split has folders.
+        if split is not None and tree.children((*root, child)):
+            found[split].append((*root, child))
+    if "eval" in found:
+        found["val" if "test" in found else "test"] += found.pop("eval")
+    if "train" not in found and len(found) < 2:
+        return {}
+    splits: dict[str, list[Parts]] = {}
+    for split in SPLIT_ORDER:
+        for top in found.get(split, ()):
+            # Some archives unpack to seg_train/seg_train/...
+            (*_, name) = top
+            inner = (*top, name)
+            is_doubled = tree.children(top) == [name] and bool(tree.children(inner))
+            splits.setdefault(split, []).append(inner if is_doubled else top)
+    _note_splits(tree, root, splits, remarks)
+    return splits
+
+
+def _note_splits(
+    tree: _Tree, root: Parts, splits: Mapping[str, Sequence[Parts]], remarks: list[str]
+) -> None:
+    taken = {top[len(root)]: split for split, tops in splits.items() for top in tops}
+    if any(name != split for name, split in taken.items()):
+        assumed = ", ".join(f"{name} is {split}" for name, split in taken.items())
+        remarks.append(f"splits by the names of folders: {assumed}")
+    others = [name for name in tree.children(root) if name not in taken]
+    if others:
+        remarks.append(f"folders beside those of splits are left out: {_some(others)}")
+
+
+def _note_look_alikes(tree: _Tree, root: Parts, is_asked: bool, remarks: list[str]) -> None:
+    """Say so where classes look like splits: the same folders lie in each."""
+    children = tree.children(root)
+    below = [tuple(tree.children((*root, child))) for child in children]
+    if not is_asked and len(children) > 1 and len(below[0]) > 1 and len(set(below)) == 1:
+        remarks.append(
+            f"{_some(children)} are taken for classes, though the same folders lie in each "
+            f"({_some(below[0])}); call one of them train if they are splits"
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the first few names, and how many more there are."""
+    listed = ", ".join(names[:MOST_NAMED])
+    more = len(names) - MOST_NAMED
+    return f"{listed} and {more:,} more" if more > 0 else listed
