@@ -279,20 +279,22 @@ def shard(label: bytes, size: int) -> bytes:
     return gzip.compress(whole + tar_header("1.json", len(label)) + padded + bytes(10_240))
 
 
-LONG = 700 * MILLION
+LONG = 180 * MILLION
 DEFLATED, BZIP2, LZMA = zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA
 ARCHIVES: dict[str, Callable[[], bytes]] = {
     "member.zip": lambda: zip_of(deflated(LONG)[2:-4], LONG, DEFLATED),
     "bzip2.zip": lambda: zip_of(bz2.compress(bytes(50 * MILLION)), 1000, BZIP2),
     "lzma.zip": lambda: zip_of(lzma_of_zip(50 * MILLION), 1000, LZMA),
     "lying.zip": lambda: zip_of(deflated(LONG)[2:-4], 100 * MILLION, DEFLATED),
-    "overlapping.zip": lambda: zip_of(deflated(LONG // 7)[2:-4], LONG // 7, DEFLATED, 1_000),
+    "overlapping.zip": lambda: zip_of(
+        deflated(100 * MILLION)[2:-4], 100 * MILLION, DEFLATED, 1_000
+    ),
     "entries.zip": lambda: zip_of(b"", 0, 0, MILLION, ""),
     "member.tar.gz": lambda: packed_tar(gzip.compress, tar_header("a/1.png", LONG), size=LONG),
     "member.tar.bz2": lambda: packed_tar(bz2.compress, tar_header("a/1.png", LONG), size=LONG),
     "member.tar.xz": lambda: packed_tar(lzma.compress, tar_header("a/1.png", LONG), size=LONG),
     "not_an_image.tar.gz": lambda: packed_tar(
-        gzip.compress, tar_header("a/readme", 3 * LONG), size=3 * LONG
+        gzip.compress, tar_header("a/readme", 6 * LONG), size=6 * LONG
     ),
     "dictionary.tar.xz": lambda: with_dictionary(
         packed_tar(lzma.compress, tar_header("a/1.png", 10 * MILLION), size=10 * MILLION), 38
