@@ -2,7 +2,14 @@
 
 from cnnkit.data.catalogue import DATASETS
 from cnnkit.data.entry import DatasetEntry
-from cnnkit.data.opening import check_split, default_data_dir, find_dataset, open_dataset
+from cnnkit.data.opening import (
+    check_split,
+    default_data_dir,
+    find_dataset,
+    lasting_name,
+    open_dataset,
+    open_images,
+)
 
 __all__ = [
     "DATASETS",
@@ -10,5 +17,7 @@ __all__ = [
     "check_split",
     "default_data_dir",
     "find_dataset",
+    "lasting_name",
     "open_dataset",
+    "open_images",
 ]

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 DERIVED_TEST_FRACTION = 0.2
 """The share of each class that becomes the test split of a set that has none of its own."""
@@ -95,17 +94,30 @@ class TorchvisionSource:
 
 
 @dataclass(frozen=True)
-class FolderSource:
-    """A folder of class folders, with or without folders of splits above them.
+class FilesSource:
+    """Image files: a folder, an archive, shards, or a table of paths and labels.
 
     Attributes:
-        path: the folder.
-        split_folders: by split, the folder that holds its class folders; without `test` it is
-            derived from `train`.
+        path: where they are, from any folder; of several shards a pattern.
+        listing: the files by split and class, a `sources.listing.Listing`; without a test split
+            it is derived from the training images.
     """
 
-    path: Path
-    split_folders: Mapping[str, Path]
+    path: str
+    listing: Any = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SubsetSource:
+    """Some classes of another set.
+
+    Attributes:
+        whole: that set.
+        classes: in its own order.
+    """
+
+    whole: "DatasetEntry"
+    classes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -123,7 +135,7 @@ class FakeSource:
     num_images: int
 
 
-Source = EmbeddedSource | TorchvisionSource | FolderSource | FakeSource
+Source = EmbeddedSource | TorchvisionSource | FilesSource | FakeSource | SubsetSource
 
 
 @dataclass(frozen=True)

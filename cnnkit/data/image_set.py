@@ -2,6 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Self
@@ -9,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from cnnkit.data.decode import read_image_file
+from cnnkit.data.encoded import Chooser, EncodedFiles, EncodedImage, name_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,76 +91,51 @@ class DecodedSet(TensorSet):
         return replace(super().subset(indices), is_whole=self.is_whole[indices])
 
 
-class EncodedImages(ABC):
-    """Encoded image files by index; read by several threads at once."""
-
-    @abstractmethod
-    def __len__(self) -> int: ...
-
-    @abstractmethod
-    def read(self, index: int, allow_large: bool = False) -> bytes:
-        """Return the bytes of a whole image file.
-
-        Raises:
-            BadImageError: it cannot be read, or is too long and `allow_large` is not given.
-        """
-
-    @abstractmethod
-    def name(self, index: int) -> str:
-        """Return what a user would call the image: its path, where it has one."""
-
-    @abstractmethod
-    def subset(self, indices: Tensor) -> Self:
-        """Return these images, in this order; `indices` is int64 of shape (M,)."""
-
-    @abstractmethod
-    def joined_with(self, other: Self) -> Self:
-        """Return these images, and then the others."""
-
-
-@dataclass(frozen=True, eq=False)
-class ImageFiles(EncodedImages):
-    """Image files on disk.
-
-    Attributes:
-        paths: one path an image.
-    """
-
-    paths: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def read(self, index: int, allow_large: bool = False) -> bytes:
-        """Return the bytes of the file."""
-        return read_image_file(self.paths[index], allow_large)
-
-    def name(self, index: int) -> str:
-        """Return the path."""
-        return self.paths[index]
-
-    def subset(self, indices: Tensor) -> Self:
-        """Return these files, in this order."""
-        return replace(self, paths=tuple(self.paths[i] for i in indices.tolist()))
-
-    def joined_with(self, other: Self) -> Self:
-        """Return these files, and then the others."""
-        return replace(self, paths=self.paths + other.paths)
-
-
 @dataclass(frozen=True, eq=False)
 class EncodedSet(ImageSet):
     """A split whose images are encoded files, decoded when they are needed.
 
     Attributes:
-        files: the encoded images; `files.read(i)` belongs to `labels[i]`.
+        files: the encoded images; `files.read(i)` belongs to `labels[i]`, which is -1 for an image
+            without a class.
+        of_splits: the split of each image, where several are joined.
+        problems: what cannot be read at all, with the reason: a folder, the end of an archive.
     """
 
-    files: EncodedImages
+    files: EncodedFiles
+    of_splits: tuple[str, ...] | None = None
+    problems: tuple[tuple[str, str], ...] = ()
 
     def subset(self, indices: Tensor) -> Self:
         """Return the set of these images, in this order; `indices` is int64 of shape (M,)."""
-        return replace(self, labels=self.labels[indices], files=self.files.subset(indices))
+        chosen = indices.tolist()
+        of_splits = self.of_splits and tuple(self.of_splits[index] for index in chosen)
+        files = self.files.subset(chosen)
+        return replace(self, labels=self.labels[indices], files=files, of_splits=of_splits)
+
+    def with_headers(self, channels: int, size: tuple[int, int] | None) -> Self:
+        """Return the set with what the headers of its files say."""
+        return replace(self, channels=channels, size=size)
+
+    def images(
+        self, is_wanted: Chooser, chosen: frozenset[int] | None = None
+    ) -> Iterator[EncodedImage]:
+        """Return the wanted images in order, behind what cannot be read at all.
+
+        Args:
+            is_wanted: asked for every one of them, by its number.
+            chosen: only the images of these numbers, counted without what cannot be read.
+        """
+        if chosen is None:
+            for number, (name, reason) in enumerate(self.problems):
+                if is_wanted(number):
+                    yield EncodedImage(name, "", self.split, None, reason)
+        names = [*self.classes, ""]
+        for index, label in enumerate(self.labels.tolist()):
+            if (chosen is None or index in chosen) and is_wanted(index + len(self.problems)):
+                split = self.split if self.of_splits is None else self.of_splits[index]
+                item = self.files.items[index]
+                yield EncodedImage(name_of(item), names[label], split, item)
 
     def _identity(self) -> bytes | memoryview:
         # The folder of the class and the name: a set that was moved as a whole is the same.
@@ -174,5 +150,11 @@ def joined(first: ImageSet, second: ImageSet) -> ImageSet:
     if isinstance(first, TensorSet) and isinstance(second, TensorSet):
         return replace(first, labels=labels, images=torch.cat([first.images, second.images]))
     if isinstance(first, EncodedSet) and isinstance(second, EncodedSet):
-        return replace(first, labels=labels, files=first.files.joined_with(second.files))
+        of_splits = tuple(
+            split
+            for part in (first, second)
+            for split in part.of_splits or (part.split,) * len(part)
+        )
+        files = first.files.joined_with(second.files)
+        return replace(first, labels=labels, files=files, of_splits=of_splits)
     raise TypeError("the two are of different kinds")

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from cnnkit.errors import UsageError
+
 Parts = tuple[str, ...]
 """A folder, as the names on the way to it from the top of the set."""
 
@@ -71,14 +73,17 @@ def arrange(
 ) -> Layout:
     """Return what the folders of a set mean.
 
-    Where the top level has a `train` folder with folders in it, its folders are splits, in the
-    words and spellings that people use; the others there are left out. Else its folders are the
-    classes. A folder around all others means nothing.
+    Where the top level has a `train` folder with folders in it, or nothing but folders of splits,
+    these are the splits, in the words and spellings that people use; others there are left out.
+    Else the folders at the top are the classes. A folder around all others means nothing.
 
     Args:
         folders: the folder of every image; `()` for images at the top.
         empty: folders that hold no images, below which there may be some.
         as_classes: take the folders at the top for classes, whatever they are called.
+
+    Raises:
+        UsageError: two folders are called like the same split.
     """
     with_images = set(folders)
     tree = _Tree((*with_images, *empty))
@@ -89,19 +94,18 @@ def arrange(
     splits = {} if as_classes else _splits(tree, root, remarks)
     if not splits:
         _note_look_alikes(tree, root, as_classes, remarks)
-        splits = {"": [root]}
+        splits = {"": root}
     places: dict[Parts, tuple[str, str]] = {}
     classes: dict[str, tuple[str, ...]] = {}
-    for split, tops in splits.items():
+    for split, top in splits.items():
         names: dict[str, None] = {}
-        for top in tops:
-            for child in tree.children(top):
-                name = unicodedata.normalize("NFC", child)
-                names[name] = None
-                for below in tree.below((*top, child)):
-                    places[below] = split, name
-            if top in with_images:
-                places[top] = split, ""
+        for child in tree.children(top):
+            name = unicodedata.normalize("NFC", child)
+            names[name] = None
+            for below in tree.below((*top, child)):
+                places[below] = split, name
+        if top in with_images:
+            places[top] = split, ""
         classes[split] = tuple(sorted(names))
     return Layout(places, classes, tuple(remarks))
 
@@ -132,38 +136,54 @@ class _Tree:
             children = self.children(folder)
             if len(children) != 1 or not self.children((*folder, children[0])):
                 break
+            if split_of(children[0]) is not None:
+                break
             folder = (*folder, children[0])
         return folder
 
 
-def _splits(tree: _Tree, root: Parts, remarks: list[str]) -> dict[str, list[Parts]]:
-    """Return the folders of each split; nothing where the top level has none."""
-    found: dict[str, list[Parts]] = defaultdict(list)
+def _splits(tree: _Tree, root: Parts, remarks: list[str]) -> dict[str, Parts]:
+    """Return the folder of each split; nothing where the top level has none."""
+    named: dict[str, list[str]] = defaultdict(list)
     for child in tree.children(root):
         split = split_of(child)
         # A class may be called so as well, but then it has images where a split has folders.
         if split is not None and tree.children((*root, child)):
-            found[split].append((*root, child))
-    if "eval" in found:
-        found["val" if "test" in found else "test"] += found.pop("eval")
-    if "train" not in found and len(found) < 2:
+            named[split].append(child)
+    if "eval" in named:
+        named["val" if "test" in named else "test"] += named.pop("eval")
+    num_named = sum(map(len, named.values()))
+    if "train" not in named and num_named < max(1, len(tree.children(root))):
         return {}
-    splits: dict[str, list[Parts]] = {}
+    splits = {}
     for split in SPLIT_ORDER:
-        for top in found.get(split, ()):
+        if split in named:
+            child = _plainest(split, named[split])
             # Some archives unpack to seg_train/seg_train/...
-            (*_, name) = top
-            inner = (*top, name)
-            is_doubled = tree.children(top) == [name] and bool(tree.children(inner))
-            splits.setdefault(split, []).append(inner if is_doubled else top)
+            inner = (*root, child, child)
+            is_doubled = tree.children(inner[:-1]) == [child] and bool(tree.children(inner))
+            splits[split] = inner if is_doubled else inner[:-1]
     _note_splits(tree, root, splits, remarks)
     return splits
 
 
-def _note_splits(
-    tree: _Tree, root: Parts, splits: Mapping[str, Sequence[Parts]], remarks: list[str]
-) -> None:
-    taken = {top[len(root)]: split for split, tops in splits.items() for top in tops}
+def _plainest(split: str, names: Sequence[str]) -> str:
+    """Return the folder of a split: `train` beside `train_masks`.
+
+    Raises:
+        UsageError: two are called alike.
+    """
+    fewest = min(len(_words(name)) for name in names)
+    plain = [name for name in names if len(_words(name)) == fewest]
+    if len(plain) > 1:
+        raise UsageError(
+            f"both {plain[0]} and {plain[1]} are the {split} split by their names", "rename one"
+        )
+    return plain[0]
+
+
+def _note_splits(tree: _Tree, root: Parts, splits: Mapping[str, Parts], remarks: list[str]) -> None:
+    taken = {top[len(root)]: split for split, top in splits.items()}
     if any(name != split for name, split in taken.items()):
         assumed = ", ".join(f"{name} is {split}" for name, split in taken.items())
         remarks.append(f"splits by the names of folders: {assumed}")

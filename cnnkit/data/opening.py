@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnnkit.data.catalogue import DATASETS
+from cnnkit.data.decode import IMAGE_SUFFIXES
 from cnnkit.data.entry import (
     DatasetEntry,
     EmbeddedSource,
     FakeSource,
-    FolderSource,
+    FilesSource,
+    SubsetSource,
     TorchvisionSource,
 )
 from cnnkit.data.sources.fake import describe_fake, is_fake, open_fake
-from cnnkit.data.sources.folder import describe_folder, open_folder
+from cnnkit.data.sources.image_files import describe_files, files_set, open_files
+from cnnkit.data.sources.listing import class_names, list_files, lists_files
 from cnnkit.errors import NotFoundError, UsageError
-from cnnkit.events import OnEvent, ignore
+from cnnkit.events import OnEvent, Warned, ignore
 from cnnkit.registry import did_you_mean
 
 if TYPE_CHECKING:  # looking up a name must not cost the import of torch
-    from cnnkit.data.image_set import EncodedSet, TensorSet
+    from cnnkit.data.image_set import EncodedSet, ImageSet, TensorSet
+
+ALL = "all"
+"""The split that is every image."""
+
+MOST_NAMED = 10
 
 
 def default_data_dir() -> Path:
@@ -35,33 +45,83 @@ def find_dataset(spec: str) -> DatasetEntry:
     """Return what is known about a dataset without opening it; imports no torch.
 
     Args:
-        spec: a name of the catalogue, a folder of class folders, or `fake:CxHxW:classes:images`.
-            A name of the catalogue means the catalogue, even where a folder has the same name;
-            `./name` means the folder.
+        spec: a name of the catalogue; a folder of class folders, an archive with such folders,
+            WebDataset shards such as `data-{000..127}.tar`, or a table of paths and labels; or
+            `fake:CxHxW:classes:images`. A name of the catalogue means the catalogue, even where a
+            folder has the same name; `./name` means the folder. Behind a colon some of the classes
+            may be named: `cifar10:bird,airplane`.
 
     Raises:
-        NotFoundError: there is no such dataset or folder.
-        UsageError: the folder or the fake set makes no sense as a dataset.
-        UnavailableError: the folder must not be read.
+        NotFoundError: there is no such dataset, folder, file or class.
+        UsageError: the files or the fake set make no sense as a dataset, or one class is named.
+        UnavailableError: the files must not be read.
     """
     if is_fake(spec):
         return describe_fake(spec)
     if spec in DATASETS:
         return DATASETS[spec]
-    if means_folder(spec):
+    whole, classes = split_subset(spec)
+    if classes:
+        return _describe_subset(spec, whole, classes)
+    if lists_files(spec):
         try:
-            return describe_folder(spec)
+            return describe_files(spec)
         except NotFoundError as error:
-            hint = did_you_mean(Path(spec).name, DATASETS)
+            hint = did_you_mean(Path(spec).name, DATASETS) or error.hint
             raise NotFoundError(error.message, hint or "`cnnkit datasets` lists names") from error
     return DATASETS.find(spec)
 
 
-def means_folder(spec: str) -> bool:
-    """Return whether a name that is none of the catalogue, and of no fake set, is a folder's."""
-    if "/" in spec or os.sep in spec or spec.startswith(("~", ".")):
-        return True
-    return bool(spec) and os.path.isdir(spec)  # noqa: PTH112  (never raises)
+def split_subset(spec: str) -> tuple[str, tuple[str, ...]]:
+    """Return a dataset and the classes of it that are named behind a colon; none for all."""
+    whole, colon, named = spec.rpartition(":")
+    is_whole = not colon or not whole or is_fake(spec) or os.path.lexists(spec)
+    is_drive = len(whole) == 1 and named.startswith(("/", "\\"))  # of Windows
+    if is_whole or is_drive or (whole.startswith("fake") and not is_fake(whole)):
+        return spec, ()
+    return whole, tuple(dict.fromkeys(name.strip() for name in named.split(",") if name.strip()))
+
+
+def _describe_subset(spec: str, whole: str, classes: Sequence[str]) -> DatasetEntry:
+    entry = find_dataset(whole)
+    unknown = [name for name in classes if name not in entry.classes]
+    if unknown and isinstance(entry.source, FilesSource):
+        # the folders at the top, though they are called like splits
+        entry = describe_files(whole, as_classes=True)
+        unknown = [name for name in classes if name not in entry.classes]
+    if unknown and entry.classes:
+        raise NotFoundError(
+            f"{whole} has no class {unknown[0]!r}",
+            did_you_mean(unknown[0], entry.classes) or f"it has {some_of(entry.classes)}",
+        )
+    if len(classes) < 2:
+        raise UsageError(f"{spec!r} names a single class", "name two or more, separated by commas")
+    ordered = tuple(name for name in entry.classes or classes if name in classes)
+    return replace(
+        entry,
+        name=spec,
+        num_classes=len(ordered),
+        classes=ordered,
+        splits={name: replace(split, num_images=None) for name, split in entry.splits.items()},
+        source=SubsetSource(entry, ordered),
+        published=None,
+        num_images=None,
+    )
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Return the first few names, and how many more there are."""
+    listed = ", ".join(names[:MOST_NAMED])
+    more = len(names) - MOST_NAMED
+    return f"{listed} and {more:,} more" if more > 0 else listed
+
+
+def lasting_name(spec: str) -> str:
+    """Return the name under which a dataset is found again from any folder."""
+    whole, classes = split_subset(spec)
+    source = find_dataset(whole).source
+    name = source.path if isinstance(source, FilesSource) else whole
+    return f"{name}:{','.join(classes)}" if classes else name
 
 
 def open_dataset(
@@ -72,7 +132,7 @@ def open_dataset(
     download: bool = True,
     on_event: OnEvent = ignore,
 ) -> TensorSet | EncodedSet:
-    """Open a split of a dataset.
+    """Open a split of a dataset, to train on or to evaluate with.
 
     Args:
         spec: what `find_dataset` takes.
@@ -86,18 +146,27 @@ def open_dataset(
         A `TensorSet` for sets that live in memory, an `EncodedSet` for those made of image files.
 
     Raises:
-        NotFoundError: there is no such dataset or folder.
-        UsageError: the set has no such split; or the folder, or the fake set, makes no sense.
+        NotFoundError: there is no such dataset, folder, file or class.
+        UsageError: the set has no such split; or the files, or the fake set, make no sense.
         UnavailableError: files are missing and cannot be downloaded, are damaged, or cannot be
             read or written; a package is missing; the set does not fit in memory.
     """
     entry = find_dataset(spec)
     check_split(entry, split)
+    return _open_entry(entry, split, data_dir or default_data_dir(), download, on_event)
+
+
+def _open_entry(
+    entry: DatasetEntry, split: str, data_dir: Path, download: bool, on_event: OnEvent
+) -> TensorSet | EncodedSet:
     match entry.source:
         case FakeSource():
             return open_fake(entry, entry.source, split)
-        case FolderSource():
-            return open_folder(entry, entry.source, split, on_event)
+        case FilesSource():
+            return open_files(entry, entry.source, split, on_event)
+        case SubsetSource():
+            whole = _open_entry(entry.source.whole, split, data_dir, download, on_event)
+            return with_classes(whole, entry.name, entry.source.classes)
         case EmbeddedSource():
             from cnnkit.data.sources.embedded import open_embedded
 
@@ -109,10 +178,145 @@ def open_dataset(
                 entry,
                 entry.source,
                 split,
-                data_dir=data_dir or default_data_dir(),
+                data_dir=data_dir,
                 download=download,
                 on_event=on_event,
             )
+
+
+AnySet = TypeVar("AnySet", bound="ImageSet")
+
+
+def with_classes(whole: AnySet, dataset: str, classes: Sequence[str]) -> AnySet:
+    """Return the images of some classes, in the order of the whole set, labelled from 0 on.
+
+    Raises:
+        NotFoundError: there is no such class.
+    """
+    import torch
+
+    for name in classes:
+        if name not in whole.classes:
+            raise NotFoundError(
+                f"{dataset} has no class {name!r}",
+                did_you_mean(name, whole.classes) or f"it has {some_of(whole.classes)}",
+            )
+    ordered = tuple(name for name in whole.classes if name in classes)
+    new_labels = torch.tensor(
+        [ordered.index(name) if name in ordered else -1 for name in whole.classes]
+    )
+    kept = torch.nonzero((whole.labels >= 0) & (new_labels[whole.labels] >= 0)).flatten()
+    part = whole.subset(kept)
+    return replace(part, dataset=dataset, classes=ordered, labels=new_labels[part.labels])
+
+
+def open_images(
+    spec: str,
+    split: str | None,
+    *,
+    data_dir: Path | None = None,
+    download: bool = True,
+    allow_large: bool = False,
+    on_event: OnEvent = ignore,
+) -> TensorSet | EncodedSet:
+    """Open images to be measured or looked at, whatever they lack to be trained on.
+
+    Args:
+        spec: what `find_dataset` takes; a single class may be named as well.
+        split: a split; `all` for every image; None for `train` where the publishers made splits,
+            else all.
+        data_dir: where the files of a named set are looked for, and downloaded to.
+        download: whether missing files may be downloaded.
+        allow_large: read archives above the limits as well.
+        on_event: told what is odd.
+
+    Raises:
+        NotFoundError: there is no such dataset, folder, file or class.
+        UsageError: there is no such split, or the name makes no sense.
+        UnavailableError: files are missing, damaged or cannot be read.
+    """
+    whole, classes = (spec, ()) if spec in DATASETS else split_subset(spec)
+    is_of_files = not is_fake(whole) and whole not in DATASETS and lists_files(whole)
+    if is_of_files:
+        images: TensorSet | EncodedSet = _open_listed(whole, split, classes, allow_large, on_event)
+    else:
+        images = _open_named(whole, split, data_dir, download, on_event)
+    return with_classes(images, spec, classes) if classes else images
+
+
+def split_names(spec: str, allow_large: bool = False) -> list[str]:
+    """Return the splits that a dataset has as its publishers made them.
+
+    Nothing for sets that are one whole.
+    """
+    whole, _ = (spec, ()) if spec in DATASETS else split_subset(spec)
+    if not is_fake(whole) and whole not in DATASETS and lists_files(whole):
+        return [name for name in list_files(whole, allow_large=allow_large).files if name]
+    entry = find_dataset(whole)
+    usual = ("train", "val", "test")
+    return [name for name, split in entry.splits.items() if name in usual and not split.derived]
+
+
+def _open_listed(
+    spec: str, split: str | None, classes: Sequence[str], allow_large: bool, on_event: OnEvent
+) -> EncodedSet:
+    listing = list_files(spec, allow_large=allow_large)
+    if not set(classes) <= set(class_names(listing)):
+        listing = list_files(spec, as_classes=True, allow_large=allow_large)
+    files = listing.files
+    if split is None:
+        split = "train" if "train" in files else ALL
+    has = [name for name in files if name]
+    if split != ALL and split not in files:
+        close = did_you_mean(split, has)
+        raise UsageError(
+            f"{spec} has no split {split!r}",
+            f"{close + ' ' if close else ''}it has {', '.join([*has, ALL])}",
+        )
+    names = class_names(listing)
+    parts = [(name, files[name]) for name in files if split in (ALL, name)]
+    for remark in listing.remarks:
+        on_event(Warned(remark))
+    for name in names:
+        if all(not by_class.get(name) for _, by_class in parts) and parts[0][1].keys() & {name}:
+            on_event(Warned(f"the class folder {name!r} has no images"))
+    no_files = [(path, "a folder, not a file") for path in listing.no_files]
+    images = files_set(spec, split, names, parts, [*listing.problems, *no_files])
+    if not len(images) and not listing.problems:
+        raise UsageError(f"{spec!r} has no images", f"images end with {', '.join(IMAGE_SUFFIXES)}")
+    return replace(images, classes=tuple(map(_printable, images.classes)))
+
+
+def _printable(name: str) -> str:
+    """Return a name that is no text, as those of folders may be, with escapes for its bytes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _open_named(
+    spec: str, split: str | None, data_dir: Path | None, download: bool, on_event: OnEvent
+) -> TensorSet | EncodedSet:
+    entry = find_dataset(spec)
+    has_own = any(not one.derived for one in entry.splits.values())
+    if split is None:
+        split = "train" if "train" in entry.splits and has_own else ALL
+    if split != ALL:
+        check_split(entry, split)
+        names = [split]
+    else:
+        # `test10k` of QMNIST and the like are parts of others, so only the usual ones are joined.
+        usual = [name for name in entry.splits if name in ("train", "val", "test")]
+        names = usual or list(entry.splits)
+    parts = [
+        open_dataset(spec, name, data_dir=data_dir, download=download, on_event=on_event)
+        for name in names
+    ]
+    from cnnkit.data.image_set import joined
+
+    whole: Any = parts[0]
+    for part in parts[1:]:
+        whole = joined(whole, part)
+    opened: TensorSet | EncodedSet = replace(whole, split=split)
+    return opened
 
 
 def check_split(entry: DatasetEntry, split: str) -> None:

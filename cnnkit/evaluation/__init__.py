@@ -2,7 +2,7 @@
 
 from cnnkit.evaluation.evaluate import evaluate
 from cnnkit.evaluation.predictions import Predictions, predict_all, wilson_interval
-from cnnkit.evaluation.setup import Setup, file_sha256, lasting_name
+from cnnkit.evaluation.setup import Setup, file_sha256
 from cnnkit.evaluation.views import check_views
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "check_views",
     "evaluate",
     "file_sha256",
-    "lasting_name",
     "predict_all",
     "wilson_interval",
 ]

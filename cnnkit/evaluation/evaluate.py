@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from cnnkit.checkpoints import Checkpoint
-from cnnkit.data import default_data_dir, find_dataset
+from cnnkit.data import default_data_dir, find_dataset, lasting_name
 from cnnkit.data.image_set import ImageSet
 from cnnkit.data.loading.batching import make_batches
 from cnnkit.determinism import deterministic_operations
@@ -18,7 +18,7 @@ from cnnkit.devices import (
 )
 from cnnkit.errors import CheckFailedError, NotFoundError
 from cnnkit.evaluation.predictions import predict_all
-from cnnkit.evaluation.setup import Setup, file_sha256, lasting_name
+from cnnkit.evaluation.setup import Setup, file_sha256
 from cnnkit.evaluation.views import check_views
 from cnnkit.events import Note, OnEvent, Warned, ignore
 from cnnkit.results import EvalResult

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from cnnkit.data import find_dataset, open_dataset
-from cnnkit.data.entry import FolderSource
 from cnnkit.data.image_set import ImageSet, joined
 from cnnkit.data.loading.preprocessing import Preprocessing
 from cnnkit.data.splits import stratified_holdout
@@ -163,12 +162,6 @@ class Setup:
                 "hold images that the network was trained on",
                 "restore the folder, or evaluate on images kept apart",
             )
-
-
-def lasting_name(dataset: str) -> str:
-    """Return the name under which a dataset is found again from any folder."""
-    source = find_dataset(dataset).source
-    return str(source.path.expanduser().resolve()) if isinstance(source, FolderSource) else dataset
 
 
 def file_sha256(model: str) -> str | None:

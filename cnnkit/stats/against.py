@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cnnkit.data.catalogue import DATASETS
 from cnnkit.data.opening import default_data_dir
-from cnnkit.data.sources.members import is_archive
+from cnnkit.data.sources.listing import lists_files
 from cnnkit.errors import UnavailableError, UsageError
 from cnnkit.events import Note
 from cnnkit.results.statistics import Comparison, DatasetStatistics
@@ -24,7 +24,7 @@ def load_against(against: str) -> Measurement | None:
         UsageError: it was not saved by `stats`.
     """
     path = Path(against).expanduser()
-    is_file = path.is_file() and against not in DATASETS and not is_archive(against)
+    is_file = path.is_file() and against not in DATASETS and not lists_files(against)
     return load(path) if is_file or against.lower().endswith(".json") else None
 
 

@@ -2,6 +2,8 @@
 
 import time
 
+import torch
+
 from cnnkit.data.image_set import TensorSet
 from cnnkit.errors import UsageError
 from cnnkit.events import Warned
@@ -23,9 +25,12 @@ def count_labels(request: Request) -> DatasetStatistics:
         numbers = source.labels.bincount(minlength=len(source.classes)).tolist()
         counts = dict(zip(source.classes, numbers, strict=True))
     else:
-        counts = dict(source.class_counts())
-        for remark in source.remarks():
-            request.on_event(Warned(remark))
+        names = [*source.classes, ""]  # those without a class are the last
+        labels = torch.where(source.labels < 0, len(source.classes), source.labels)
+        found = dict(zip(names, labels.bincount(minlength=len(names)).tolist(), strict=True))
+        counts = {name: number for name, number in found.items() if name or number}
+        for name, reason in source.problems:
+            request.on_event(Warned(f"{name}: {reason}"))
     number = sum(counts.values())
     if not number:
         raise UsageError(f"{source.dataset!r} has no images", "there is nothing to count")

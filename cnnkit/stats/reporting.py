@@ -1,13 +1,13 @@
 """From a measurement to the answer of the verb."""
 
 from cnnkit.data.catalogue import DATASETS
+from cnnkit.data.opening import ALL
 from cnnkit.errors import RunFailedError, UsageError
 from cnnkit.results.duplicates import Duplicates
 from cnnkit.results.quality import ImageIssues
 from cnnkit.results.statistics import DatasetStatistics, PublishedFigures, Weighting
 from cnnkit.stats.counting import comparing, summary
 from cnnkit.stats.measurement import Measurement
-from cnnkit.stats.sources import ALL
 
 
 def summarize(

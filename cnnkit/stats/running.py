@@ -3,13 +3,12 @@
 import time
 from dataclasses import replace
 
-from cnnkit.data.image_set import TensorSet
-from cnnkit.data.sources.archives import ArchiveStream
-from cnnkit.data.sources.shards import label_order
-from cnnkit.data.sources.streams import Chooser, ImageStream
+from cnnkit.data.encoded import Chooser
+from cnnkit.data.image_set import EncodedSet, TensorSet
+from cnnkit.data.opening import ALL, open_images, split_names
 from cnnkit.distributed import Ranks
 from cnnkit.errors import UsageError
-from cnnkit.events import Note, Warned, ignore
+from cnnkit.events import Note, ignore
 from cnnkit.stats.counting.cache import RecordCache
 from cnnkit.stats.counting.measuring import Examination, Treatment, measure_files
 from cnnkit.stats.counting.memory import CLAIM_IMAGES, measure_tensors
@@ -19,8 +18,10 @@ from cnnkit.stats.counting.transform import Transform
 from cnnkit.stats.inspection.examining import Examinations
 from cnnkit.stats.measurement import Measurement
 from cnnkit.stats.request import Request
-from cnnkit.stats.sources import ALL, Source, open_source, split_names
 from cnnkit.stats.spreading import bring_together
+
+Source = TensorSet | EncodedSet
+CLAIM_FILES = 64  # chosen at once, where several processes share a set
 
 
 def measure(
@@ -59,8 +60,8 @@ def measure(
 
 
 def open_request(request: Request) -> Source:
-    """Open the images that are asked for; see `open_source`."""
-    return open_source(
+    """Open the images that are asked for; see `open_images`."""
+    return open_images(
         request.spec,
         request.split,
         data_dir=request.data_dir,
@@ -91,39 +92,34 @@ def _measure_here(
     started = time.monotonic()
     tally = Tally()
     chosen, population = None, None
-    if request.limit is not None:
-        number = len(source) if isinstance(source, TensorSet) else source.count_all()
-        if request.limit < number:
-            chosen, population = draw(number, request.limit, request.seed), number
-            tally.sample = []
-    # Images of several splits together are looked at apart, so that each is known by its split;
-    # those of an archive know it themselves.
-    splits = split_names(source) if request.duplicates else []
-    apart = source.split == ALL and len(splits) > 1
+    if request.limit is not None and request.limit < len(source):
+        population = len(source)
+        chosen = draw(population, request.limit, request.seed)
+        tally.sample = []
+    # Images in memory of several splits together are looked at one split after another, so that
+    # the split of each is known; that of a file is.
+    others = [name for name in _splits_to_compare(request) if name != source.split]
+    one_by_one = isinstance(source, TensorSet) and source.split == ALL and len(others) > 1
+    is_wanted = _chooser(request, ranks, source)
     if isinstance(source, TensorSet):
-        is_wanted = chosen.__contains__ if chosen is not None else _chooser(request, ranks, source)
+        if chosen is not None:
+            is_wanted = chosen.__contains__
         rows = measure_tensors(
             source, tally, request.transform, is_wanted, request.num_workers, request.on_event
         )
-        if not apart and (request.duplicates or request.issues):
+        if not one_by_one and (request.duplicates or request.issues):
             examinations.of_tensors(source.subset(rows), source.split, request.on_event)
-        classes = list(source.classes)
     else:
-        looks = () if apart else examinations.of_files(source.split)
-        _measure_stream(request, source, _chooser(request, ranks, source), chosen, tally, looks)
-        names = source.final_classes() if isinstance(source, ArchiveStream) else {}
-        tally.rename_classes(names)
-        examinations.rename_classes(names)
-        classes = _ordered_classes(source, tally, set(names.values()))
-    for split in split_names(source) if request.duplicates else []:
-        if apart or source.split not in (ALL, split):
-            _examine_split(replace(request, split=split), examinations, apart, ranks)
+        _measure_files(request, source, is_wanted, chosen, tally, examinations.of_files())
+    if source.split != ALL or one_by_one:
+        for split in others:
+            _examine_split(replace(request, split=split), examinations, one_by_one, ranks)
     return Measurement(
         dataset=source.dataset,
         split=source.split,
         fingerprint=source.fingerprint() if request.with_fingerprint else "",
         transform=str(request.transform),
-        classes=classes,
+        classes=list(source.classes),
         tally=tally,
         population=population,
         shard=request.shard,
@@ -131,19 +127,24 @@ def _measure_here(
     )
 
 
+def _splits_to_compare(request: Request) -> list[str]:
+    """Return the splits in which copies of an image are looked for."""
+    return split_names(request.spec, request.allow_large) if request.duplicates else []
+
+
 def _chooser(request: Request, ranks: Ranks | None, source: Source) -> Chooser:
     """Return what tells which units of a source are measured here."""
     if ranks is not None:
-        return ranks.claims(CLAIM_IMAGES if isinstance(source, TensorSet) else source.claim_size)
+        return ranks.claims(CLAIM_IMAGES if isinstance(source, TensorSet) else CLAIM_FILES)
     if request.shard is not None:
         number, of = request.shard
         return lambda unit: unit % of == number - 1
     return lambda unit: True
 
 
-def _measure_stream(
+def _measure_files(
     request: Request,
-    source: ImageStream,
+    source: EncodedSet,
     is_wanted: Chooser,
     chosen: frozenset[int] | None,
     tally: Tally,
@@ -153,14 +154,13 @@ def _measure_stream(
     if request.cache is not None:
         treatment = f"{request.transform} {'large' if request.allow_large else ''}"
         cache = RecordCache(request.cache, treatment)
-    total = len(chosen) if chosen is not None else source.count()
     try:
         measure_files(
             source.images(is_wanted, chosen),
             tally,
             Treatment(request.transform, request.allow_large, looks),
             num_workers=request.num_workers,
-            total=total,
+            total=len(source) if chosen is None else len(chosen),
             cache=cache,
             on_event=request.on_event,
         )
@@ -169,15 +169,13 @@ def _measure_stream(
             cache.close()
     if cache is not None:
         request.on_event(Note(f"{cache.num_known:,} images known from {cache.path}"))
-    for remark in source.remarks():
-        request.on_event(Warned(remark))
 
 
 def _examine_split(
     request: Request, examinations: Examinations, with_quality: bool, ranks: Ranks | None
 ) -> None:
     """Look at the images of another split, whose pixels are not counted."""
-    source = open_request(request)
+    source = open_request(replace(request, on_event=ignore))
     is_wanted = _chooser(request, ranks, source)
     if isinstance(source, TensorSet):
         rows = measure_tensors(
@@ -185,15 +183,6 @@ def _examine_split(
         )
         examinations.of_tensors(source.subset(rows), source.split, request.on_event, with_quality)
         return
-    looks = examinations.of_files(source.split, with_quality)
+    looks = examinations.of_files(with_quality)
     plain = replace(request, cache=None, transform=Transform())
-    _measure_stream(plain, source, is_wanted, None, Tally(), looks)
-    if isinstance(source, ArchiveStream):
-        examinations.rename_classes(source.final_classes())
-
-
-def _ordered_classes(source: ImageStream, tally: Tally, final: set[str]) -> list[str]:
-    """Return the classes in their order: as the source has them, or sorted."""
-    known = list(source.classes())
-    found = (tally.classes() | final) - set(known) - {""}
-    return known + sorted(found, key=label_order)
+    _measure_files(plain, source, is_wanted, None, Tally(), looks)

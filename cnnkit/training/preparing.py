@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from cnnkit.data import default_data_dir
+from cnnkit.data import default_data_dir, lasting_name
 from cnnkit.devices import num_usable_cores
 from cnnkit.distributed import Ranks
 from cnnkit.errors import CheckFailedError, UsageError
-from cnnkit.evaluation import Setup, check_views, file_sha256, lasting_name
+from cnnkit.evaluation import Setup, check_views, file_sha256
 from cnnkit.events import OnEvent
 from cnnkit.models import find_model
 from cnnkit.training.checkpointing import Checkpointing

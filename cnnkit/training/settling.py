@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnkit.data import find_dataset
-from cnnkit.data.entry import FolderSource
+from cnnkit.data import lasting_name
 from cnnkit.errors import NotFoundError, UsageError
 from cnnkit.evaluation import Setup
 from cnnkit.models import find_model
@@ -98,10 +97,7 @@ def _as_the_run_has_it(name: str, value: Any, then: Mapping[str, Any]) -> Any:
     if name == "model":
         return find_model(value).spec
     if name == "dataset":
-        source = find_dataset(value).source
-        return (
-            str(source.path.expanduser().resolve()) if isinstance(source, FolderSource) else value
-        )
+        return lasting_name(value)
     if name == "input":
         channels, height, width = value
         return (then["input"][0] if channels is None else channels, height, width)

@@ -3,6 +3,7 @@ import unicodedata
 import pytest
 
 from cnnkit.data.layout import arrange, is_visible, split_of
+from cnnkit.errors import UsageError
 
 
 def folders(*paths: str) -> list[tuple[str, ...]]:
@@ -114,3 +115,17 @@ def test_empty_class_folders_are_classes_and_flat_sets_have_none() -> None:
 def test_folders_of_systems_are_no_classes(name: str) -> None:
     assert not is_visible(name)
     assert is_visible("cat")
+
+
+def test_the_plainest_name_is_the_split() -> None:
+    layout = arrange(folders("train/a", "train/b", "train_masks/a", "train_masks/b"))
+    assert layout.classes == {"train": ("a", "b")}
+    assert layout.remarks == ("folders beside those of splits are left out: train_masks",)
+    with pytest.raises(UsageError, match="both val and valid are the val split"):
+        arrange(folders("train/a", "val/a", "valid/a"))
+
+
+def test_a_single_split_is_no_wrapper() -> None:
+    assert arrange(folders("test/a", "test/b")).classes == {"test": ("a", "b")}
+    assert arrange(folders("set/train/a", "set/train/b")).classes == {"train": ("a", "b")}
+    assert arrange(folders("test/a", "test/b", "control/a")).classes == {"": ("control", "test")}

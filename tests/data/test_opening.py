@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from cnnkit.data import DATASETS, default_data_dir, find_dataset, open_dataset
-from cnnkit.data.entry import FolderSource
+from cnnkit.data.entry import FilesSource
 from cnnkit.errors import ExitCode, NotFoundError, UsageError
 
 
@@ -38,8 +38,8 @@ def test_a_folder_in_sight_is_found_but_the_catalogue_comes_first(
         for label in ("a", "b"):
             (tmp_path / name / label).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert isinstance(find_dataset("photos").source, FolderSource)
-    assert isinstance(find_dataset("./mnist").source, FolderSource)
+    assert isinstance(find_dataset("photos").source, FilesSource)
+    assert isinstance(find_dataset("./mnist").source, FilesSource)
     assert find_dataset("mnist") is DATASETS["mnist"]
 
 

@@ -68,7 +68,7 @@ def test_splits_of_an_archive(tmp_path: Path) -> None:
             result = measure_dataset(spec, split=split)
             assert (result.channels[0].sum, result.split) == (expected, shown)
             assert {one.name for one in result.classes} <= {"a", "b"}
-        with pytest.raises(UsageError, match=r"no split 'tset'; it has train, test, val"):
+        with pytest.raises(UsageError, match=r"no split 'tset'; did you mean test.*, all$"):
             measure_dataset(spec, split="tset")
 
 

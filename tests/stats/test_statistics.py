@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from cnnkit import measure_dataset
-from cnnkit.data.sources.streams import FileStream
+from cnnkit.data.image_set import EncodedSet
 from cnnkit.errors import NotFoundError, UnavailableError, UsageError
 from cnnkit.events import Event, Note
 from cnnkit.results import DatasetStatistics
@@ -103,14 +103,14 @@ def test_any_order_of_files_gives_the_same_bits(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = figures(measure_dataset(str(folder)))
-    in_order = FileStream.images
+    in_order = EncodedSet.images
 
-    def shuffled(self: FileStream, *arguments: Any) -> Any:
+    def shuffled(self: EncodedSet, *arguments: Any) -> Any:
         images = list(in_order(self, *arguments))
         random.Random(7).shuffle(images)
         return iter(images)
 
-    monkeypatch.setattr(FileStream, "images", shuffled)
+    monkeypatch.setattr(EncodedSet, "images", shuffled)
     assert figures(measure_dataset(str(folder))) == first
 
 

@@ -5,15 +5,18 @@ import gzip
 import io
 import lzma
 import os
+import posixpath
 import re
+import stat
 import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Self, cast
+from typing import IO, Any, Self, cast
 
 from cnnkit.data.decode import MAX_FILE_BYTES, too_large
 from cnnkit.files import open_regular
@@ -24,6 +27,7 @@ ARCHIVE_SUFFIXES = (
 
 BLOCK = 512  # of a tar file
 READ_BYTES = 2**20
+UTF_8_FLAG = 0x800
 ZIP_READ_BYTES = 2**12
 """Of members that zipfile unpacks without a limit, so many packed bytes are read at once."""
 
@@ -129,6 +133,11 @@ class Members:
     def __init__(self, path: Path, allow_large: bool = False) -> None:
         self._path = path
         self._allow_large = allow_large
+        self._links: dict[str, str] = {}
+
+    def links(self) -> dict[str, str]:
+        """Return the links that `read` has passed, and what they lead to, by normal names."""
+        return self._links
 
     def names(self) -> list[str] | None:
         """Return the names of all files, where the archive has an index of them.
@@ -151,35 +160,78 @@ class Members:
         """
         with _opened(self._path) as raw:
             allowance = _Allowance(os.fstat(raw.fileno()).st_size, self._allow_large)
+            self._links.clear()
             if self._path.suffix.lower() == ".zip":
-                yield from _read_zip(raw, allowance)
+                yield from _read_zip(raw, allowance, self._links)
             else:
-                yield from _read_tar(raw, allowance)
+                yield from _read_tar(raw, allowance, self._links)
 
 
 def _opened(path: Path) -> IO[bytes]:
     return os.fdopen(open_regular(path), "rb")
 
 
-def _read_zip(raw: IO[bytes], allowance: _Allowance) -> Iterator["OpenMember"]:
+def _read_zip(
+    raw: IO[bytes], allowance: _Allowance, links: dict[str, str]
+) -> Iterator["OpenMember"]:
     with _opened_zip(raw, allowance.allow_large) as archive:
-        for item in archive.infolist():
-            if not item.is_dir():
-                yield _ZipMember(archive, item, allowance)
+        items = [item for item in archive.infolist() if not item.is_dir()]
+        allowance.spend(sum(item.file_size for item in items))
+        names = [_name_in_zip(item) for item in items]
+        # Windows' own tools separate the parts of a path by backslashes
+        if names and not any("/" in name for name in names):
+            names = [name.replace("\\", "/") for name in names]
+        for name, item in zip(names, items, strict=True):
+            member = _ZipMember(archive, item, normal_name(name), allowance)
+            if stat.S_ISLNK(item.external_attr >> 16):
+                target = member.read(MAX_HEADER_BYTES).content or b""
+                text = target.decode("utf-8", "surrogateescape")
+                links[member.name] = _target(member.name, text)
+            else:
+                yield member
 
 
-def _read_tar(raw: IO[bytes], allowance: _Allowance) -> Iterator["OpenMember"]:
+def _name_in_zip(item: zipfile.ZipInfo) -> str:
+    """Return the name of a member; that of macOS is UTF-8 without the flag that says so."""
+    if not item.flag_bits & UTF_8_FLAG and not item.filename.isascii():
+        with suppress(UnicodeError):
+            return item.filename.encode("cp437").decode("utf-8")
+    return item.filename
+
+
+def normal_name(name: str) -> str:
+    """Return the path of a member without empty parts, `.` and `..`."""
+    return "/".join(part for part in name.split("/") if part not in ("", ".", ".."))
+
+
+def _target(name: str, text: str) -> str:
+    """Return what a symbolic link in an archive leads to, from the top of the archive."""
+    return normal_name(posixpath.normpath(posixpath.join(posixpath.dirname(name), text)))
+
+
+def _read_tar(
+    raw: IO[bytes], allowance: _Allowance, links: dict[str, str]
+) -> Iterator["OpenMember"]:
     header = tarfile.TarInfo if allowance.allow_large else _ShortHeader
     try:
         with _decompressed(raw, allowance.allow_large) as stream:
-            watched = _Watched(stream, allowance if stream is not raw else None)
-            with tarfile.open(fileobj=watched, mode="r|", tarinfo=header) as archive:  # type: ignore[call-overload]
+            is_packed = stream is not raw
+            watched = _Watched(stream, allowance) if is_packed else None
+            given: Any = watched or raw
+            mode: Any = "r|" if is_packed else "r:"
+            archive: Any
+            with tarfile.open(fileobj=given, mode=mode, tarinfo=header) as archive:
                 while (item := archive.next()) is not None:
                     archive.members.clear()  # else it would remember every member
                     archive.pax_headers.clear()  # and every header that holds for all
                     if item.isreg():
-                        yield _TarMember(archive, item, allowance)
-            watched.drain()
+                        yield _TarMember(archive, item, allowance, not is_packed)
+                    elif item.islnk():
+                        links[normal_name(item.name)] = normal_name(item.linkname)
+                    elif item.issym():
+                        name = normal_name(item.name)
+                        links[name] = _target(name, item.linkname)
+            last_block = watched.drain() if watched is not None else _last_block(raw)
     except _DAMAGE as error:
         raise _broken(error) from error
     except OSError as error:
@@ -187,8 +239,13 @@ def _read_tar(raw: IO[bytes], allowance: _Allowance) -> Iterator["OpenMember"]:
             raise _broken(error) from error
         raise
     # tarfile takes any end for the end; a whole archive closes with blocks of zeros.
-    if watched.last_block.strip(b"\0") or len(watched.last_block) < BLOCK:
+    if last_block.strip(b"\0") or len(last_block) < BLOCK:
         raise BrokenArchiveError("the archive is cut short")
+
+
+def _last_block(raw: IO[bytes]) -> bytes:
+    raw.seek(max(0, raw.seek(0, os.SEEK_END) - BLOCK))
+    return raw.read()
 
 
 class _ShortHeader(tarfile.TarInfo):
@@ -213,10 +270,15 @@ class OpenMember:
     """A file in an archive that is being read.
 
     Attributes:
-        name: its path in the archive.
+        name: its path in the archive, without empty parts, `.` and `..`.
+        size: in bytes, as the archive says.
+        start: where its bytes are in a tar file that is not packed; the index entry in a zip
+            archive; None where it can only be read now.
     """
 
     name: str
+    size: int
+    start: "int | zipfile.ZipInfo | None"
 
     def read(self, max_bytes: int = MAX_FILE_BYTES) -> Member:
         """Return the file with its bytes, or with the reason why they cannot be had.
@@ -232,38 +294,48 @@ class OpenMember:
 
 class _ZipMember(OpenMember):
     def __init__(
-        self, archive: zipfile.ZipFile, item: zipfile.ZipInfo, allowance: _Allowance
+        self, archive: zipfile.ZipFile, item: zipfile.ZipInfo, name: str, allowance: _Allowance
     ) -> None:
-        self.name = item.filename
+        self.name, self.size, self.start = name, item.file_size, item
         self._archive, self._item, self._allowance = archive, item, allowance
 
     def read(self, max_bytes: int = MAX_FILE_BYTES) -> Member:
         if self._item.file_size > max_bytes and not self._allowance.allow_large:
             return _too_long(self.name, self._item.file_size, max_bytes)
-        is_limited = self._item.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-        try:
-            with self._archive.open(self._item) as file:
-                content = _read_in_parts(
-                    file, self._allowance, READ_BYTES if is_limited else ZIP_READ_BYTES
-                )
-            return Member(self.name, content)
-        except NotImplementedError as error:
-            return Member(self.name, None, f"packed in an unknown way: {error}")
-        except RuntimeError as error:
-            if "password" in str(error):
-                return Member(self.name, None, "encrypted")
-            return Member(self.name, None, f"damaged in the archive: {error}")
-        except _DAMAGE as error:
-            return Member(self.name, None, f"damaged in the archive: {error}")
-        except MemoryError:
-            return Member(self.name, None, "does not fit in memory")
+        return read_zip_member(self._archive, self._item)
+
+
+def read_zip_member(archive: zipfile.ZipFile, item: zipfile.ZipInfo) -> Member:
+    """Return a file of a zip archive, checked against its CRC."""
+    is_limited = item.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    try:
+        with archive.open(item) as file:
+            return Member(
+                item.filename,
+                _read_in_parts(file, None, READ_BYTES if is_limited else ZIP_READ_BYTES),
+            )
+    except NotImplementedError as error:
+        return Member(item.filename, None, f"packed in an unknown way: {error}")
+    except RuntimeError as error:
+        if "password" in str(error):
+            return Member(item.filename, None, "encrypted")
+        return Member(item.filename, None, f"damaged in the archive: {error}")
+    except _DAMAGE as error:
+        return Member(item.filename, None, f"damaged in the archive: {error}")
+    except MemoryError:
+        return Member(item.filename, None, "does not fit in memory")
 
 
 class _TarMember(OpenMember):
     def __init__(
-        self, archive: tarfile.TarFile, item: tarfile.TarInfo, allowance: _Allowance
+        self,
+        archive: tarfile.TarFile,
+        item: tarfile.TarInfo,
+        allowance: _Allowance,
+        is_seekable: bool,
     ) -> None:
-        self.name = item.name
+        self.name, self.size = normal_name(item.name), item.size
+        self.start = item.offset_data if is_seekable and not item.issparse() else None
         self._archive, self._item, self._allowance = archive, item, allowance
 
     def read(self, max_bytes: int = MAX_FILE_BYTES) -> Member:
@@ -403,19 +475,19 @@ class _XzStream(io.RawIOBase):
 class _Watched:
     """A stream that remembers the last block that was read from it, and counts what it unpacks."""
 
-    def __init__(self, stream: IO[bytes], allowance: _Allowance | None) -> None:
+    def __init__(self, stream: IO[bytes], allowance: _Allowance) -> None:
         self._stream = stream
         self._allowance = allowance
         self.last_block = b""
 
     def read(self, size: int = -1) -> bytes:
         content = self._stream.read(size)
-        if self._allowance is not None:
-            self._allowance.spend(len(content))
+        self._allowance.spend(len(content))
         self.last_block = (self.last_block + content[-BLOCK:])[-BLOCK:]
         return content
 
-    def drain(self) -> None:
-        """Read to the end, which a compressed stream is checked at."""
+    def drain(self) -> bytes:
+        """Read to the end, which a compressed stream is checked at, and return the last block."""
         while self.read(READ_BYTES):
             pass
+        return self.last_block

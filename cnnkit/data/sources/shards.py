@@ -4,22 +4,14 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from cnnkit.data.decode import os_reason
-from cnnkit.data.sources.archives import file_identity
-from cnnkit.data.sources.folder import is_image
+from cnnkit.data.decode import IMAGE_SUFFIXES, BadImageError, too_large
+from cnnkit.data.layout import is_visible
+from cnnkit.data.sources.archives import Archive, Place
 from cnnkit.data.sources.members import BrokenArchiveError, Members
-from cnnkit.data.sources.streams import (
-    Chooser,
-    EncodedImage,
-    ImageStream,
-    Stamp,
-    digest,
-    file_stamp,
-)
 from cnnkit.errors import NotFoundError, UsageError
 
 RANGE = re.compile(r"([0-9]+)\.\.([0-9]+)")
@@ -29,6 +21,8 @@ MAX_LABEL_BYTES = 2**20
 """A longer `.cls` or `.json` is refused unless large ones are allowed."""
 
 NUM_SNIFFED = 24  # files that are looked at to tell a shard from an archive of class folders
+LABEL_EXTENSIONS = ("cls", "json")
+NO_IMAGE_WORDS = {"mask", "seg", "segmentation", "depth", "label", "target", "annotation"}
 LABEL_KEYS = ("class_name", "label_name", "cls", "label", "class", "class_id", "target")
 """Where a label stands in a `.json`, the first that is there."""
 
@@ -87,97 +81,26 @@ def find_shards(spec: str) -> tuple[Path, ...]:
 
 def looks_like_shard(path: Path, allow_large: bool = False) -> bool:
     """Return whether a tar file begins with images and labels side by side."""
-    images, labels = set(), set()
+    images: set[str] = set()
+    labels: set[str] = set()
     try:
         for member in itertools.islice(Members(path, allow_large).read(), NUM_SNIFFED):
             key, extension = _key_and_extension(member.name)
-            if is_image(PurePosixPath(member.name).name):
-                images.add(key)
-            elif extension in ("cls", "json"):
-                labels.add(key)
+            if not is_shard_file(member.name):
+                continue
+            (labels if extension in LABEL_EXTENSIONS else images).add(key)
     except (BrokenArchiveError, OSError):
-        pass  # what could be read decides; reading it all will tell what is wrong
+        pass  # what could be read decides; reading it all will say what is wrong
     return bool(images & labels)
 
 
-class ShardStream(ImageStream):
-    """The images of WebDataset shards; a unit is a shard.
-
-    Args:
-        dataset: the name that it was opened under.
-        paths: the shards.
-        allow_large: read what is above the limits of `Members` as well.
-    """
-
-    claim_size = 1
-
-    def __init__(self, dataset: str, paths: Sequence[Path], allow_large: bool = False) -> None:
-        self.dataset, self.split = dataset, "all"
-        self._paths = paths
-        self._allow_large = allow_large
-        self._num_without_label = 0
-
-    def images(
-        self, is_wanted: Chooser, chosen: frozenset[int] | None = None
-    ) -> Iterator[EncodedImage]:
-        """Return the images of the wanted shards; a shard that is broken is one of them."""
-        number = 0
-        self._num_without_label = 0
-        for unit, path in enumerate(self._paths):
-            if not is_wanted(unit):
-                continue
-            stamp = file_stamp(str(path))
-            before = number
-            try:
-                for sample in _samples(path, self._allow_large):
-                    if sample.image_name:
-                        if chosen is None or number in chosen:
-                            yield self._image(path, sample, stamp)
-                        number += 1
-                    del sample  # before the next one is read
-            except BrokenArchiveError as error:
-                if chosen is None:
-                    read = f"; {number - before:,} images before that were read"
-                    yield EncodedImage(str(path), "", reason=f"{error}{read * (number > before)}")
-            except OSError as error:
-                if chosen is None:
-                    yield EncodedImage(str(path), "", reason=os_reason(error))
-
-    def _image(self, path: Path, sample: "_Sample", stamp: Stamp | None) -> EncodedImage:
-        label = sample.label()
-        if label is None and not sample.reason:
-            self._num_without_label += 1
-        return EncodedImage(
-            f"{path}/{sample.image_name}",
-            label or "",
-            content=sample.image,
-            reason=sample.reason,
-            archive=stamp,
-        )
-
-    def count(self) -> None:
-        """Return None: shards have no index."""
-
-    def classes(self) -> Sequence[str]:
-        """Return nothing: the classes are known once all was read."""
-        return ()
-
-    def class_counts(self) -> dict[str, int]:
-        """Return the images of each label; they are read, but not decoded."""
-        return dict(sorted(super().class_counts().items(), key=lambda item: label_order(item[0])))
-
-    def fingerprint(self) -> str:
-        """Return a SHA-256 over the names of the shards, their sizes and both their ends."""
-        return digest(f"{path.name} {file_identity(path)}" for path in self._paths)
-
-    def remarks(self) -> Sequence[str]:
-        """Return how many images had no label."""
-        if not self._num_without_label:
-            return ()
-        return (
-            f"{self._num_without_label:,} images have no label: neither .cls, nor .json with one "
-            f"of {', '.join(LABEL_KEYS)}",
-        )
+def is_shard_file(name: str) -> bool:
+    """Return whether a file of a shard is an image or a label."""
+    path = PurePosixPath(name)
+    if not all(map(is_visible, path.parts)):  # macOS puts `._0001.cls` beside `0001.cls`
+        return False
+    extension = _key_and_extension(name)[1]
+    return extension in LABEL_EXTENSIONS or path.name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def label_order(name: str) -> tuple[int, int, str]:
@@ -185,57 +108,73 @@ def label_order(name: str) -> tuple[int, int, str]:
     return (0, int(name), "") if name.isdecimal() else (1, 0, name)
 
 
-@dataclass
-class _Sample:
-    """The files of one key; a reason says which of them cannot be read, and why."""
+@dataclass(frozen=True)
+class Sample:
+    """The files of one key.
 
-    key: str
-    image_name: str = ""
-    image: bytes | None = None
-    reason: str = ""
-    labels: dict[str, bytes] = field(default_factory=dict)
+    Attributes:
+        archive: the shard.
+        image: the image of them; of several that which is called most plainly.
+        labels: by extension.
+        others: the extensions of other images, in words.
+    """
 
-    def label(self) -> str | None:
-        """Return the label; None without one that can be read."""
-        if "cls" in self.labels:
-            text = self.labels["cls"].decode("utf-8", "replace").strip()
-            if text:
-                return text
-        if "json" in self.labels:
+    archive: Archive
+    image: Place
+    labels: Mapping[str, Place]
+    others: str = ""
+
+    def label(self) -> tuple[str, str]:
+        """Return the label, empty without one, and why it cannot be read."""
+        texts = {}
+        for extension, place in self.labels.items():
+            if place.size > MAX_LABEL_BYTES and not self.archive.allow_large:
+                told = too_large(f"{place.size:,} bytes", MAX_LABEL_BYTES)
+                return "", f"its label .{extension}: {told}"
             try:
-                fields = json.loads(self.labels["json"])
-            except (ValueError, RecursionError):
-                return None
-            if isinstance(fields, dict):
-                for key in LABEL_KEYS:
-                    if isinstance(fields.get(key), str | int) and str(fields[key]).strip():
-                        return str(fields[key]).strip()
-        return None
+                texts[extension] = self.archive.read(place).decode("utf-8", "replace").strip()
+            except BadImageError as error:
+                return "", f"its label .{extension}: {error}"
+        if texts.get("cls"):
+            return texts["cls"], ""
+        return _label_in_json(texts.get("json", "")), ""
 
 
-def _samples(path: Path, allow_large: bool) -> Iterator[_Sample]:
+def _label_in_json(text: str) -> str:
+    try:
+        fields = json.loads(text) if text else None
+    except (ValueError, RecursionError):
+        return ""
+    if isinstance(fields, dict):
+        for key in LABEL_KEYS:
+            if isinstance(fields.get(key), str | int) and str(fields[key]).strip():
+                return str(fields[key]).strip()
+    return ""
+
+
+def samples(archive: Archive) -> Iterator[Sample]:
     """Return the samples of a shard: files side by side whose names are equal up to a dot."""
-    current: _Sample | None = None
-    for member in Members(path, allow_large).read():
-        key, extension = _key_and_extension(member.name)
-        if current is not None and key != current.key:
-            yield current
-            current = None  # and its bytes with it, before the next are read
-        if current is None:
-            current = _Sample(key)
-        if is_image(PurePosixPath(member.name).name):
-            if not current.image_name:
-                current.image_name = member.name
-                found = member.read()
-                current.image, current.reason = found.content, found.reason or current.reason
-                del found
-        elif extension in ("cls", "json"):
-            label = member.read(MAX_LABEL_BYTES)
-            current.labels[extension] = label.content or b""
-            if label.reason:
-                current.reason = f"its label .{extension}: {label.reason}"
-    if current is not None:
-        yield current
+    for _, places in itertools.groupby(
+        archive.places, key=lambda place: _key_and_extension(place.name)[0]
+    ):
+        labels: dict[str, Place] = {}
+        images: list[tuple[str, Place]] = []
+        for place in places:
+            extension = _key_and_extension(place.name)[1]
+            if extension in LABEL_EXTENSIONS:
+                labels[extension] = place
+            else:
+                images.append((extension, place))
+        if images:
+            images.sort(key=lambda one: _plainness(one[0]))
+            others = ", ".join(f".{extension}" for extension, _ in images[1:])
+            yield Sample(archive, images[0][1], labels, others)
+
+
+def _plainness(extension: str) -> tuple[bool, bool]:
+    """Return what sorts images of a sample: `jpg` before `image.jpg` before `mask.png`."""
+    words = extension.split(".")[:-1]
+    return bool(words), bool(NO_IMAGE_WORDS & set(words))
 
 
 def _key_and_extension(name: str) -> tuple[str, str]:

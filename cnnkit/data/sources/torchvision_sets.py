@@ -20,8 +20,9 @@ import numpy as np
 import torch
 import torchvision.datasets
 
+from cnnkit.data.encoded import EncodedFiles
 from cnnkit.data.entry import DatasetEntry, TorchvisionSource
-from cnnkit.data.image_set import EncodedSet, ImageFiles, TensorSet
+from cnnkit.data.image_set import EncodedSet, TensorSet
 from cnnkit.data.sources.derived import derived_split
 from cnnkit.data.sources.torchvision_files import FileService
 from cnnkit.data.sources.torchvision_readers import READERS, Contents
@@ -281,5 +282,5 @@ def _image_set(request: _Request, contents: Contents) -> TensorSet | EncodedSet:
         labels=contents.labels,
         channels=entry.channels,
         size=entry.size,
-        files=ImageFiles(contents.images),
+        files=EncodedFiles(contents.images),
     )

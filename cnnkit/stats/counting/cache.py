@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from cnnkit.data.sources.streams import EncodedImage, Stamp
+from cnnkit.data.encoded import EncodedImage, Stamp
 from cnnkit.errors import UnavailableError
 from cnnkit.stats.counting.tally import ImageRecord
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 from PIL import Image
@@ -18,9 +19,9 @@ from cnnkit.data.decode import (
     pillow_limits,
     stop_with,
 )
+from cnnkit.data.encoded import EncodedImage
 from cnnkit.data.histogram import Counts
 from cnnkit.data.loading.jpeg import Canvas
-from cnnkit.data.sources.streams import EncodedImage
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
 from cnnkit.stats.counting.cache import RecordCache
 from cnnkit.stats.counting.decoding import STRIP_PIXELS, DecodedImage, decode
@@ -28,7 +29,6 @@ from cnnkit.stats.counting.tally import ImageRecord, Tally
 from cnnkit.stats.counting.transform import Transform
 
 BATCH_IMAGES = 64  # decoded by one thread at a time
-BATCH_BYTES = 2**22  # of an archive, that are held for one thread
 HELD_BYTES = 2**16  # of one histogram
 PREFETCHED_BATCHES = 2  # read ahead beside those that the threads have in hand
 TASK = "measure images"
@@ -101,7 +101,6 @@ def _read_ahead(
     pool = ThreadPoolExecutor(
         max(1, num_workers), "cnnkit-decode", initializer=stop_with, initargs=(stopped,)
     )
-    most_held = (num_workers + PREFETCHED_BATCHES) * BATCH_BYTES
 
     def count(batch: list[EncodedImage], known: list[ImageRecord]) -> tuple[Tally, _News]:
         part = Tally(sample=[] if keeps_sample else None)
@@ -120,10 +119,10 @@ def _read_ahead(
         return part, news
 
     def results() -> Iterator[tuple[int, Tally]]:
-        waiting: deque[tuple[int, int, Future[tuple[Tally, _News]]]] = deque()
+        waiting: deque[tuple[int, Future[tuple[Tally, _News]]]] = deque()
 
         def finish() -> tuple[int, Tally]:
-            number, _, future = waiting.popleft()
+            number, future = waiting.popleft()
             part, news = future.result()
             if cache is not None:
                 cache.keep(news)
@@ -140,13 +139,8 @@ def _read_ahead(
                     cache.keep(news)
                 yield len(batch), part
                 continue
-            held = sum(len(image.content or b"") for image in batch)
-            waiting.append((len(batch), held, pool.submit(count, unknown, known)))
-            del batch, unknown  # what is in them may be large, and is the thread's now
-            while (
-                len(waiting) > num_workers + PREFETCHED_BATCHES
-                or sum(number for _, number, _ in waiting) > most_held
-            ):
+            waiting.append((len(batch), pool.submit(count, unknown, known)))
+            if len(waiting) > num_workers + PREFETCHED_BATCHES:
                 yield finish()
         while waiting:
             yield finish()
@@ -164,17 +158,9 @@ _News = list[tuple[EncodedImage, ImageRecord]]
 
 
 def batched(images: Iterable[EncodedImage], size: int) -> Iterator[list[EncodedImage]]:
-    """Return the images in lists of this size, or shorter where their bytes are many."""
-    batch: list[EncodedImage] = []
-    held = 0
-    for image in images:
-        batch.append(image)
-        held += len(image.content or b"")
-        del image  # its bytes may be many, and the next is read only when they are gone
-        if len(batch) == size or held >= BATCH_BYTES:
-            yield batch
-            batch, held = [], 0
-    if batch:
+    """Return the images in lists of this size, the last one shorter."""
+    found = iter(images)
+    while batch := list(islice(found, size)):
         yield batch
 
 

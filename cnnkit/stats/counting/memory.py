@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cnnkit.data.encoded import Chooser
 from cnnkit.data.histogram import CHUNK_IMAGES, count_values
 from cnnkit.data.image_set import TensorSet
-from cnnkit.data.sources.streams import Chooser
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
 from cnnkit.stats.counting.measuring import TASK, count_image
 from cnnkit.stats.counting.tally import ImageRecord, SampledImage, Tally, sums_over_images

@@ -1,11 +1,8 @@
 """What else is looked at while images are decoded: duplicates, and images with something odd."""
 
-from collections.abc import Mapping
-from dataclasses import replace
-
+from cnnkit.data.encoded import EncodedImage
 from cnnkit.data.histogram import Counts
 from cnnkit.data.image_set import TensorSet
-from cnnkit.data.sources.streams import EncodedImage
 from cnnkit.distributed import Ranks
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
 from cnnkit.results.duplicates import Duplicates
@@ -37,8 +34,8 @@ class Examinations:
         self.fingerprints = FingerprintCollector() if duplicates else None
         self.quality = QualityCollector() if issues else None
 
-    def of_files(self, split: str, with_quality: bool = True) -> tuple[Examination, ...]:
-        """Return what looks at every decoded file of a split."""
+    def of_files(self, with_quality: bool = True) -> tuple[Examination, ...]:
+        """Return what looks at every decoded file."""
         fingerprints, quality = self.fingerprints, self.quality if with_quality else None
 
         def take(image: EncodedImage, content: bytes, decoded: DecodedImage, _: Counts) -> None:
@@ -49,7 +46,7 @@ class Examinations:
                     image.name,
                     pixels,
                     label=image.class_name or None,
-                    split=image.split or split,
+                    split=image.split,
                     content=content,
                 )
             if quality is not None:
@@ -77,15 +74,6 @@ class Examinations:
             if quality is not None:
                 quality.add(name, pixels)
         on_event(TaskEnded(TASK))
-
-    def rename_classes(self, names: Mapping[str, str]) -> None:
-        """Call classes otherwise, as those of an archive once all of it was read."""
-        if self.fingerprints is not None:
-            renamed = [
-                replace(one, label=names.get(one.label or "", one.label) or None)
-                for one in self.fingerprints.fingerprints
-            ]
-            self.fingerprints.fingerprints[:] = renamed
 
     def bring_together(self, ranks: Ranks) -> None:
         """Give every rank what all ranks found."""

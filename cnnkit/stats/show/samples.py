@@ -1,17 +1,18 @@
 """The verb: images of a dataset to look at, as they are stored and as a network gets them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from cnnkit.data.catalogue import DATASETS
 from cnnkit.data.decode import BadImageError, pillow_limits
-from cnnkit.data.image_set import TensorSet
+from cnnkit.data.encoded import EncodedImage
+from cnnkit.data.image_set import EncodedSet, TensorSet
 from cnnkit.data.loading.augmentation import Augmentation
-from cnnkit.data.sources.archives import ArchiveStream
-from cnnkit.data.sources.streams import EncodedImage, ImageStream
+from cnnkit.data.opening import open_images, some_of
 from cnnkit.errors import NotFoundError, RunFailedError, UsageError
 from cnnkit.events import OnEvent, Warned, ignore
 from cnnkit.registry import did_you_mean
@@ -25,8 +26,9 @@ from cnnkit.stats.show.sample_pictures import (
     max_picture_side,
     shape_text,
 )
-from cnnkit.stats.sources import Source, open_source
 from cnnkit.stats.statistics import measure_dataset
+
+Source = TensorSet | EncodedSet
 
 MAX_MEASURED = 2048
 """So many images are measured where no figures are published to normalise with."""
@@ -79,16 +81,14 @@ def show_dataset(
         raise UsageError("--index and --class are both given", "leave one of the two out")
     if input_shape is not None and input_shape[0] not in (None, 1, 3):
         raise UsageError(f"images have 1 or 3 channels, not {input_shape[0]}")
-    source = open_source(
-        dataset,
-        split,
-        data_dir=data_dir,
-        download=download,
+    source = open_images(
+        dataset, split, data_dir=data_dir, download=download, allow_large=allow_large,
         on_event=on_event,
-        allow_large=allow_large,
-    )
-    number, labels = _listed(source, bool(classes), on_event)
-    candidates = _of_classes(source, labels, classes) if classes else range(number)
+    )  # fmt: skip
+    number = len(source)
+    if isinstance(source, EncodedSet):
+        _check_readable(source, on_event)
+    candidates = _of_classes(source, classes) if classes else range(number)
     chosen = tuple(indices) or _choose(candidates, num, seed)
     _check_indices(source, chosen, number)
     figures = None
@@ -126,54 +126,28 @@ def show_dataset(
     )
 
 
-def _listed(
-    source: Source, needs_labels: bool, on_event: OnEvent
-) -> tuple[int, Sequence[str | None]]:
-    """Return the number of images, and the class of each; no classes where none are needed.
-
-    An archive without an index is read for that from its beginning to its end.
-    """
-    if isinstance(source, TensorSet):
-        return len(source), [source.classes[label] for label in source.labels.tolist()]
-    number = None if needs_labels else source.count()
-    if number:
-        return number, ()
-    folders, reason = [], ""
-    for image in source.images(lambda unit: True):
-        if image.reason and not image.class_name:  # an archive, or a folder, and no image of its
-            reason = f"{image.name}: {image.reason}"
-            on_event(Warned(reason))
-        else:
-            folders.append(image.class_name)
-    if not folders:
-        raise RunFailedError(f"{source.dataset} has no images" + f": {reason}" * bool(reason))
-    for remark in source.remarks():
-        on_event(Warned(remark))
-    final = _final_classes(source)
-    return len(folders), [final.get(folder, folder) or None for folder in folders]
+def _check_readable(source: EncodedSet, on_event: OnEvent) -> None:
+    """Say what cannot be read at all, and refuse a set without images."""
+    for name, reason in source.problems:
+        on_event(Warned(f"{name}: {reason}"))
+    if not len(source):
+        reasons = "".join(f": {name}: {reason}" for name, reason in source.problems[:1])
+        raise RunFailedError(f"{source.dataset} has no images{reasons}")
 
 
-def _final_classes(source: ImageStream) -> Mapping[str, str]:
-    """Return what classes are called, now that all was read, by what they were called so far."""
-    return source.final_classes() if isinstance(source, ArchiveStream) else {}
-
-
-def _of_classes(
-    source: Source, labels: Sequence[str | None], classes: Sequence[str]
-) -> Sequence[int]:
+def _of_classes(source: Source, classes: Sequence[str]) -> Sequence[int]:
     """Return the places of the images of some classes."""
-    known = list(source.classes if isinstance(source, TensorSet) else source.classes())
-    known += sorted({label for label in labels if label is not None} - set(known))
     for name in classes:
-        if name not in known:
+        if name not in source.classes:
             raise NotFoundError(
                 f"{source.dataset} has no class {name!r}",
-                did_you_mean(name, known) or f"it has {_some(known)}",
+                did_you_mean(name, source.classes) or f"it has {some_of(source.classes)}",
             )
-    found = [index for index, label in enumerate(labels) if label in classes]
+    wanted = torch.tensor([name in classes for name in (*source.classes, "")])
+    found: list[int] = torch.nonzero(wanted[source.labels]).flatten().tolist()
     if not found:
         raise UsageError(
-            f"{source.dataset} has no images of {_some(classes)}", "take other classes"
+            f"{source.dataset} has no images of {some_of(tuple(classes))}", "take other classes"
         )
     return found
 
@@ -199,14 +173,9 @@ def _samples(source: Source, chosen: Sequence[int], treatment: ImageTreatment) -
     if isinstance(source, TensorSet):
         return {index: _sample_of_tensor(source, index, treatment) for index in chosen}
     images = source.images(lambda unit: True, frozenset(chosen))
-    # To its end, where there are more: the classes of an archive are known only then.
-    found = [_sample_of_file(image, treatment) for image in images]
-    if len(found) != len(chosen):
-        raise RunFailedError(f"{source.dataset} changed while it was read", "try again")
-    final = _final_classes(source)
     return {
-        index: replace(sample, index=index, label=final.get(sample.label or "", sample.label))
-        for index, sample in zip(chosen, found, strict=True)
+        index: replace(_sample_of_file(image, treatment), index=index)
+        for index, image in zip(chosen, images, strict=True)
     }
 
 
@@ -296,9 +265,3 @@ def _repeats(source: Source, known: int, shape: tuple[int | None, int, int] | No
             "ask for three channels, or leave the normalising out",
         )
     return wanted // known
-
-
-def _some(names: Sequence[str]) -> str:
-    """Return the first few names, and how many more there are."""
-    listed = ", ".join(names[:10])
-    return f"{listed} and {len(names) - 10} more" if len(names) > 10 else listed

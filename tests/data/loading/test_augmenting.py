@@ -12,7 +12,8 @@ from PIL import Image
 from scipy.stats import binomtest, chisquare, kstest
 from torchvision.transforms.v2 import functional as v2
 
-from cnnkit.data.image_set import EncodedSet, ImageFiles, ImageSet, TensorSet
+from cnnkit.data.encoded import EncodedFiles
+from cnnkit.data.image_set import EncodedSet, ImageSet, TensorSet
 from cnnkit.data.loading import batches as batches_module
 from cnnkit.data.loading import tensor_batches
 from cnnkit.data.loading.augmentation import Augmentation
@@ -56,7 +57,7 @@ def in_files(in_memory: TensorSet, tmp_path: Path) -> EncodedSet:
         path = tmp_path / f"{number}.png"
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
         paths.append(str(path))
-    files = ImageFiles(tuple(paths))
+    files = EncodedFiles(tuple(paths))
     return EncodedSet("x", "train", CLASSES, in_memory.labels, 3, (SIDE, SIDE), files)
 
 
@@ -306,8 +307,8 @@ def test_the_layout_is_kept_and_the_set_is_not_changed(in_memory: TensorSet) -> 
 def test_left_out_images_change_no_other(in_files: EncodedSet) -> None:
     changes = Augmentation(crop=3, flip="random", cutout=5)
     whole = epoch_of(FileBatches(in_files, TREATED, 65, CPU, augmentation=changes))
-    assert isinstance(in_files.files, ImageFiles)
-    Path(in_files.files.paths[7]).write_bytes(b"")
+    assert isinstance(in_files.files, EncodedFiles)
+    Path(in_files.files.items[7]).write_bytes(b"")
     kept = epoch_of(FileBatches(in_files, TREATED, 65, CPU, skip_bad=True, augmentation=changes))
     place = batches_module.epoch_order(65, 3, 2).tolist().index(7)
     stays = [row for row in range(65) if row != place]

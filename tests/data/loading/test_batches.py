@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from cnnkit.data.image_set import EncodedSet, ImageFiles, TensorSet
+from cnnkit.data.encoded import EncodedFiles
+from cnnkit.data.image_set import EncodedSet, TensorSet
 from cnnkit.data.loading import tensor_batches
 from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.data.loading.batches import Batches, epoch_order
@@ -34,7 +35,7 @@ def in_files(in_memory: TensorSet, tmp_path: Path) -> EncodedSet:
         path = tmp_path / f"{number}.png"
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
         paths.append(str(path))
-    files = ImageFiles(tuple(paths))
+    files = EncodedFiles(tuple(paths))
     return EncodedSet("x", "train", ("a", "b"), in_memory.labels, 3, (8, 8), files)
 
 
@@ -101,8 +102,8 @@ def test_the_layout_is_the_one_asked_for(in_memory: TensorSet) -> None:
 
 
 def break_file(images: EncodedSet, index: int) -> str:
-    assert isinstance(images.files, ImageFiles)
-    path = Path(images.files.paths[index])
+    assert isinstance(images.files, EncodedFiles)
+    path = Path(images.files.items[index])
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     return str(path)
@@ -163,8 +164,8 @@ def test_a_broken_file_is_named_when_all_are_decoded(in_files: EncodedSet) -> No
 
 
 def test_files_that_are_none(in_files: EncodedSet) -> None:
-    assert isinstance(in_files.files, ImageFiles)
-    first, second = (Path(path) for path in in_files.files.paths[:2])
+    assert isinstance(in_files.files, EncodedFiles)
+    first, second = (Path(path) for path in in_files.files.items[:2])
     first.write_bytes(b"")
     with pytest.raises(RunFailedError, match="empty: 0 bytes"):
         list(FileBatches(in_files, TREATED, 16, CPU).ordered())

@@ -7,8 +7,10 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from cnnkit.data import find_dataset, open_dataset
-from cnnkit.data.image_set import EncodedSet, ImageFiles
-from cnnkit.data.sources import folder
+from cnnkit.data.encoded import EncodedFiles
+from cnnkit.data.image_set import EncodedSet
+from cnnkit.data.sources import image_files, listing
+from cnnkit.data.sources.listing import list_files
 from cnnkit.errors import CnnkitError, NotFoundError, UnavailableError, UsageError
 from cnnkit.events import Event, Note, TaskEnded, TaskStarted, ignore
 
@@ -32,8 +34,16 @@ def open_at(root: Path, split: str, on_event: list[Event] | None = None) -> Enco
 
 
 def names_of(opened: EncodedSet, root: Path) -> list[str]:
-    assert isinstance(opened.files, ImageFiles)
-    return [str(Path(path).relative_to(root)) for path in opened.files.paths]
+    names = [opened.files.name(index) for index in range(len(opened))]
+    return [str(Path(name).relative_to(root)) for name in names]
+
+
+def listed(root: Path) -> list[str]:
+    """Return the paths of the images of a folder, class by class."""
+    (by_class,) = list_files(str(root)).files.values()
+    items = [item for name in sorted(by_class) for item in by_class[name]]
+    assert all(isinstance(item, str) for item in items)
+    return [str(item) for item in items]
 
 
 def test_a_plain_folder_is_split_by_a_fifth(tmp_path: Path) -> None:
@@ -87,9 +97,8 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 def test_the_order_is_that_of_torchvision(tmp_path: Path) -> None:
     make(tmp_path, "a/z.png", "a/b/1.PNG", "a/b/c/2.jpg", "a/b.png", "a/B/3.Jpeg", "b/1.webp")
     make(tmp_path, *(f"{name}/{index}.bmp" for name in "ab" for index in range(12)))
-    per_class = [folder._image_files(tmp_path / name) for name in "ab"]
     expected = [path for path, _ in ImageFolder(str(tmp_path)).samples]
-    assert [path for files in per_class for path in files] == expected
+    assert listed(tmp_path) == expected
 
 
 def test_what_is_no_image_is_left_out(tmp_path: Path) -> None:
@@ -118,8 +127,9 @@ def test_loops_of_links_end(tmp_path: Path) -> None:
     (tmp_path / "a" / "here").symlink_to(tmp_path / "a")
     (tmp_path / "a" / "self").symlink_to(tmp_path / "a" / "self")
     (tmp_path / "a" / "self.png").symlink_to(tmp_path / "a" / "self.png")
-    paths = [str(Path(path).relative_to(tmp_path)) for path in folder._image_files(tmp_path / "a")]
-    assert paths == ["a/1.png", "a/2.png", "a/self.png", "a/up/b/1.png", "a/up/b/2.png"]
+    paths = [str(Path(path).relative_to(tmp_path)) for path in listed(tmp_path)]
+    assert paths == ["a/1.png", "a/2.png", "a/self.png", "b/1.png", "b/2.png"]
+    assert "links to folders of the set itself left out: 2" in list_files(str(tmp_path)).remarks
 
 
 def test_grey_needs_every_sampled_image(tmp_path: Path) -> None:
@@ -141,14 +151,14 @@ def test_channels_are_the_same_in_every_split(tmp_path: Path) -> None:
 def test_one_size_only_if_every_image_has_it(tmp_path: Path) -> None:
     make(tmp_path, *(f"{name}/{index:03}.png" for name in "ab" for index in range(200)))
     events: list[Event] = []
-    paths = [path for name in "ab" for path in folder._image_files(tmp_path / name)]
-    assert folder.common_size(paths, events.append) == (4, 6)
+    files = EncodedFiles(tuple(listed(tmp_path)))
+    assert image_files.common_size(files, events.append) == (4, 6)
     assert events[0] == TaskStarted("read image sizes", 400, "files")
     assert events[-1] == TaskEnded("read image sizes")
-    sampled = set(folder._sample(paths))
-    unsampled = next(path for path in paths if path not in sampled)
-    Image.new("RGB", (6, 5)).save(unsampled)
-    assert folder.common_size(paths, ignore) is None
+    sampled = set(image_files._sample(len(files)))
+    unsampled = next(index for index in range(len(files)) if index not in sampled)
+    Image.new("RGB", (6, 5)).save(files.name(unsampled))
+    assert image_files.common_size(files, ignore) is None
 
 
 def test_headers_that_cannot_be_read_do_no_harm(tmp_path: Path) -> None:
@@ -200,15 +210,14 @@ def test_bad_folders(tmp_path: Path) -> None:
 def test_bad_splits(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     (tmp_path / "test").mkdir()
-    assert "has no class folders" in fails(tmp_path, UsageError)
+    assert "has no images" in fails(tmp_path, UsageError)
     make(tmp_path, "train/a/1.png", "train/b/1.png", "test/a/1.png", "test/c/1.png")
     assert "train and test" in fails(tmp_path, UsageError)
     assert "differ: 'b', 'c'" in fails(tmp_path, UsageError)
     make(tmp_path, "train/c/1.png")
     (tmp_path / "test" / "b").mkdir()
     assert "have no images: 'b'" in fails(tmp_path, UsageError, "test")
-    (tmp_path / "val").mkdir()
-    (tmp_path / "valid").mkdir()
+    make(tmp_path, "val/a/1.png", "valid/a/1.png")
     assert "both val and valid" in fails(tmp_path, UsageError)
 
 
@@ -221,5 +230,5 @@ def test_a_folder_that_must_not_be_read(tmp_path: Path, monkeypatch: pytest.Monk
             raise PermissionError(13, "Permission denied", str(path))
         return real(path)
 
-    monkeypatch.setattr(folder.os, "scandir", scandir)
-    assert "Permission denied" in fails(tmp_path, UnavailableError)
+    monkeypatch.setattr(listing.os, "scandir", scandir)
+    assert "permission denied" in fails(tmp_path, UnavailableError)

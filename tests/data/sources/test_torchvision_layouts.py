@@ -14,8 +14,9 @@ import torch
 import torchvision.datasets as live
 
 from cnnkit.data import DATASETS, open_dataset
+from cnnkit.data.encoded import EncodedFiles
 from cnnkit.data.entry import TorchvisionSource
-from cnnkit.data.image_set import EncodedSet, ImageFiles
+from cnnkit.data.image_set import EncodedSet
 from cnnkit.errors import UnavailableError
 from cnnkit.events import Event, Warned, ignore
 
@@ -324,8 +325,8 @@ def open_files(
 
 
 def samples_of(opened: EncodedSet, root: Path) -> Samples:
-    assert isinstance(opened.files, ImageFiles)
-    paths = [Path(path).relative_to(root).as_posix() for path in opened.files.paths]
+    assert isinstance(opened.files, EncodedFiles)
+    paths = [Path(path).relative_to(root).as_posix() for path in opened.files.items]
     return list(zip(paths, opened.labels.tolist(), strict=True))
 
 

@@ -1,0 +1,150 @@
+"""Encoded image files by index, wherever they lie: on disk, or in an archive."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+from cnnkit.data.decode import opened_image, read_header, read_image_file
+from cnnkit.data.sources.archives import Archive, Place
+
+Chooser = Callable[[int], bool]
+"""Says of each image, by its number from 0 on in ascending order, whether it is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What tells a file from an earlier or later one of the same name."""
+
+    key: bytes
+    size: int
+    modified_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class PackedFile:
+    """An image file in an archive."""
+
+    archive: Archive
+    place: Place
+
+    @property
+    def name(self) -> str:
+        """The archive, and the path in it."""
+        return f"{self.archive.path}/{self.place.name}"
+
+
+Item = str | PackedFile
+"""An image file: its path, or its place in an archive."""
+
+
+def name_of(item: Item) -> str:
+    """Return what a user would call an image file."""
+    return item if isinstance(item, str) else item.name
+
+
+def read_item(item: Item, allow_large: bool = False) -> bytes:
+    """Return the bytes of an image file.
+
+    Raises:
+        BadImageError: it cannot be read, is no regular file, or is too long.
+    """
+    if isinstance(item, str):
+        return read_image_file(item, allow_large)
+    return item.archive.read(item.place, allow_large)
+
+
+def stamp_of(item: Item) -> Stamp | None:
+    """Return what says whether a file has changed; None where it cannot be looked at."""
+    path = item if isinstance(item, str) else str(item.archive.path)
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None  # reading it will say why
+    key = os.fsencode(os.path.abspath(path))  # noqa: PTH100
+    if not isinstance(item, str):
+        key += b"\0" + item.place.name.encode("utf-8", "surrogateescape")
+    return Stamp(key, status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedFiles:
+    """Image files by index; read by several threads at once.
+
+    Attributes:
+        items: one an image.
+    """
+
+    items: tuple[Item, ...]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def read(self, index: int, allow_large: bool = False) -> bytes:
+        """Return the bytes of an image file.
+
+        Raises:
+            BadImageError: it cannot be read, or is too long and `allow_large` is not given.
+        """
+        return read_item(self.items[index], allow_large)
+
+    def name(self, index: int) -> str:
+        """Return what a user would call the image: its path."""
+        return name_of(self.items[index])
+
+    def header(self, index: int) -> tuple[str, tuple[int, int]]:
+        """Return mode and (height, width) of an image, without decoding it.
+
+        Raises:
+            BadImageError: its header cannot be read.
+        """
+        item = self.items[index]
+        if isinstance(item, str):
+            return read_header(item)
+        with opened_image(read_item(item)) as image:
+            return image.mode, (image.height, image.width)
+
+    def subset(self, indices: Iterable[int]) -> Self:
+        """Return these files, in this order."""
+        return replace(self, items=tuple(self.items[index] for index in indices))
+
+    def joined_with(self, other: Self) -> Self:
+        """Return these files, and then the others."""
+        return replace(self, items=self.items + other.items)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedImage:
+    """An image file of a set, or something else in it that cannot be read.
+
+    Attributes:
+        name: what a user would call it.
+        class_name: its class; empty without one.
+        split: the split that it is in.
+        item: where its bytes are; None where `reason` says why they cannot be had.
+        reason: empty for images.
+    """
+
+    name: str
+    class_name: str
+    split: str
+    item: Item | None
+    reason: str = ""
+
+    def stamp(self) -> Stamp | None:
+        """Return what says whether it has changed since; None where that is not known."""
+        return None if self.item is None else stamp_of(self.item)
+
+    def read(self, allow_large: bool = False) -> bytes:
+        """Return its bytes.
+
+        Raises:
+            BadImageError: the file cannot be read, is no regular file, or is too long.
+        """
+        assert self.item is not None
+        return read_item(self.item, allow_large)
+
+
+def sorted_items(items: Iterable[Item]) -> Sequence[Item]:
+    """Return files in the order of torchvision's ImageFolder, the same in folders and archives."""
+    return sorted(items, key=lambda item: os.path.split(name_of(item)))
