@@ -32,6 +32,7 @@ ALL = "all"
 """The split that is every image."""
 
 MOST_NAMED = 10
+FAKE_PARTS = 4
 
 
 def default_data_dir() -> Path:
@@ -56,13 +57,13 @@ def find_dataset(spec: str) -> DatasetEntry:
         UsageError: the files or the fake set make no sense as a dataset, or one class is named.
         UnavailableError: the files must not be read.
     """
-    if is_fake(spec):
-        return describe_fake(spec)
     if spec in DATASETS:
         return DATASETS[spec]
     whole, classes = split_subset(spec)
     if classes:
         return _describe_subset(spec, whole, classes)
+    if is_fake(spec):
+        return describe_fake(spec)
     if lists_files(spec):
         try:
             return describe_files(spec)
@@ -74,12 +75,16 @@ def find_dataset(spec: str) -> DatasetEntry:
 
 def split_subset(spec: str) -> tuple[str, tuple[str, ...]]:
     """Return a dataset and the classes of it that are named behind a colon; none for all."""
-    whole, colon, named = spec.rpartition(":")
-    is_whole = not colon or not whole or is_fake(spec) or os.path.lexists(spec)
-    is_drive = len(whole) == 1 and named.startswith(("/", "\\"))  # of Windows
-    if is_whole or is_drive or (whole.startswith("fake") and not is_fake(whole)):
-        return spec, ()
-    return whole, tuple(dict.fromkeys(name.strip() for name in named.split(",") if name.strip()))
+    if is_fake(spec):  # a colon is part of its own name
+        parts = spec.split(":", FAKE_PARTS)
+        whole, named = ":".join(parts[:FAKE_PARTS]), "".join(parts[FAKE_PARTS:])
+    else:
+        whole, _, named = spec.rpartition(":")
+        is_drive = len(whole) == 1 and named.startswith(("/", "\\"))  # of Windows
+        if not whole or is_drive or os.path.lexists(spec):
+            return spec, ()
+    classes = tuple(dict.fromkeys(name.strip() for name in named.split(",") if name.strip()))
+    return (whole, classes) if classes else (spec, ())
 
 
 def _describe_subset(spec: str, whole: str, classes: Sequence[str]) -> DatasetEntry:

@@ -117,6 +117,7 @@ def test_what_is_no_image_is_left_out(tmp_path: Path) -> None:
         "b/2.png",
     ]
     assert events == [
+        Note("files that are no images by their name left out: 1"),
         Note(f"{tmp_path}: 1 images outside the class folders are left out"),
     ]
 
