@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from cnnkit.data.decode import read_image_file
+from cnnkit.data.image_files import read_image_file
 
 
 @dataclass(frozen=True, eq=False)

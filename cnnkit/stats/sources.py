@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cnnkit.data.catalogue import DATASETS
-from cnnkit.data.decode import IMAGE_SUFFIXES
+from cnnkit.data.image_files import IMAGE_SUFFIXES
 from cnnkit.data.image_set import EncodedSet, ImageFiles, ImageSet, TensorSet, joined
 from cnnkit.data.opening import check_split, find_dataset, means_folder, open_dataset
 from cnnkit.data.sources.archives import ArchiveStream

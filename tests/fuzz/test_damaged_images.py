@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnkit.data.decode import BadImageError
+from cnnkit.data.decode import decode
+from cnnkit.data.image_limits import BadImageError
 from cnnkit.data.loading.preprocessing import Preprocessing
 from cnnkit.errors import ExitCode
-from cnnkit.stats.counting.decoding import decode
 from tests.audit.watching import VARIABLE
 from tests.conftest import Answer, Cnnkit
 from tests.fuzz.damaging import EPS, FOREIGN, KINDS, NUM_DAMAGES, damaged_files

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from cnnkit.data.decode import os_reason
+from cnnkit.data.image_files import os_reason
 from cnnkit.data.sources.folder import SPLIT_OF_FOLDER, is_image, is_visible
 from cnnkit.data.sources.members import BrokenArchiveError, Member, Members
 from cnnkit.data.sources.streams import (

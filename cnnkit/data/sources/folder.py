@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnkit.data.decode import IMAGE_SUFFIXES, BadImageError, read_header
 from cnnkit.data.entry import DatasetEntry, FolderSource, Split
+from cnnkit.data.image_files import IMAGE_SUFFIXES, read_header
+from cnnkit.data.image_limits import BadImageError
 from cnnkit.errors import NotFoundError, UnavailableError, UsageError
 from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted
 

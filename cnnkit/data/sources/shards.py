@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from cnnkit.data.decode import os_reason
+from cnnkit.data.image_files import os_reason
 from cnnkit.data.sources.archives import file_identity
 from cnnkit.data.sources.folder import is_image
 from cnnkit.data.sources.members import BrokenArchiveError, Members

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
-from cnnkit.data.decode import read_image_file
+from cnnkit.data.image_files import read_image_file
 
 Chooser = Callable[[int], bool]
 """Tells of each unit, by its number from 0 on in ascending order, whether it is wanted."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from cnnkit.data.decode import DecodedImage
 from cnnkit.data.histogram import Counts
 from cnnkit.data.image_set import TensorSet
 from cnnkit.data.sources.streams import EncodedImage
@@ -10,7 +11,6 @@ from cnnkit.distributed import Ranks
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
 from cnnkit.results.duplicates import Duplicates
 from cnnkit.results.quality import ImageIssues
-from cnnkit.stats.counting.decoding import DecodedImage
 from cnnkit.stats.counting.measuring import Examination
 from cnnkit.stats.counting.memory import to_pillow
 from cnnkit.stats.inspection.duplicates import find_duplicates
@@ -42,8 +42,7 @@ class Examinations:
         fingerprints, quality = self.fingerprints, self.quality if with_quality else None
 
         def take(image: EncodedImage, content: bytes, decoded: DecodedImage, _: Counts) -> None:
-            pixels = decoded.image if decoded.image is not None else decoded.planes
-            assert pixels is not None
+            pixels = decoded.pixels
             if fingerprints is not None:
                 fingerprints.add(
                     image.name,

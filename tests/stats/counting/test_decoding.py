@@ -8,9 +8,9 @@ from PIL import Image
 
 from cnnkit import measure_dataset
 from cnnkit.data import decode as opening
-from cnnkit.data.decode import BadImageError
+from cnnkit.data.decode import decode
+from cnnkit.data.image_limits import BadImageError
 from cnnkit.stats.counting import decoding
-from cnnkit.stats.counting.decoding import decode
 from cnnkit.stats.counting.measuring import count_decoded
 from tests.stats.making import encode, noise, png_of_16_bits, tiff_of_16_bits, write_files
 
