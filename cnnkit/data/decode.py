@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cnnkit.compat import set_raw_mode
-from cnnkit.data.deep_tiff import Planes, grey_plane, read_16_bits, strips
 from cnnkit.data.image_files import (
     has_several_frames,
     is_16_bit_colour,
@@ -30,6 +29,7 @@ from cnnkit.data.orientation import (
     turned_planes,
 )
 from cnnkit.data.tiff import TiffLayout
+from cnnkit.data.tiff_planes import grey_plane, read_planes, strips
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
@@ -40,6 +40,7 @@ CONVERTED = "converted to RGB"
 REDUCED = "16 bits reduced to 8"
 FIRST_FRAME = "first of several frames"
 
+Planes: TypeAlias = npt.NDArray[np.uint16]
 Pixels: TypeAlias = "Image.Image | Planes"
 """Pixels of an image of mode `L` or `RGB`, or of 16 bits, of shape (C, H, W), C = 1 or 3."""
 
@@ -119,8 +120,8 @@ def decode(
     if plain is not None:
         return DecodedImage(plain, None, plain.mode, "JPEG", *plain.size, is_oriented=False)
     layout = tiff_layout(content, allow_large)
-    if layout is not None and layout.is_16_bit:
-        return _deep_tiff(content, layout, allow_large)
+    if layout is not None and layout.has_planes:
+        return _of_planes(content, layout, allow_large)
     with opened_image(content, allow_large, covering, upright) as opened:
         form = "JPEG" if opened.format == "MPO" else opened.format or "unknown"
         mode = own_mode(opened)
@@ -177,14 +178,23 @@ def to_8_bits(pixels: Pixels, by_value: Table = OF_16_BITS) -> Image.Image:
     return Image.fromarray(reduced[..., 0] if channels == 1 else reduced)
 
 
-def _deep_tiff(content: bytes, layout: TiffLayout, allow_large: bool) -> DecodedImage:
-    planes = read_16_bits(content, layout, allow_large)
+def _as_image(planes: npt.NDArray[np.uint8]) -> Image.Image:
+    from PIL import Image
+
+    if len(planes) == 1:
+        return Image.fromarray(planes[0])
+    return Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)))
+
+
+def _of_planes(content: bytes, layout: TiffLayout, allow_large: bool) -> DecodedImage:
+    planes = read_planes(content, layout, allow_large)
     frames = (FIRST_FRAME,) if layout.has_several else ()
-    changes = (CONVERTED,) if layout.mode == "CMYK;16" else (ALPHA,) * layout.num_extra
+    changes = (CONVERTED,) if layout.mode.startswith("CMYK") else (ALPHA,) * layout.num_extra
     height, width = planes.shape[1:]
     is_oriented = layout.orientation != 1
+    image, deep = (None, planes) if layout.bits == 16 else (_as_image(planes), None)
     return DecodedImage(
-        None, planes, layout.mode, "TIFF", width, height, is_oriented, frames + changes
+        image, deep, layout.mode, "TIFF", width, height, is_oriented, frames + changes
     )
 
 

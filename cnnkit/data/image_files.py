@@ -35,7 +35,6 @@ from cnnkit.data.image_limits import (
 from cnnkit.data.orientation import SIDEWAYS, image_orientation
 from cnnkit.data.png import checked_png
 from cnnkit.data.tiff import (
-    COMPRESSION,
     NOT_READ,
     TiffLayout,
     check_deflated,
@@ -234,7 +233,7 @@ def read_header(path: str, allow_large: bool = False) -> tuple[str, tuple[int, i
         if len(content) == HEADER_BYTES:
             content = read_image_file(path, allow_large)
         layout = tiff_layout(content, allow_large)
-        if layout is not None and layout.is_16_bit:
+        if layout is not None and layout.has_planes:
             mode, size, orientation = layout.mode, layout.size, layout.orientation
         else:
             with opened_image(content, allow_large) as image:
@@ -440,10 +439,6 @@ def _reason(content: bytes, error: Exception) -> str:
     if signature(content) == "WEBP":
         promised = int.from_bytes(content[4:8], "little") + 8
         return "cut short" if len(content) < promised else "damaged"
-    if isinstance(error, KeyError) and signature(content) == "TIFF":
-        layout = read_layout(content, allow_large=True)
-        if layout is not None and layout.tags.get(COMPRESSION) == error.args:
-            return f"a TIFF file of compression {error.args[0]}, {NOT_READ}"
     if "data stream" in text or "decoder error" in text:
         return "damaged: its pixels cannot be decoded"
     return f"damaged: {text}"

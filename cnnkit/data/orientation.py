@@ -6,7 +6,6 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
     from PIL import Image
 
@@ -86,12 +85,11 @@ def turned_image(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(methods[orientation]) if orientation in methods else image
 
 
-def turned_planes(planes: npt.NDArray[np.uint16], orientation: int) -> npt.NDArray[np.uint16]:
+def turned_planes(planes: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
     """Return channels of shape (C, H, W) upright."""
     if orientation not in REVERSED:
         return planes
     if orientation in SIDEWAYS:
         planes = planes.swapaxes(1, 2)
     rows, columns = (slice(None, None, -1 if one else None) for one in REVERSED[orientation])
-    turned: Any = planes[:, rows, columns].copy(order="C")
-    return turned  # type: ignore[no-any-return]
+    return planes[:, rows, columns].copy(order="C")

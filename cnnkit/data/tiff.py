@@ -30,6 +30,11 @@ WANTED = (
 
 NOT_PACKED, ADOBE_DEFLATE, DEFLATE = 1, 8, 32946
 JPEGS = (6, 7)  # compressions
+COMPRESSIONS = (
+    1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34676, 34677, 34925, 50000, 50001,
+)  # fmt: skip
+"""Those that Pillow knows."""
+
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK = 0, 1, 2, 5
 NUM_COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, CMYK: 4}
 SIGNED, FLOAT = 2, 3
@@ -98,10 +103,13 @@ class TiffLayout:
         return self.channels - NUM_COLOURS.get(self.value(PHOTOMETRIC, 0), self.channels)
 
     @property
-    def is_16_bit(self) -> bool:
-        """Whether `cnnkit.data.deep_tiff` reads it: grey, RGB or CMYK, unsigned, of 16 bits."""
+    def has_planes(self) -> bool:
+        """Whether `cnnkit.data.tiff_planes` reads it: grey, RGB or CMYK, of 16 bits or apart."""
+        is_apart = self.value(PLANAR, 1) == SEPARATE and self.channels > 1
+        is_odd = self.value(PHOTOMETRIC, 0) == WHITE_IS_ZERO and self.channels > 1
+        bits = set(self.tags.get(BITS, ()))
         return (
-            set(self.tags.get(BITS, ())) == {16}
+            (bits == {16} or (bits == {8} and (is_apart or is_odd)))
             and set(self.tags.get(SAMPLE_FORMAT, (1,))) == {1}
             and self.value(PHOTOMETRIC, 0) in NUM_COLOURS
             and 0 <= self.num_extra <= 1
@@ -113,9 +121,10 @@ class TiffLayout:
 
     @property
     def mode(self) -> str:
-        """Mode of an image that `is_16_bit`, in Pillow's words."""
-        base = {1: "I", 3: "RGB", 4: "CMYK"}[self.channels - self.num_extra]
-        return f"{'LA' if base == 'I' else 'RGBA'};16" if self.num_extra else f"{base};16"
+        """Mode of an image that `has_planes`, in Pillow's words."""
+        base = {1: "L", 3: "RGB", 4: "CMYK"}[self.channels - self.num_extra]
+        name = f"{base}{'A' * self.num_extra}"
+        return name if self.bits == 8 else "I;16" if name == "L" else f"{name};16"
 
     def check(self) -> None:
         """Refuse pixels that have no range, or more channels than cnnkit takes.
@@ -130,6 +139,9 @@ class TiffLayout:
             raise BadImageError("signed integers, whose range the file does not state")
         if self.bits > 16:
             raise BadImageError(f"{self.bits}-bit integers, whose range the file does not state")
+        compression = self.value(COMPRESSION, NOT_PACKED)
+        if compression not in COMPRESSIONS:
+            raise BadImageError(f"a TIFF file of compression {compression}, {NOT_READ}")
         if self.channels > MAX_CHANNELS:
             raise BadImageError(f"a TIFF file with {self.channels} channels, {NOT_READ}")
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from cnnkit.data.decode import Pixels, to_8_bits
-from cnnkit.data.deep_tiff import strips
+from cnnkit.data.tiff_planes import strips
 from cnnkit.stats.inspection.grey import to_grey
 
 THUMBNAIL_SIDE = 32

@@ -1,14 +1,15 @@
-"""TIFF files of 16 bits a channel, of which Pillow reads none but grey ones without loss.
+"""TIFF files that Pillow would read wrongly or not at all, though its parts can.
 
-Their strips and tiles are given to Pillow as those of grey images: each plane is one, and pixels
-whose channels lie beside each other are one of as many times the width.
+It loses the lower byte of 16 bits in colour, and mixes up planes with alpha. Strips and tiles are
+given to Pillow as those of grey images: each plane is one, and pixels whose channels lie beside
+each other are one of as many times the width.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,14 +24,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
 STRIP_PIXELS = 2**20  # copied at once
-BYTES_A_CHANNEL = 7  # while decoding: the file's, Pillow's, ours, and those of a copy
+COPIES = 4  # of the pixels, at most, while decoding: in the file, Pillow's, ours, turned
 BIT_ORDER = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
-Planes = npt.NDArray[np.uint16]
 
-
-def read_16_bits(content: bytes, layout: TiffLayout, allow_large: bool) -> Planes:
-    """Return the pixels of a TIFF file that `is_16_bit`, upright, black being 0.
+def read_planes(content: bytes, layout: TiffLayout, allow_large: bool) -> npt.NDArray[Any]:
+    """Return the pixels of a TIFF file that `has_planes`, upright, black being 0.
 
     Alpha is dropped, and CMYK becomes RGB by Pillow's formula.
 
@@ -40,12 +39,12 @@ def read_16_bits(content: bytes, layout: TiffLayout, allow_large: bool) -> Plane
         allow_large: decode what is above the limits as well.
 
     Returns:
-        uint16 of shape (C, H, W), C = 1 or 3.
+        uint8 or uint16 of shape (C, H, W), C = 1 or 3.
 
     Raises:
         BadImageError: it is cut short or damaged, or is too large.
     """
-    num_bytes = BYTES_A_CHANNEL * max(1, layout.channels) * layout.size[0] * layout.size[1]
+    num_bytes = COPIES * layout.bits_a_pixel // 8 * layout.size[0] * layout.size[1]
     if not allow_large:
         check_size(layout.size, num_bytes)
     reserve(num_bytes)
@@ -62,15 +61,15 @@ def strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
         yield slice(top, bottom), image.crop((0, top, image.width, bottom))
 
 
-def grey_plane(image: Image.Image) -> Planes:
-    """Return a loaded grey image of 16 bits, shape (H, W)."""
-    plane = np.empty((image.height, image.width), dtype=np.uint16)
+def grey_plane(image: Image.Image) -> npt.NDArray[Any]:
+    """Return a loaded grey image, uint8 or uint16 of shape (H, W)."""
+    plane = np.empty((image.height, image.width), np.uint8 if image.mode == "L" else np.uint16)
     for rows, strip in strips(image):
         plane[rows] = np.asarray(strip)
     return plane
 
 
-def _stored(content: bytes, layout: TiffLayout) -> Planes:
+def _stored(content: bytes, layout: TiffLayout) -> npt.NDArray[Any]:
     """Return every channel as it is in the file, of shape (C, H, W)."""
     (width, height), channels = layout.size, layout.channels
     if layout.value(tiff.PLANAR, 1) == tiff.SEPARATE:
@@ -84,7 +83,7 @@ def _stored(content: bytes, layout: TiffLayout) -> Planes:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _decoded(content: bytes) -> Planes:
+def _decoded(content: bytes) -> npt.NDArray[Any]:
     with opened_image(content, allow_large=True) as image:
         image.load()
         return grey_plane(image)
@@ -95,11 +94,11 @@ def _is_predicted(layout: TiffLayout) -> bool:
     return packed and layout.value(tiff.PREDICTOR, 1) == 2
 
 
-def _undo_predictor(pixels: Planes, tile_width: int) -> None:
+def _undo_predictor(pixels: npt.NDArray[Any], tile_width: int) -> None:
     """Add up the differences of neighbours in the rows of each tile, which are stored instead."""
     for left in range(0, pixels.shape[1], tile_width):
         tile = pixels[:, left : left + tile_width]
-        np.cumsum(tile, axis=1, dtype=np.uint16, out=tile)
+        np.cumsum(tile, axis=1, dtype=tile.dtype, out=tile)
 
 
 def _as_grey(content: bytes, layout: TiffLayout, width: int, plane: int | None) -> bytes:
@@ -123,7 +122,7 @@ def _as_grey(content: bytes, layout: TiffLayout, width: int, plane: int | None) 
     tags: dict[int, tuple[int, ...]] = {
         tiff.WIDTH: (width,),
         tiff.HEIGHT: (height,),
-        tiff.BITS: (16,),
+        tiff.BITS: (layout.bits,),
         tiff.COMPRESSION: (layout.value(tiff.COMPRESSION, tiff.NOT_PACKED),),
         tiff.PHOTOMETRIC: (tiff.BLACK_IS_ZERO,),
         tiff.SAMPLES: (1,),
@@ -158,7 +157,7 @@ def _parts(
             length = lengths[place]
         else:
             last = layout.size[1] - index * rows
-            length = 2 * across * (rows if is_tiled else min(rows, last))
+            length = layout.bits // 8 * across * (rows if is_tiled else min(rows, last))
         part = content[starts[place] : starts[place] + length]
         if len(part) < length:
             raise BadImageError("cut short")
@@ -195,7 +194,7 @@ def _tiff_file(
     return b"".join((head, lists, *parts))
 
 
-def _in_colour(planes: Planes, layout: TiffLayout) -> Planes:
+def _in_colour(planes: npt.NDArray[Any], layout: TiffLayout) -> npt.NDArray[Any]:
     """Return grey or RGB of stored channels."""
     photometric = layout.value(tiff.PHOTOMETRIC, 0)
     if photometric == tiff.CMYK:
@@ -204,23 +203,23 @@ def _in_colour(planes: Planes, layout: TiffLayout) -> Planes:
         alpha, planes = planes[-1], planes[:-1]
         if layout.value(tiff.EXTRA_SAMPLES, 0) == tiff.PREMULTIPLIED:
             planes = np.stack([_unmultiplied(plane, alpha) for plane in planes])
-    return 65535 - planes if photometric == tiff.WHITE_IS_ZERO else planes
+    return ~planes if photometric == tiff.WHITE_IS_ZERO else planes
 
 
-def _unmultiplied(plane: Planes, alpha: Planes) -> Planes:
+def _unmultiplied(plane: npt.NDArray[Any], alpha: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return a channel that was multiplied by alpha as it was before, where that can be known."""
-    result = plane.copy()
+    result, white = plane.copy(), np.iinfo(plane.dtype).max
     for row, over in zip(result, alpha, strict=True):
         known = over > 0
-        wide = row[known].astype(np.int64) * 65535 // over[known]
-        row[known] = wide.clip(max=65535)
+        wide = row[known].astype(np.int64) * white // over[known]
+        row[known] = wide.clip(max=white)
     return result
 
 
-def _rgb_of_cmyk(planes: Planes) -> Planes:
-    rgb = np.empty((3, *planes.shape[1:]), dtype=np.uint16)
+def _rgb_of_cmyk(planes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    rgb, white = np.empty_like(planes[:3]), np.iinfo(planes.dtype).max
     for row in range(planes.shape[1]):  # one after another: wide integers take much memory
-        light = 65535 - planes[3, row].astype(np.int64)
-        shade = (planes[:3, row] * light + 32767) // 65535
+        light = white - planes[3, row].astype(np.int64)
+        shade = (planes[:3, row] * light + white // 2) // white
         rgb[:, row] = light - shade
     return rgb
