@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image, ImageFile
     from torch import Tensor, nn
 
 
@@ -306,3 +306,18 @@ def image_of_pixels(pixels: Any) -> Image.Image:
 
     image: Image.Image = Image.Image()._new(pixels)
     return image
+
+
+def set_raw_mode(image: ImageFile.ImageFile, raw_mode: str, mode: str | None = None) -> None:
+    """Let an image that is not decoded yet be decoded as another one, byte by byte.
+
+    Pillow has no mode for 16 bits a channel in colour, and keeps the upper byte of each value.
+
+    Args:
+        image: the image of a PNG file.
+        raw_mode: how the bytes of its pixels are taken.
+        mode: that it is to have; its own where left out.
+    """
+    image.tile = [tile._replace(args=raw_mode) for tile in image.tile]
+    if mode is not None:
+        image._mode = mode

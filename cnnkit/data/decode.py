@@ -1,609 +1,258 @@
-"""The one way to open an image file: its formats, its limits, its checks, and why a file is bad.
+"""From the bytes of an image file to its pixels: the one decoder, and what was odd.
 
-Files of others are not trusted here. Pillow is given the formats of `FORMATS` and no others, for
-some of its readers start programs; what an image would take is known before it is decoded; and
-whatever goes wrong is a `BadImageError` with a reason.
+Pixels come at their own depth first, upright; `to_8_bits` brings them to eight bits by the range
+that the file states.
 """
 
 from __future__ import annotations
 
-import functools
-import io
-import math
-import os
-import re
-import struct
-import threading
-import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
-from cnnkit.files import open_regular
+import numpy as np
+import numpy.typing as npt
 
-if TYPE_CHECKING:  # listing a folder must not cost the import of Pillow
-    from pathlib import Path
-
-    from PIL import ImageFile
-
-FORMATS = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
-    "PNG": (".png", ".apng"),
-    "GIF": (".gif",),
-    "BMP": (".bmp",),
-    "TIFF": (".tif", ".tiff"),
-    "WEBP": (".webp",),
-    "AVIF": (".avif",),
-    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
-}
-"""The formats that are read, by Pillow's names, and the suffixes of their files."""
-
-IMAGE_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-
-MAX_PIXELS = 89_478_485
-"""More pixels in one image are refused unless allowed: Pillow's own limit, a quarter of 1 GiB."""
-
-MAX_DECODING_BYTES = 8 * MAX_PIXELS
-"""What decoding may take: enough for an image of `MAX_PIXELS` in colour that is converted once."""
-
-MAX_FILE_BYTES = 2**27
-"""Longer image files, and longer members of archives, are refused unless allowed: 128 MiB."""
-
-MAX_TAG_NUMBERS = 2**20
-"""More numbers in the tags of a TIFF file are refused unless allowed."""
-
-UNCOUNTED_BYTES = 2**23
-"""What takes less is decoded by any number of threads at once."""
-
-HEADER_BYTES = 2**16
-"""So much of a file is read at first where its header alone is wanted."""
-
-CHUNK_BYTES = 2**18
-
-SIGNATURES = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"BM", "BMP"),
-    (b"II*\0", "TIFF"),
-    (b"MM\0*", "TIFF"),
-    (b"II+\0", "TIFF"),
-    (b"MM\0+", "TIFF"),
-    (b"P5", "PGM"),
-    (b"P6", "PPM"),
-    (b"GIF8", "GIF"),
+from cnnkit.compat import set_raw_mode
+from cnnkit.data.image_files import (
+    has_several_frames,
+    is_16_bit_colour,
+    opened_image,
+    own_mode,
+    tiff_layout,
 )
-PNG_HEAD_BYTES = 8
-SECOND_SCAN = b"\xff\xda"  # of a JPEG file
-FRAME_BYTES = {"WEBP": 20, "AVIF": 16}  # a pixel, measured: frames, canvases and copies of them
-TIFF_COMPRESSION, ADOBE_DEFLATE, DEFLATE = 259, 8, 32946
-TIFF_STARTS, TIFF_LENGTHS = (273, 324), (279, 325)  # of strips and tiles
-TIFF_BITS, TIFF_SAMPLES = 258, 277
-TIFF_UNITS = {
-    1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8,
-}  # fmt: skip
-TIFF_TEXTS = (1, 2, 7)  # types of tags that stay bytes
+from cnnkit.data.image_limits import MAX_PIXELS, BadImageError
+from cnnkit.data.loading.jpeg import Canvas, decode_plain_jpeg
+from cnnkit.data.orientation import (
+    image_orientation,
+    original_orientation,
+    turned_image,
+    turned_planes,
+)
+from cnnkit.data.tiff import TiffLayout
+from cnnkit.data.tiff_planes import grey_plane, read_planes, strips
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageFile
+
+PALETTE = "palette expanded"
+ALPHA = "alpha dropped"
+CONVERTED = "converted to RGB"
+REDUCED = "16 bits reduced to 8"
+FIRST_FRAME = "first of several frames"
+
+Planes: TypeAlias = npt.NDArray[np.uint16]
+Pixels: TypeAlias = "Image.Image | Planes"
+"""Pixels of an image of mode `L` or `RGB`, or of 16 bits, of shape (C, H, W), C = 1 or 3."""
+
+Table = npt.NDArray[np.uint8]
+
+TWELVE = 12
+OF_12_BITS = ((np.arange(65536).clip(max=4095) * 65535 + 2047) // 4095).astype(np.uint16)
+"""By a value of 12 bits, that of 16 bits."""
+
+OF_16_BITS = ((np.arange(65536) + 128) // 257).astype(np.uint8)
+"""By a value of 16 bits, that of 8 bits: times 255 / 65535, rounded."""
+
+UPPER_OF_16 = (np.arange(65536) >> 8).astype(np.uint8)
+"""By a value of 16 bits, its upper byte, which earlier versions trained on."""
 
 
-class BadImageError(Exception):
-    """A file that is no image, is damaged, or is too large; the message is the reason."""
+@dataclass(frozen=True)
+class DecodedImage:
+    """The pixels of an image file, and what the file says about itself.
 
-
-class StoppedError(Exception):
-    """What a thread decodes is not wanted any more."""
-
-
-def read_image_file(path: str | Path, allow_large: bool = False) -> bytes:
-    """Return the bytes of an image file.
-
-    Args:
-        path: the file.
-        allow_large: read more than `MAX_FILE_BYTES` as well.
-
-    Raises:
-        BadImageError: it cannot be opened or read, is no regular file, or is too long.
+    Attributes:
+        image: 8 bits: a Pillow image of mode `L` or `RGB`; None for 16 bits.
+        planes: 16 bits: uint16 of shape (C, H, W), C = 1 or 3; None for 8 bits.
+        mode: the file's own mode, in Pillow's words; of 16-bit colour `RGB;16` and the like.
+        form: its format, such as `JPEG`.
+        width: in pixels, upright.
+        height: in pixels, upright.
+        is_oriented: whether it was turned or mirrored, as its EXIF or its TIFF tag asks.
+        changes: what was done to the pixels beside decoding, such as `alpha dropped`.
     """
-    try:
-        handle = open_regular(path)
-        try:
-            return _read_all(handle, os.fstat(handle).st_size, allow_large)
-        finally:
-            os.close(handle)
-    except OSError as error:
-        raise BadImageError(os_reason(error)) from error
-    except MemoryError as error:
-        raise BadImageError("does not fit in memory") from error
+
+    image: Image.Image | None
+    planes: Planes | None
+    mode: str
+    form: str
+    width: int
+    height: int
+    is_oriented: bool
+    changes: tuple[str, ...] = ()
+
+    @property
+    def pixels(self) -> Pixels:
+        """The image, or the planes."""
+        if self.image is not None:
+            return self.image
+        assert self.planes is not None
+        return self.planes
 
 
-def _read_all(handle: int, size: int, allow_large: bool) -> bytes:
-    if size > UNCOUNTED_BYTES:
-        if not allow_large:
-            check_file_size(size)
-        _take(_FILES, size)
-    content = os.read(handle, size + 1)
-    if len(content) == size:
-        return content
-    whole = io.BytesIO()  # it grows, or the system does not know its size
-    while content:
-        whole.write(content)
-        if not allow_large:
-            check_file_size(whole.tell())
-        content = os.read(handle, CHUNK_BYTES)
-    return whole.getvalue()
+def decode(
+    content: bytes,
+    allow_large: bool = False,
+    canvas: Canvas | None = None,
+    covering: tuple[int, int] | None = None,
+    upright: bool = True,
+) -> DecodedImage:
+    """Decode an image file, whole, and turn it upright.
 
-
-def check_file_size(size: int) -> None:
-    """Refuse an image file of so many bytes.
-
-    Raises:
-        BadImageError: they are more than `MAX_FILE_BYTES`.
-    """
-    if size > MAX_FILE_BYTES:
-        raise BadImageError(too_large(f"{size:,} bytes", MAX_FILE_BYTES))
-
-
-def too_large(what: str, limit: int | str) -> str:
-    """Return the reason of what is above a limit: what it has, the limit, and the option."""
-    shown = f"{limit:,}" if isinstance(limit, int) else limit
-    return f"refused: {what}, more than {shown}; --allow-large reads it"
-
-
-def os_reason(error: OSError) -> str:
-    """Return why a file cannot be read, for a list."""
-    return (error.strerror or str(error)).lower()
-
-
-@contextmanager
-def opened_image(
-    content: bytes, allow_large: bool = False, covering: tuple[int, int] | None = None
-) -> Iterator[ImageFile.ImageFile]:
-    """Give the image in the bytes of a file, not decoded yet: its first frame, if it has several.
-
-    What reads it further belongs into the block, for damage is found only then.
+    A palette is expanded, alpha dropped, CMYK and its like converted, each by Pillow; 16 bits stay
+    16 bits, except in colour PPM files. Of several frames the first is taken.
 
     Args:
         content: the bytes of the file.
-        allow_large: open what is above the limits as well.
+        allow_large: decode what is above the limits of `cnnkit.data.image_limits` as well.
+        canvas: memory for the pixels; then they last until it is used again.
         covering: width and height that it will be reduced to; JPEG files may then be decoded at
             1/2, 1/4 or 1/8 of their size, where that still covers.
+        upright: turn it as its EXIF asks; TIFF files are turned in any case.
 
     Raises:
-        BadImageError: it is no image in one of `FORMATS`, is damaged, or is too large.
+        BadImageError: the file is no image, is cut short or damaged, is too large, or does not
+            state the range of its values.
     """
-    if not content:
-        raise BadImageError("empty: 0 bytes")
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with pillow_limits(allow_large):
-            form = signature(content)
-            if form == "PNG":
-                _check_png(content)
-            elif form == "TIFF" and not allow_large:
-                _check_tags(content)
-            with Image.open(_Content(content), formats=_known_formats()) as image:
-                _check_size(image, content, allow_large)
-                if covering is not None and image.format == "JPEG":
-                    image.draft(None, covering)
-                reserve(_decoding_bytes(image, content))
-                if image.format == "TIFF":
-                    _check_deflated(image, content)
-                yield image
-    except (BadImageError, StoppedError):
-        raise
-    except Image.DecompressionBombError as error:
-        number = re.search(r"[0-9]+", str(error))
-        pixels = f"{int(number[0]):,} pixels" if number else "too many pixels"
-        raise BadImageError(too_large(pixels, MAX_PIXELS)) from error
-    except UnidentifiedImageError as error:
-        raise BadImageError(_unidentified(content)) from error
-    except MemoryError as error:
-        raise BadImageError("does not fit in memory") from error
-    except Exception as error:  # Pillow's readers raise whatever a broken file makes of them
-        raise BadImageError(_reason(content, error)) from error
-
-
-def read_header(path: str, allow_large: bool = False) -> tuple[str, tuple[int, int]]:
-    """Return mode and (height, width) of an image file, without decoding it.
-
-    Raises:
-        BadImageError: its header cannot be read.
-    """
-    from cnnkit.data.loading.jpeg import plain_frame
-
-    with one_image():
-        content = read_start(path, HEADER_BYTES)
-        frame = plain_frame(content)
-        if frame is not None:
-            return frame[2], (frame[1], frame[0])
-        if len(content) == HEADER_BYTES:
-            content = read_image_file(path, allow_large)
-        with opened_image(content, allow_large) as image:
-            return image.mode, (image.height, image.width)
+    # Larger ones may be worth to be decoded at a fraction of their size.
+    max_plain = MAX_PIXELS if covering is None else 4 * covering[0] * covering[1] - 1
+    plain = decode_plain_jpeg(content, max_plain, canvas)
+    if plain is not None:
+        return DecodedImage(plain, None, plain.mode, "JPEG", *plain.size, is_oriented=False)
+    layout = tiff_layout(content, allow_large)
+    if layout is not None and layout.has_planes:
+        return _of_planes(content, layout, allow_large)
+    with opened_image(content, allow_large, covering, upright) as opened:
+        form = "JPEG" if opened.format == "MPO" else opened.format or "unknown"
+        mode = own_mode(opened)
+        changes: tuple[str, ...] = (FIRST_FRAME,) if has_several_frames(opened) else ()
+        # Pillow turns TIFF files as they are loaded; of PNG files the end tells.
+        before = image_orientation(opened) if layout is not None else 1
+        image: Image.Image | None = None
+        planes: Planes | None = None
+        if form == "PNG" and is_16_bit_colour(opened):
+            planes = _planes_of_png(opened, mode, content, allow_large)
+            if mode in ("LA;16", "RGBA;16"):
+                planes, changes = planes[:-1], (*changes, ALPHA)
+        elif mode.startswith("I"):
+            opened.load()
+            planes = grey_plane(opened)[None]
+            if layout is not None and layout.bits == TWELVE:  # Pillow leaves them as they are
+                planes = OF_12_BITS[planes]
+        else:
+            opened.load()
+            image, more = _eight_bits(opened)
+            changes += (*more, REDUCED) if mode.endswith(";16") else more
+        asked = original_orientation(opened) if layout is None else before
+        turn = asked if layout is None and upright else 1
+        if form == "HEIF":  # its reader has turned it
+            turn = 1
+        if image is not None:
+            if image is not opened:
+                opened.close()  # it would be in memory once more
+            image = turned_image(image, turn)
+            width, height = image.size
+        else:
+            assert planes is not None
+            planes = turned_planes(planes, turn)
+            height, width = planes.shape[1:]
+    is_oriented = asked != 1 and (upright or layout is not None)
+    return DecodedImage(image, planes, mode, form, width, height, is_oriented, changes)
 
 
-def read_start(path: str | Path, number: int) -> bytes:
-    """Return the first bytes of a regular file.
-
-    Raises:
-        BadImageError: it cannot be opened or read, or is no regular file.
-    """
-    try:
-        handle = open_regular(path)
-        try:
-            return os.read(handle, number)
-        finally:
-            os.close(handle)
-    except OSError as error:
-        raise BadImageError(os_reason(error)) from error
-
-
-def check_resized(
-    size: tuple[int, int], new_size: tuple[int, int], allow_large: bool, weight: int = 1
-) -> None:
-    """Refuse to resize an image to more pixels than one may have; its own count half.
+def to_8_bits(pixels: Pixels, by_value: Table = OF_16_BITS) -> Image.Image:
+    """Return decoded pixels with 8 bits a channel, as an image of mode `L` or `RGB`.
 
     Args:
-        size: width and height.
-        new_size: width and height that it would have.
-        allow_large: refuse nothing.
-        weight: how often a new pixel counts.
-
-    Raises:
-        BadImageError: they are more than `MAX_PIXELS`.
+        pixels: of 8 or 16 bits.
+        by_value: by a value of 16 bits, what it becomes.
     """
-    if not allow_large and weight * math.prod(new_size) + math.prod(size) // 2 > MAX_PIXELS:
-        told = f"{_by(size)} pixels, resized to {_by(new_size)}"
-        raise BadImageError(too_large(told, MAX_PIXELS))
-
-
-def has_several_frames(image: ImageFile.ImageFile) -> bool:
-    """Return whether an image that is not decoded yet is the first of several in its file."""
-    try:
-        return bool(getattr(image, "is_animated", False))
-    except Exception:  # what follows the first frame is damaged, and is not wanted
-        return False
-
-
-def signature(content: bytes) -> str | None:
-    """Return the format that a file begins like."""
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "WEBP"
-    if content[4:12] in (b"ftypavif", b"ftypavis"):
-        return "AVIF"
-    return next((form for start, form in SIGNATURES if content.startswith(start)), None)
-
-
-class _Room:
-    """Memory that large images share, whatever thread they are in.
-
-    Each takes from a room once, and from that of files before that of pixels, so that no two wait
-    for each other. One that needs all of a room, or more, waits until it is alone.
-    """
-
-    def __init__(self, num_bytes: int) -> None:
-        self._freed = threading.Condition()
-        self._size = num_bytes
-        self._taken = 0
-
-    def take(self, num_bytes: int) -> None:
-        with self._freed:
-            while self._taken and self._taken + num_bytes > self._size:
-                self._freed.wait()
-            self._taken += num_bytes
-
-    def give_back(self, num_bytes: int) -> None:
-        with self._freed:
-            self._taken -= num_bytes
-            self._freed.notify_all()
-
-
-_FILES, _PIXELS = _Room(MAX_FILE_BYTES), _Room(MAX_DECODING_BYTES)
-_of_thread = threading.local()
-
-
-@contextmanager
-def one_image() -> Iterator[None]:
-    """Read and decode one image in the block; where it is large, other threads wait with theirs."""
-    taken: dict[_Room, int] = {}
-    _of_thread.taken = taken
-    try:
-        yield
-    finally:
-        _of_thread.taken = None
-        for room, num_bytes in taken.items():
-            room.give_back(num_bytes)
-
-
-def reserve(num_bytes: int) -> None:
-    """Wait until there is room to decode a large image; `one_image` gives it back at its end."""
-    _take(_PIXELS, num_bytes)
-
-
-def _take(room: _Room, num_bytes: int) -> None:
-    taken = getattr(_of_thread, "taken", None)
-    if num_bytes > UNCOUNTED_BYTES and taken is not None and room not in taken:
-        room.take(num_bytes)
-        taken[room] = num_bytes
-
-
-def stop_with(stopped: threading.Event) -> None:
-    """Let this thread end what it decodes once the event is set; it is a pool's initializer."""
-    _of_thread.stopped = stopped
-
-
-def check_stopped() -> None:
-    """End what this thread does, if it is not wanted any more.
-
-    Raises:
-        StoppedError: the event of `stop_with` is set.
-    """
-    stopped = getattr(_of_thread, "stopped", None)
-    if stopped is not None and stopped.is_set():
-        raise StoppedError
-
-
-class _Content(io.BytesIO):
-    """The bytes of an image file; reading them ends where they are not wanted any more."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        check_stopped()
-        return super().read(size)
-
-
-class _PillowLimits:
-    """What Pillow's own settings are while several threads decode."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = {False: 0, True: 0}
-        self._before: tuple[int | None, bool] = (None, False)
-        self._warnings = warnings.catch_warnings()
-
-    def enter(self, allow_large: bool) -> None:
-        with self._lock:
-            if not any(self._users.values()):
-                self._begin()
-            self._users[allow_large] += 1
-            self._set()
-
-    def leave(self, allow_large: bool) -> None:
-        with self._lock:
-            self._users[allow_large] -= 1
-            self._set()
-            if not any(self._users.values()):
-                self._end()
-
-    def _begin(self) -> None:
-        from PIL import Image, ImageFile
-
-        self._before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
-        ImageFile.LOAD_TRUNCATED_IMAGES = False
-        self._warnings = warnings.catch_warnings()
-        self._warnings.__enter__()
-        warnings.simplefilter("ignore")  # odd metadata, which is no matter here
-
-    def _set(self) -> None:
-        from PIL import Image
-
-        Image.MAX_IMAGE_PIXELS = None if self._users[True] else MAX_PIXELS
-
-    def _end(self) -> None:
-        from PIL import Image, ImageFile
-
-        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = self._before
-        self._warnings.__exit__(None, None, None)
-
-
-_PILLOW_LIMITS = _PillowLimits()
-
-
-@contextmanager
-def pillow_limits(allow_large: bool) -> Iterator[None]:
-    """Give Pillow this module's limits, in all threads, and keep it from warning of metadata.
-
-    `opened_image` does so for every image; who opens many does it once around them.
-    """
-    _PILLOW_LIMITS.enter(allow_large)
-    try:
-        yield
-    finally:
-        _PILLOW_LIMITS.leave(allow_large)
-
-
-@functools.cache
-def _known_formats() -> tuple[str, ...]:
-    """Return the formats that this Pillow reads, with their readers imported and no others."""
     from PIL import Image
 
-    Image.preinit()
-    for module in ("TiffImagePlugin", "WebPImagePlugin", "AvifImagePlugin"):
-        with suppress(ImportError):  # a Pillow that was built without it
-            import_module(f"PIL.{module}")
-    return tuple(name for name in FORMATS if name in Image.OPEN)
+    if isinstance(pixels, Image.Image):
+        return pixels
+    channels, height, width = pixels.shape
+    reduced = np.empty((height, width, channels), dtype=np.uint8)
+    for channel, plane in enumerate(pixels):
+        reduced[..., channel] = by_value[plane]
+    return Image.fromarray(reduced[..., 0] if channels == 1 else reduced)
 
 
-def _check_size(image: ImageFile.ImageFile, content: bytes, allow_large: bool) -> None:
-    if allow_large:
-        return
-    if math.prod(image.size) > MAX_PIXELS:
-        raise BadImageError(too_large(f"{_by(image.size)} pixels", MAX_PIXELS))
-    needed = _decoding_bytes(image, content)
-    if needed > MAX_DECODING_BYTES:
-        told = f"{_by(image.size)} pixels take {needed:,} bytes to decode"
-        raise BadImageError(too_large(told, MAX_DECODING_BYTES))
+def _as_image(planes: npt.NDArray[np.uint8]) -> Image.Image:
+    from PIL import Image
+
+    if len(planes) == 1:
+        return Image.fromarray(planes[0])
+    return Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)))
 
 
-def _decoding_bytes(image: ImageFile.ImageFile, content: bytes) -> int:
-    """Return about how much memory it takes to decode an image and convert it."""
-    pixels = math.prod(image.size)
-    if pixels * max(FRAME_BYTES.values()) <= UNCOUNTED_BYTES:
-        return 0  # whatever it is
-    bands = len(image.getbands())
-    kept = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4)
-    needed = kept if image.mode in ("L", "RGB") else kept + 4
-    codec = image.tile[0].codec_name if image.tile else ""
-    if image.format in FRAME_BYTES:
-        needed = FRAME_BYTES[image.format]
-    elif codec == "jpeg" and has_several_scans(content):
-        needed = max(needed, kept + 2 * bands)
-    elif image.format == "TIFF":
-        # A whole strip may be unpacked at once, and Pillow turns it as its orientation says.
-        needed = max(needed, kept + max(kept, math.ceil(_bits_of_tiff(image) / 8)))
-    elif codec not in ("jpeg", "zip", "raw", "gif"):  # decoders that are written in Python
-        needed = max(needed, kept + 2 * bands * (4 if image.mode == "I" else 1))
-    if is_16_bit_colour(image):
-        needed = max(needed, 20)  # with its channels apart, of 16 bits each
-    return pixels * needed
-
-
-def is_16_bit_colour(image: ImageFile.ImageFile) -> bool:
-    """Return whether a file that is not decoded yet has 16 bits a channel where Pillow has 8."""
-    if image.mode.startswith("I") or not image.tile:
-        return False
-    arguments: Any = image.tile[0].args
-    raw = arguments[0] if isinstance(arguments, tuple | list) and arguments else arguments
-    return ";16" in str(raw)
-
-
-def _bits_of_tiff(image: ImageFile.ImageFile) -> int:
-    """Return how many bits a pixel has in a TIFF file, of which a whole strip may be unpacked."""
-    tags = vars(image)["tag_v2"]
-    bits = tags.get(TIFF_BITS, (1,))
-    samples = tags.get(TIFF_SAMPLES, 1)
-    return int(max(sum(bits), max(bits) * samples))
-
-
-def has_several_scans(content: bytes) -> bool:
-    """Return whether a JPEG file is progressive or the like: all of it is kept while decoding."""
-    return content.count(SECOND_SCAN) > 1
-
-
-def _check_png(content: bytes) -> None:
-    """Check the checksum of every chunk of a PNG file, of which Pillow leaves out some.
-
-    Raises:
-        BadImageError: one is wrong, or the end is missing.
-    """
-    view = memoryview(content)
-    place, end = PNG_HEAD_BYTES, len(content)
-    while place + 12 <= end:
-        length = int.from_bytes(view[place : place + 4], "big")
-        kind = bytes(view[place + 4 : place + 8])
-        stop = place + 8 + length
-        if not kind.isalpha():
-            raise BadImageError("damaged: one of its chunks has no name")
-        if stop + 4 > end:
-            break
-        if zlib.crc32(view[place + 4 : stop]) != int.from_bytes(view[stop : stop + 4], "big"):
-            raise BadImageError(f"damaged: wrong checksum of its chunk {kind.decode('ascii')}")
-        if kind == b"IEND":
-            return
-        place = stop + 4
-    raise BadImageError("cut short: its end is missing")
-
-
-def _check_tags(content: bytes) -> None:
-    """Refuse a TIFF file whose first directory would become very many numbers, or much memory.
-
-    Raises:
-        BadImageError: it would.
-    """
-    order = "<" if content[:2] == b"II" else ">"
-    is_big = 43 in content[2:4]
-    head, entry, inline = ("Q", "HHQ8x", 8) if is_big else ("H", "HHI4x", 4)
-    numbers = num_bytes = 0
-    with suppress(struct.error):  # it ends too early, as Pillow will say
-        (place,) = struct.unpack_from(f"{order}{'Q' if is_big else 'I'}", content, inline)
-        (count,) = struct.unpack_from(f"{order}{head}", content, place)
-        place += struct.calcsize(f"={head}")
-        for _ in range(min(count, MAX_TAG_NUMBERS)):
-            _, kind, length = struct.unpack_from(f"{order}{entry}", content, place)
-            place += struct.calcsize(f"={entry}")
-            size = length * TIFF_UNITS.get(kind, 0)
-            if size > len(content):
-                continue  # Pillow passes over it, or says that the file is too short
-            num_bytes += size if size > inline else 0
-            numbers += length if kind in TIFF_UNITS and kind not in TIFF_TEXTS else 0
-    if numbers > MAX_TAG_NUMBERS:
-        raise BadImageError(too_large(f"{numbers:,} numbers in its tags", MAX_TAG_NUMBERS))
-    if num_bytes > 2 * len(content) + HEADER_BYTES:
-        raise BadImageError(f"damaged: its tags have {num_bytes:,} bytes, more than the file")
-
-
-def _check_deflated(image: ImageFile.ImageFile, content: bytes) -> None:
-    """Check the checksum of every deflated strip of a TIFF file, which libtiff leaves out.
-
-    Raises:
-        BadImageError: one is wrong, or a strip unpacks to far more than the image has.
-    """
-    tags = vars(image)["tag_v2"]
-    if tags.get(TIFF_COMPRESSION) not in (ADOBE_DEFLATE, DEFLATE):
-        return
-    starts, lengths = (
-        next((tags[tag] for tag in both if tag in tags), ()) for both in (TIFF_STARTS, TIFF_LENGTHS)
+def _of_planes(content: bytes, layout: TiffLayout, allow_large: bool) -> DecodedImage:
+    planes = read_planes(content, layout, allow_large)
+    frames = (FIRST_FRAME,) if layout.has_several else ()
+    changes = (CONVERTED,) if layout.mode.startswith("CMYK") else (ALPHA,) * layout.num_extra
+    height, width = planes.shape[1:]
+    is_oriented = layout.orientation != 1
+    image, deep = (None, planes) if layout.bits == 16 else (_as_image(planes), None)
+    return DecodedImage(
+        image, deep, layout.mode, "TIFF", width, height, is_oriented, frames + changes
     )
-    starts = (starts,) if isinstance(starts, int) else starts
-    lengths = (lengths,) if isinstance(lengths, int) else lengths or (len(content),) * len(starts)
-    allowed = 2**20 + 4 * math.prod(image.size) * max(1, _bits_of_tiff(image) // 8)
-    view = memoryview(content)
-    for start, length in zip(starts, lengths, strict=False):
-        allowed -= _check_zlib(view[start : start + length], allowed)
 
 
-def _check_zlib(packed: memoryview, allowed: int) -> int:
-    """Unpack a zlib stream in small parts, up to its checksum, and return its length."""
-    unpacker, number = zlib.decompressobj(), 0
-    try:
-        for place in range(0, len(packed), CHUNK_BYTES):
-            check_stopped()
-            part: bytes | memoryview = packed[place : place + CHUNK_BYTES]
-            unpacked = CHUNK_BYTES
-            while not unpacker.eof and (part or unpacked == CHUNK_BYTES):
-                unpacked = len(unpacker.decompress(part, CHUNK_BYTES))
-                part = unpacker.unconsumed_tail
-                number += unpacked
-                if number > allowed:
-                    raise BadImageError("damaged: it unpacks to far more than its pixels")
-            if unpacker.eof:
-                break
-    except zlib.error as error:
-        is_checksum = "incorrect data check" in str(error)
-        told = "wrong checksum of its pixels" if is_checksum else "its pixels cannot be unpacked"
-        raise BadImageError(f"damaged: {told}") from error
-    if not unpacker.eof:
-        raise BadImageError("damaged: the end of its pixels is missing")
-    return number
+def _planes_of_png(
+    image: ImageFile.ImageFile, mode: str, content: bytes, allow_large: bool
+) -> Planes:
+    """Return the channels of a PNG file of 16 bits a channel, which Pillow reads with 8.
+
+    Pillow takes the upper byte of each value. If the other byte is said to come first, it takes
+    the lower; a grey value and its alpha are said to be the four bytes of an RGBA image.
+
+    Args:
+        image: the image, not loaded yet.
+        mode: its own mode.
+        content: the bytes of the file.
+        allow_large: as `decode` has it.
+    """
+    if mode == "LA;16":
+        set_raw_mode(image, "RGBA", "RGBA")
+        image.load()
+        planes = np.empty((2, image.height, image.width), dtype=np.uint16)
+        for rows, strip in strips(image):
+            parts = np.asarray(strip).astype(np.uint16).transpose(2, 0, 1)
+            planes[:, rows] = parts[::2] << 8 | parts[1::2]
+        return planes
+    with opened_image(content, allow_large) as again:  # not both at once in memory
+        set_raw_mode(again, f"{mode}L")
+        again.load()
+        planes = np.empty((len(again.getbands()), again.height, again.width), dtype=np.uint16)
+        for rows, strip in strips(again):
+            planes[:, rows] = np.asarray(strip).transpose(2, 0, 1)
+    image.load()
+    for rows, strip in strips(image):
+        planes[:, rows] |= np.asarray(strip).transpose(2, 0, 1).astype(np.uint16) << 8
+    return planes
 
 
-def _unidentified(content: bytes) -> str:
-    form = signature(content)
-    if form is None:
-        return "no image in a format that cnnkit reads"
-    from PIL import features
-
-    if form in ("WEBP", "AVIF") and not features.check(form.lower()):
-        return f"{_article(form)} {form} file, which this build of Pillow does not read"
-    return f"{_article(form)} {form} file with a broken header"
-
-
-def _reason(content: bytes, error: Exception) -> str:
-    """Return why Pillow could not decode a file that it took for an image."""
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if any(word in text.lower() for word in ("truncated", "not enough", "unexpected end")):
-        return "cut short"
-    if signature(content) == "WEBP":
-        promised = int.from_bytes(content[4:8], "little") + 8
-        return "cut short" if len(content) < promised else "damaged"
-    if "data stream" in text or "decoder error" in text:
-        return "damaged: its pixels cannot be decoded"
-    return f"damaged: {text}"
+def _eight_bits(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    """Return a loaded image as `L` or `RGB`, and what that took."""
+    match image.mode:
+        case "L" | "RGB":
+            return image, ()
+        case "1":
+            return image.convert("L"), ()
+        case "LA" | "La":
+            return _as(image, "LA").convert("L"), (ALPHA,)
+        case "RGBA" | "RGBa":
+            return _as(image, "RGBA").convert("RGB"), (ALPHA,)
+        case "P" | "PA":
+            has_alpha = image.mode == "PA" or "transparency" in image.info
+            image.info.pop("transparency", None)  # its pixels keep the colour of their palette
+            return _as(image, "P").convert("RGB"), (PALETTE, ALPHA) if has_alpha else (PALETTE,)
+        case "F":
+            raise BadImageError("floating-point pixels, whose range the file does not state")
+        case _:
+            return image.convert("RGB"), (CONVERTED,)
 
 
-def _by(size: tuple[int, int]) -> str:
-    return f"{size[0]:,} x {size[1]:,}"
-
-
-def _article(form: str) -> str:
-    return "an" if form == "AVIF" else "a"
+def _as(image: Image.Image, mode: str) -> Image.Image:
+    """Return an image in a mode; itself where it has it, for `convert` would copy it."""
+    return image if image.mode == mode else image.convert(mode)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from cnnkit.data.decode import opened_image, read_header, read_image_file
+from cnnkit.data.image_files import header_of, read_header, read_image_file
 from cnnkit.data.sources.archives import Archive, Place
 
 Chooser = Callable[[int], bool]
@@ -93,16 +93,13 @@ class EncodedFiles:
         return name_of(self.items[index])
 
     def header(self, index: int) -> tuple[str, tuple[int, int]]:
-        """Return mode and (height, width) of an image, without decoding it.
+        """Return mode and (height, width) of an image, upright, without decoding it.
 
         Raises:
             BadImageError: its header cannot be read.
         """
         item = self.items[index]
-        if isinstance(item, str):
-            return read_header(item)
-        with opened_image(read_item(item)) as image:
-            return image.mode, (image.height, image.width)
+        return read_header(item) if isinstance(item, str) else header_of(read_item(item))
 
     def subset(self, indices: Iterable[int]) -> Self:
         """Return these files, in this order."""

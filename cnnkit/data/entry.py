@@ -99,8 +99,8 @@ class FilesSource:
 
     Attributes:
         path: where they are, from any folder; of several shards a pattern.
-        listing: the files by split and class, a `sources.listing.Listing`; without a test split
-            it is derived from the training images.
+        listing: a `sources.file_listing.Listing`; without a test split it is derived from the
+            training images.
     """
 
     path: str

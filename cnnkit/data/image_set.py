@@ -7,10 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from cnnkit.data.decode import decode, to_8_bits
 from cnnkit.data.encoded import Chooser, EncodedFiles, EncodedImage, name_of
+from cnnkit.data.image_limits import BadImageError
+from cnnkit.errors import BrokenImageError
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +39,21 @@ class ImageSet(ABC):
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Return an image, uint8 of shape (C, H, W), upright and at its own size, and its label.
+
+        Raises:
+            IndexError: there is no such image.
+            BrokenImageError: it cannot be decoded.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{self.dataset} has {len(self):,} {self.split} images, not {index}")
+        return self._image(index % len(self)), int(self.labels[index])
+
+    @abstractmethod
+    def _image(self, index: int) -> Tensor:
+        """Return the pixels of an image."""
 
     @abstractmethod
     def subset(self, indices: Tensor) -> Self:
@@ -67,6 +86,9 @@ class TensorSet(ImageSet):
     def subset(self, indices: Tensor) -> Self:
         """Return the set of these images, in this order; `indices` is int64 of shape (M,)."""
         return replace(self, labels=self.labels[indices], images=self.images[indices])
+
+    def _image(self, index: int) -> Tensor:
+        return self.images[index]
 
     def _identity(self) -> bytes | memoryview:
         return self.images.contiguous().numpy().data.cast("B")
@@ -136,6 +158,16 @@ class EncodedSet(ImageSet):
                 split = self.split if self.of_splits is None else self.of_splits[index]
                 item = self.files.items[index]
                 yield EncodedImage(name_of(item), names[label], split, item)
+
+    def _image(self, index: int) -> Tensor:
+        try:
+            image = to_8_bits(decode(self.files.read(index)).pixels)
+        except BadImageError as error:
+            raise BrokenImageError(
+                f"broken image {self.files.name(index)}: {error}", "repair or remove it"
+            ) from error
+        pixels = torch.from_numpy(np.array(image))
+        return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)
 
     def _identity(self) -> bytes | memoryview:
         # The folder of the class and the name: a set that was moved as a whole is the same.

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnnkit.data.catalogue import DATASETS
-from cnnkit.data.decode import IMAGE_SUFFIXES
 from cnnkit.data.entry import (
     DatasetEntry,
     EmbeddedSource,
@@ -18,9 +17,10 @@ from cnnkit.data.entry import (
     SubsetSource,
     TorchvisionSource,
 )
+from cnnkit.data.image_files import IMAGE_SUFFIXES
 from cnnkit.data.sources.fake import describe_fake, is_fake, open_fake
-from cnnkit.data.sources.image_files import describe_files, files_set, open_files
-from cnnkit.data.sources.listing import class_names, list_files, lists_files
+from cnnkit.data.sources.file_listing import class_names, list_files, lists_files
+from cnnkit.data.sources.file_sets import describe_files, files_set, open_files
 from cnnkit.errors import NotFoundError, UsageError
 from cnnkit.events import OnEvent, Warned, ignore
 from cnnkit.registry import did_you_mean

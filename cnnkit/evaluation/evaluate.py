@@ -9,6 +9,7 @@ from cnnkit.checkpoints import Checkpoint
 from cnnkit.data import default_data_dir, find_dataset, lasting_name
 from cnnkit.data.image_set import ImageSet
 from cnnkit.data.loading.batching import make_batches
+from cnnkit.data.loading.preprocessing import say_decoding
 from cnnkit.determinism import deterministic_operations
 from cnnkit.devices import (
     choose_device,
@@ -90,6 +91,7 @@ def evaluate(
         layout = memory_format(target, setup.channels_last)
         model = model.to(target).to(memory_format=layout)
         images = _open_images(setup, split, dataset, data_dir or default_data_dir(), on_event)
+        say_decoding(images, setup.preprocessing, on_event)
         batches = make_batches(
             images,
             replace(

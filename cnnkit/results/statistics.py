@@ -206,7 +206,7 @@ class DatasetStatistics(Result):
         formats: images by format; empty for sets in memory.
         num_grey: images with one channel.
         changes: images by what was done to their pixels beside decoding.
-        num_oriented: images with an EXIF orientation, which is ignored.
+        num_oriented: images that were turned or mirrored, as their EXIF asks.
         num_bytes: length of all image files together; None for sets in memory.
         bad_files: those that could not be decoded.
         duplicates: images that are there twice; None where they were not looked for.

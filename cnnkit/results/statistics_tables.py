@@ -135,7 +135,8 @@ def _kind_notes(result: "DatasetStatistics") -> list[str]:
         notes.append("16 bits: values of 8-bit files count as 257 times themselves")
     notes += [f"{what}: {number:,}" for what, number in result.changes.items()]
     if result.num_oriented:
-        notes.append(f"with an EXIF orientation, which is ignored: {result.num_oriented:,}")
+        count = f"{result.num_oriented:,} image{'' if result.num_oriented == 1 else 's'}"
+        notes.append(f"orientation applied to {count}")
     if result.num_bytes:
         notes.append(f"{format_bytes(result.num_bytes)} of files")
     return notes

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cnnkit.data.catalogue import DATASETS
 from cnnkit.data.opening import default_data_dir
-from cnnkit.data.sources.listing import lists_files
+from cnnkit.data.sources.file_listing import lists_files
 from cnnkit.errors import UnavailableError, UsageError
 from cnnkit.events import Note
 from cnnkit.results.statistics import Comparison, DatasetStatistics

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from cnnkit.data.entry import DatasetEntry
 from cnnkit.data.image_set import ImageSet
-from cnnkit.data.loading.preprocessing import Preprocessing
+from cnnkit.data.loading.preprocessing import Decoding, Preprocessing
 from cnnkit.data.normalization import measure_statistics
 from cnnkit.errors import UsageError
 from cnnkit.models import ModelDescription, check_request
@@ -72,6 +72,7 @@ def choose_preprocessing(
     skip_bad: bool,
     weights: PretrainedWeights | None = None,
     allow_large: bool = False,
+    decoding: Decoding = "full",
 ) -> tuple[Preprocessing, str]:
     """Return how images are treated, and where the normalisation comes from.
 
@@ -84,13 +85,14 @@ def choose_preprocessing(
         skip_bad: leave broken images out of it.
         weights: that the network starts from; `auto` means their normalisation.
         allow_large: decode images above the limits as well.
+        decoding: how files are decoded; see `Preprocessing`.
 
     Raises:
         UsageError: published figures were asked for and there are none.
         RunFailedError: an image is broken.
     """
     channels = shape.channels
-    plain = not_normalized(shape, allow_large)
+    plain = not_normalized(shape, allow_large, decoding)
     if normalize == "none":
         return plain, "not normalised: pixels 0..1"
     published = dataset.published
@@ -120,10 +122,13 @@ def choose_preprocessing(
     return treated, f"normalised with mean {_listed(mean)}, std {_listed(std)} ({origin})"
 
 
-def not_normalized(shape: InputShape, allow_large: bool = False) -> Preprocessing:
+def not_normalized(
+    shape: InputShape, allow_large: bool = False, decoding: Decoding = "full"
+) -> Preprocessing:
     """Return the treatment that brings images to a shape, and leaves pixels from 0 to 1."""
     zeros, ones = (0.0,) * shape.channels, (1.0,) * shape.channels
-    return Preprocessing(shape.channels, shape.height, shape.width, zeros, ones, allow_large)
+    size = shape.height, shape.width
+    return Preprocessing(shape.channels, *size, zeros, ones, allow_large, decoding)
 
 
 def describe_fit(images: ImageSet, shape: InputShape, normalization: str) -> str:

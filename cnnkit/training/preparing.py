@@ -75,7 +75,8 @@ def prepare(
     recipe.augmentation.check(shape.height, shape.width)
     check_views(recipe.tta, shape.height, shape.width)
     original = data.train
-    data = cached(data, recipe, not_normalized(shape, allow_large), place, ranks, on_event)
+    plain = not_normalized(shape, allow_large, recipe.decode)
+    data = cached(data, recipe, plain, place, ranks, on_event)
     preprocessing, normalization = from_first(
         ranks,
         lambda: choose_preprocessing(
@@ -87,6 +88,7 @@ def prepare(
             skip_bad,
             weights,
             allow_large,
+            recipe.decode,
         ),
     )
     setup = Setup(

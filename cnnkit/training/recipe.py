@@ -27,6 +27,7 @@ Monitor = Literal["val", "test"]
 TestTime = Literal["none", "mirror", "shift"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Cache = Literal["auto", "off"]
+Decode = Literal["full", "fast"]
 
 DEFAULT_LEARNING_RATES = {"sgd": 0.05, "adam": 2e-3, "adamw": 2e-3, "muon": 0.02}
 DEFAULT_WEIGHT_DECAYS = {"sgd": 0.0, "adam": 0.0, "adamw": 0.01, "muon": 0.01}
@@ -103,6 +104,8 @@ class Recipe(BaseModel):
             `deterministic_operations`.
         cache: `auto` decodes image files once where the images fit in memory; `off` decodes them
             every epoch. The numbers are the same.
+        decode: `full` decodes every pixel of an image file; `fast` decodes large JPEG files at 1/2,
+            1/4 or 1/8 of their size, where that still covers the input.
     """
 
     # Strict, for True is no number of epochs.
@@ -286,6 +289,11 @@ class Recipe(BaseModel):
     cache: Cache = Field(
         default="auto",
         description="Decode image files once, where they fit in memory.",
+        json_schema_extra=_shown(panel=SPEED_PANEL),
+    )
+    decode: Decode = Field(
+        default="full",
+        description="Decode every pixel, or large JPEG files at a fraction of their size.",
         json_schema_extra=_shown(panel=SPEED_PANEL),
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from cnnkit.checkpoints import TrainingCheckpoint
 from cnnkit.data import default_data_dir
+from cnnkit.data.loading.preprocessing import say_decoding
 from cnnkit.distributed import Ranks, several
 from cnnkit.errors import CheckFailedError, CnnkitError, NotFoundError, UsageError
 from cnnkit.evaluation import Setup, file_sha256
@@ -107,6 +108,7 @@ def go_on(
                 f"the validation images of {setup.dataset} are not those that the run began with",
                 "restore them, or begin a new run",
             )
+        say_decoding(data.train, setup.preprocessing, told)
         if description.get("decoded_once"):
             data = with_decoded(data, settled.recipe, setup.preprocessing, place, ranks, told)
         checkpoint = from_first(ranks, lambda: _newest(folder, told))

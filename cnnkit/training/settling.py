@@ -60,6 +60,7 @@ def settle(description: Mapping[str, Any], given: Mapping[str, Any]) -> Settled:
             "input": (description["setup"]["in_channels"], *description["setup"]["image_size"]),
             "device": description["device"]["name"],
             "skip_bad": description["skip_bad"],
+            "decode": Setup.from_dict(description["setup"]).preprocessing.decoding,
             "allow_large": Setup.from_dict(description["setup"]).preprocessing.allow_large,
             "nproc": description.get("nproc", 1),
             "workers": description["num_workers"],

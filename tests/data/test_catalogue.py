@@ -8,8 +8,8 @@ import torchvision.datasets as live
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from cnnkit.data import DATASETS, DatasetEntry
-from cnnkit.data.decode import IMAGE_SUFFIXES
 from cnnkit.data.entry import TorchvisionSource
+from cnnkit.data.image_files import IMAGE_SUFFIXES
 
 TORCHVISION = [
     (entry, entry.source)

@@ -1,4 +1,4 @@
-"""Image files of 32 kinds, and fifty ways to damage each; all of it follows from a seed."""
+"""Image files of 35 kinds, and fifty ways to damage each; all of it follows from a seed."""
 
 import random
 import struct
@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from tests.stats.making import encode, png_of_16_bits, tiff_of_16_bits
+from tests.tiffs import tiff
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\nshowpage\n%%EOF\n"
 NUM_DAMAGES = 50
@@ -112,6 +113,9 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "jpeg.tiff": lambda: encode(COLOUR, "TIFF", compression="jpeg"),
     "deep.tif": lambda: tiff_of_16_bits(DEEP, ">", True),
     "float.tif": lambda: encode(GREY.convert("F"), "TIFF"),
+    "planes.tif": lambda: tiff(DEEP, separate=True, deflate=True, predictor=True, rows=7),
+    "separate.tif": lambda: tiff(pixels(6, 20, 24, 4), separate=True, rows=6, orientation=6),
+    "deep_grey.tif": lambda: tiff(DEEP[..., :2], 0, tile=(16, 16), extra=2, deflate=True),
     "tiled.tif": tiled,
     "lossy.webp": lambda: encode(COLOUR, "WEBP"),
     "moving.webp": lambda: frames("WEBP", lossless=True),
@@ -164,7 +168,7 @@ def damaged(content: bytes, number: int, stream: random.Random) -> bytes:
 
 
 def damaged_files(seed: int) -> Iterator[tuple[str, bytes]]:
-    """Return name and content of 1,600 files."""
+    """Return name and content of 1,750 files."""
     for kind, make in KINDS.items():
         content = make()
         for number in range(NUM_DAMAGES):

@@ -9,13 +9,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from cnnkit.data.decode import (
-    BadImageError,
-    check_stopped,
-    one_image,
-    pillow_limits,
-    stop_with,
-)
+from cnnkit.data.image_files import pillow_limits
+from cnnkit.data.image_limits import BadImageError, check_stopped, one_image, stop_with
 from cnnkit.data.image_set import DecodedSet, EncodedSet
 from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.data.loading.augmenting import Augmenter

@@ -9,7 +9,9 @@ from typing import Any
 from PIL import Image
 
 from cnnkit.compat import image_of_pixels, pillow_core
-from cnnkit.data.decode import has_several_scans, reserve
+from cnnkit.data.image_files import has_several_scans
+from cnnkit.data.image_limits import reserve
+from cnnkit.data.orientation import exif_orientation
 
 MAX_CANVAS_PIXELS = 2**24
 """Larger images are left to Pillow's reader: a thread keeps the memory of its canvas."""
@@ -21,7 +23,9 @@ START_OF_SCAN = 0xDA
 END_OF_IMAGE = 0xD9
 MODES = {1: "L", 3: "RGB"}
 
-EXIF = b"Exif\0"
+EXIF = b"Exif\0\0"
+XMP = b"http://ns.adobe.com/xap/1.0/\0"
+XMP_ORIENTATION = b"tiff:Orientation"
 SEVERAL_PICTURES = b"MPF\0"
 ADOBE = 0xEE  # tells of CMYK, and of colours that are not transformed
 
@@ -56,8 +60,8 @@ def decode_plain_jpeg(
 
     Returns:
         An image of mode `L` or `RGB`; None for anything that is not plain or not right: other
-        formats, EXIF, CMYK, several pictures, a file that is cut short or damaged. Pillow's own
-        reader then tells what is the matter.
+        formats, an image that is to be turned, CMYK, several pictures, a file that is cut short
+        or damaged. Pillow's own reader then tells what is the matter.
     """
     frame = plain_frame(content)
     if frame is None or frame[0] * frame[1] > min(max_pixels, MAX_CANVAS_PIXELS):
@@ -105,9 +109,16 @@ def plain_frame(content: bytes) -> tuple[int, int, str] | None:
             found = width, height, mode
         elif 0xC3 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # lossless, arithmetic
             return None
-        elif marker in (0xE1, 0xE2):
-            start = content[place + 4 : place + 9]
-            if start.startswith((EXIF, SEVERAL_PICTURES)):
-                return None
+        if marker in (0xE1, 0xE2) and not _is_plain(content[place + 4 : place + 2 + length]):
+            return None
         place += 2 + length
     return None
+
+
+def _is_plain(segment: bytes) -> bool:
+    """Return whether metadata leaves the pixels of a JPEG file as they are."""
+    if segment.startswith(EXIF):
+        return exif_orientation(segment[len(EXIF) :]) == 1
+    if segment.startswith(XMP):
+        return XMP_ORIENTATION not in segment
+    return not segment.startswith((SEVERAL_PICTURES, EXIF[:5]))

@@ -1,20 +1,27 @@
 """How an image becomes the input of a network; kept in the run, so that it is always the same."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from cnnkit.data.decode import check_resized, opened_image
-from cnnkit.data.loading.jpeg import decode_plain_jpeg
+from cnnkit.data.decode import OF_16_BITS, UPPER_OF_16, decode, to_8_bits
+from cnnkit.data.image_limits import check_resized
+from cnnkit.data.image_set import EncodedSet, ImageSet
+from cnnkit.events import Note, OnEvent
 
 MAX_UNCROPPED_PIXELS = 2**24  # an image that is resized to more is cropped while it is resized
 RESIZE_CHUNK = 1024  # images resized at once; bounds the memory for the float copies
+
+Decoding = Literal["full", "fast", "before"]
+DECODED_AS_BEFORE = (
+    "the run is of an earlier version, and its image files are decoded as then: the EXIF "
+    "orientation is ignored, and large JPEG files are decoded at a fraction of their size"
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,10 @@ class Preprocessing:
         width: in pixels.
         mean: subtracted from each channel, on the scale 0..1.
         std: divides each channel, on the scale 0..1.
-        allow_large: decode images above the limits of `cnnkit.data.decode` as well.
+        allow_large: decode images above the limits of `cnnkit.data.image_limits` as well.
+        decoding: `full` decodes every pixel; `fast` decodes large JPEG files at 1/2, 1/4 or 1/8 of
+            their size where that still covers (`height`, `width`); `before` does so too, ignores
+            the EXIF orientation, and takes the upper byte of 16 bits, as earlier versions did.
     """
 
     channels: int
@@ -39,11 +49,13 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     allow_large: bool = False
+    decoding: Decoding = "full"
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Self:
-        """Return what `dataclasses.asdict` made a dictionary of."""
-        return cls(**plain | {"mean": tuple(plain["mean"]), "std": tuple(plain["std"])})
+        """Return what `dataclasses.asdict` made a dictionary of, in this version or before."""
+        values = {"mean": tuple(plain["mean"]), "std": tuple(plain["std"])}
+        return cls(**{"decoding": "before"} | plain | values)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -51,16 +63,14 @@ class Preprocessing:
         return self.height, self.width
 
     def decode(self, content: bytes) -> Tensor:
-        """Decode an image file, whole.
-
-        Alpha is dropped, a palette expanded, 16 bits become 8, the EXIF orientation is ignored,
-        and of several frames the first is taken.
+        """Decode an image file by `cnnkit.data.decode`, and bring it to 8 bits, channels and size.
 
         Returns:
             uint8 of shape (channels, height, width).
 
         Raises:
-            BadImageError: the file is no image, is broken, or is too large.
+            BadImageError: the file is no image, is broken, is too large, or does not state the
+                range of its values.
         """
         image = self._decoded(content, "L" if self.channels == 1 else "RGB")
         if image.size != (self.width, self.height):
@@ -69,12 +79,14 @@ class Preprocessing:
         return pixels[None] if self.channels == 1 else pixels.permute(2, 0, 1).contiguous()
 
     def _decoded(self, content: bytes, mode: str) -> Image.Image:
-        # Larger ones may be worth to be decoded at 1/2, 1/4 or 1/8 where that still covers.
-        plain = decode_plain_jpeg(content, 4 * self.width * self.height - 1)
-        if plain is not None:
-            return plain if plain.mode == mode else plain.convert(mode)
-        with opened_image(content, self.allow_large, (self.width, self.height)) as opened:
-            return _to_mode(opened, mode)
+        found = decode(
+            content,
+            self.allow_large,
+            covering=None if self.decoding == "full" else (self.width, self.height),
+            upright=self.decoding != "before",
+        )
+        image = to_8_bits(found.pixels, UPPER_OF_16 if self.decoding == "before" else OF_16_BITS)
+        return image if image.mode == mode else image.convert(mode)
 
     def _resized_and_cropped(self, image: Image.Image) -> Image.Image:
         width, height = _covering(image.width, image.height, self.width, self.height)
@@ -149,6 +161,12 @@ class Preprocessing:
         return scale, shift
 
 
+def say_decoding(images: ImageSet, preprocessing: Preprocessing, on_event: OnEvent) -> None:
+    """Emit a note where the files of a set are decoded as earlier versions did."""
+    if isinstance(images, EncodedSet) and preprocessing.decoding == "before":
+        on_event(Note(DECODED_AS_BEFORE))
+
+
 def to_channels(images: Tensor, channels: int) -> Tensor:
     """Bring images to a number of channels.
 
@@ -179,23 +197,3 @@ def _covering(width: int, height: int, wanted_width: int, wanted_height: int) ->
     if width * wanted_height >= height * wanted_width:
         return max(wanted_width, round(width * wanted_height / height)), wanted_height
     return wanted_width, max(wanted_height, round(height * wanted_width / width))
-
-
-def _to_mode(image: Image.Image, mode: str) -> Image.Image:
-    image.load()
-    if image.mode.startswith("I;16") or image.mode == "I":
-        # Pillow would clip 16 bits at 255 instead of scaling them.
-        image = Image.fromarray(_upper_bytes(image))
-    if image.mode == "P":  # Pillow warns of transparency; the pixels keep the palette's colour
-        image.info.pop("transparency", None)
-    return image if image.mode == mode else image.convert(mode)
-
-
-def _upper_bytes(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Return the upper bytes of 16-bit grey values, row by row: wider copies are large."""
-    pixels = np.empty((image.height, image.width), dtype=np.uint8)
-    rows = max(1, RESIZE_CHUNK**2 // image.width)
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        pixels[top : top + rows] = np.asarray(strip).astype(np.int64).clip(0, 65535) >> 8
-    return pixels

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from cnnkit.data.decode import MAX_FILE_BYTES, BadImageError, os_reason, too_large
+from cnnkit.data.image_files import os_reason
+from cnnkit.data.image_limits import MAX_FILE_BYTES, BadImageError, too_large
 from cnnkit.data.sources.members import (
     BrokenArchiveError,
     Members,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self, cast
 
-from cnnkit.data.decode import MAX_FILE_BYTES, too_large
+from cnnkit.data.image_limits import MAX_FILE_BYTES, too_large
 from cnnkit.files import open_regular
 
 ARCHIVE_SUFFIXES = (

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from cnnkit.data.decode import IMAGE_SUFFIXES, BadImageError, too_large
+from cnnkit.data.image_files import IMAGE_SUFFIXES
+from cnnkit.data.image_limits import BadImageError, too_large
 from cnnkit.data.layout import is_visible
 from cnnkit.data.sources.archives import Archive, Place
 from cnnkit.data.sources.members import BrokenArchiveError, Members

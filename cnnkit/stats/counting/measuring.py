@@ -12,19 +12,15 @@ from itertools import islice
 import numpy as np
 from PIL import Image
 
-from cnnkit.data.decode import (
-    BadImageError,
-    check_stopped,
-    one_image,
-    pillow_limits,
-    stop_with,
-)
+from cnnkit.data.decode import DecodedImage, decode
 from cnnkit.data.encoded import EncodedImage
 from cnnkit.data.histogram import Counts
+from cnnkit.data.image_files import pillow_limits
+from cnnkit.data.image_limits import BadImageError, check_stopped, one_image, stop_with
 from cnnkit.data.loading.jpeg import Canvas
+from cnnkit.data.tiff_planes import STRIP_PIXELS
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
 from cnnkit.stats.counting.cache import RecordCache
-from cnnkit.stats.counting.decoding import STRIP_PIXELS, DecodedImage, decode
 from cnnkit.stats.counting.tally import ImageRecord, Tally
 from cnnkit.stats.counting.transform import Transform
 

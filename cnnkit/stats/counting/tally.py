@@ -27,12 +27,12 @@ class ImageRecord:
         class_name: its class; empty without one.
         reason: why it is bad; empty if it is not, and then the following hold.
         counts: int64 of shape (C, bins): C = 1 or 3, bins = 256 or 65536.
-        width: in pixels, as stored.
-        height: in pixels, as stored.
+        width: in pixels, upright.
+        height: in pixels, upright.
         mode: the file's own, such as `RGB`.
         form: `JPEG` and the like; empty for images in memory.
         num_bytes: length of the file.
-        is_oriented: whether EXIF asks to turn or mirror it.
+        is_oriented: whether it was turned or mirrored, as its EXIF asks.
         changes: what was done to its pixels beside decoding.
         extras: what further examinations found, by their name.
     """
@@ -106,7 +106,7 @@ class Tally:
         modes: images by mode.
         formats: images by format; empty for sets in memory.
         changes: images by what was done to their pixels.
-        num_oriented: images with an EXIF orientation.
+        num_oriented: images that were turned or mirrored, as their EXIF asks.
         num_bytes: length of all files together.
         num_pixels: pixels of all images, each counted once whatever its channels.
         bad: files that could not be decoded, as (path, reason).

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cnnkit.data.decode import check_resized
+from cnnkit.data.decode import DecodedImage
+from cnnkit.data.image_limits import check_resized
 from cnnkit.errors import UsageError
-from cnnkit.stats.counting.decoding import DecodedImage
 
 FORM = "the form is resize=256,crop=224; a size is S or HxW"
 STEP = re.compile(r"(resize|crop)=([0-9]+)(?:x([0-9]+))?")
@@ -58,7 +58,7 @@ class Transform:
         )
 
     def apply(self, decoded: DecodedImage, allow_large: bool = False) -> DecodedImage:
-        """Return a decoded image after every step; its width and height stay those of the file.
+        """Return a decoded image after every step; its width and height stay as they were.
 
         Raises:
             BadImageError: a step would make it larger than an image may be, and `allow_large` is

@@ -1,5 +1,6 @@
 """What else is looked at while images are decoded: duplicates, and images with something odd."""
 
+from cnnkit.data.decode import DecodedImage
 from cnnkit.data.encoded import EncodedImage
 from cnnkit.data.histogram import Counts
 from cnnkit.data.image_set import TensorSet
@@ -7,7 +8,6 @@ from cnnkit.distributed import Ranks
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
 from cnnkit.results.duplicates import Duplicates
 from cnnkit.results.quality import ImageIssues
-from cnnkit.stats.counting.decoding import DecodedImage
 from cnnkit.stats.counting.measuring import Examination
 from cnnkit.stats.counting.memory import to_pillow
 from cnnkit.stats.inspection.duplicates import find_duplicates
@@ -39,8 +39,7 @@ class Examinations:
         fingerprints, quality = self.fingerprints, self.quality if with_quality else None
 
         def take(image: EncodedImage, content: bytes, decoded: DecodedImage, _: Counts) -> None:
-            pixels = decoded.image if decoded.image is not None else decoded.planes
-            assert pixels is not None
+            pixels = decoded.pixels
             if fingerprints is not None:
                 fingerprints.add(
                     image.name,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from cnnkit.stats.counting.decoding import strips
-from cnnkit.stats.inspection.grey import Pixels, to_8_bits, to_grey
+from cnnkit.data.decode import Pixels, to_8_bits
+from cnnkit.data.tiff_planes import strips
+from cnnkit.stats.inspection.grey import to_grey
 
 THUMBNAIL_SIDE = 32
 HASH_MARGIN = 4

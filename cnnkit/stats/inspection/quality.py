@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from cnnkit.data.decode import Pixels, to_8_bits
 from cnnkit.results.quality import ImageIssue, ImageIssues, ImageQuality, Issue
-from cnnkit.stats.inspection.grey import Pixels, natural_order, to_8_bits, to_grey
+from cnnkit.stats.inspection.grey import natural_order, to_grey
 
 BLANK_CONTRAST = 2 / 255
 """Blank: the pixels deviate by less than this, on the scale 0..1."""

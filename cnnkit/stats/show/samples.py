@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from cnnkit.data.catalogue import DATASETS
-from cnnkit.data.decode import BadImageError, pillow_limits
+from cnnkit.data.decode import decode, to_8_bits
 from cnnkit.data.encoded import EncodedImage
+from cnnkit.data.image_files import pillow_limits
+from cnnkit.data.image_limits import BadImageError
 from cnnkit.data.image_set import EncodedSet, TensorSet
 from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.data.opening import open_images, some_of
@@ -17,8 +19,6 @@ from cnnkit.errors import NotFoundError, RunFailedError, UsageError
 from cnnkit.events import OnEvent, Warned, ignore
 from cnnkit.registry import did_you_mean
 from cnnkit.results.samples import Sample, SampleList
-from cnnkit.stats.counting.decoding import decode
-from cnnkit.stats.inspection.grey import to_8_bits
 from cnnkit.stats.show.augmented_samples import NUM_EPOCHS, augmented_titles, with_augmented
 from cnnkit.stats.show.sample_pictures import (
     Figures,
@@ -203,13 +203,11 @@ def _sample_of_file(encoded: EncodedImage, treatment: ImageTreatment) -> Sample:
     try:
         content = encoded.read(treatment.allow_large)
         decoded = decode(content, treatment.allow_large)
-        pixels = decoded.planes if decoded.image is None else decoded.image
-        assert pixels is not None
         sample = replace(
             broken, width=decoded.width, height=decoded.height, mode=decoded.mode, reason=None
         )
-        image = to_8_bits(pixels)
-        del decoded, pixels  # a large image is not to be in memory twice
+        image = to_8_bits(decoded.pixels)
+        del decoded  # a large image is not to be in memory twice
         own, stored = len(image.getbands()), treatment.picture(image)
         if treatment.shape is not None:
             del image

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from cnnkit.data.decode import BadImageError
+from cnnkit.data.decode import decode
+from cnnkit.data.image_limits import BadImageError
 from cnnkit.data.loading.jpeg import Canvas, decode_plain_jpeg
-from cnnkit.stats.counting.decoding import decode
 from tests.stats.making import encode, noise
 
 MOST = 10**8

@@ -9,8 +9,8 @@ from torchvision.datasets import ImageFolder
 from cnnkit.data import find_dataset, open_dataset
 from cnnkit.data.encoded import EncodedFiles
 from cnnkit.data.image_set import EncodedSet
-from cnnkit.data.sources import image_files, listing
-from cnnkit.data.sources.listing import list_files
+from cnnkit.data.sources import file_listing, file_sets
+from cnnkit.data.sources.file_listing import list_files
 from cnnkit.errors import CnnkitError, NotFoundError, UnavailableError, UsageError
 from cnnkit.events import Event, Note, TaskEnded, TaskStarted, ignore
 
@@ -153,13 +153,13 @@ def test_one_size_only_if_every_image_has_it(tmp_path: Path) -> None:
     make(tmp_path, *(f"{name}/{index:03}.png" for name in "ab" for index in range(200)))
     events: list[Event] = []
     files = EncodedFiles(tuple(listed(tmp_path)))
-    assert image_files.common_size(files, events.append) == (4, 6)
+    assert file_sets.common_size(files, events.append) == (4, 6)
     assert events[0] == TaskStarted("read image sizes", 400, "files")
     assert events[-1] == TaskEnded("read image sizes")
-    sampled = set(image_files._sample(len(files)))
+    sampled = set(file_sets._sample(len(files)))
     unsampled = next(index for index in range(len(files)) if index not in sampled)
     Image.new("RGB", (6, 5)).save(files.name(unsampled))
-    assert image_files.common_size(files, ignore) is None
+    assert file_sets.common_size(files, ignore) is None
 
 
 def test_headers_that_cannot_be_read_do_no_harm(tmp_path: Path) -> None:
@@ -231,5 +231,5 @@ def test_a_folder_that_must_not_be_read(tmp_path: Path, monkeypatch: pytest.Monk
             raise PermissionError(13, "Permission denied", str(path))
         return real(path)
 
-    monkeypatch.setattr(listing.os, "scandir", scandir)
+    monkeypatch.setattr(file_listing.os, "scandir", scandir)
     assert "permission denied" in fails(tmp_path, UnavailableError)

@@ -8,10 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnkit.data.decode import IMAGE_SUFFIXES, BadImageError
 from cnnkit.data.entry import DatasetEntry, FilesSource, Split
+from cnnkit.data.image_files import IMAGE_SUFFIXES
+from cnnkit.data.image_limits import BadImageError
 from cnnkit.data.layout import SPLIT_ORDER
-from cnnkit.data.sources.listing import LAYOUT, class_names, list_files
+from cnnkit.data.sources.file_listing import LAYOUT, class_names, list_files
 from cnnkit.data.sources.members import is_archive
 from cnnkit.errors import BrokenImageError, UnavailableError, UsageError
 from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted
@@ -20,7 +21,7 @@ if TYPE_CHECKING:  # the description of files must not cost the import of torch
     from cnnkit.data.encoded import EncodedFiles, Item
     from cnnkit.data.image_set import EncodedSet
     from cnnkit.data.sources.members import is_archive
-from cnnkit.data.sources.listing import Listing
+from cnnkit.data.sources.file_listing import Listing
 
 MODES_OF_GREY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N")
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from cnnkit.data.decode import IMAGE_SUFFIXES, os_reason
 from cnnkit.data.encoded import Item, PackedFile, sorted_items
+from cnnkit.data.image_files import IMAGE_SUFFIXES, os_reason
 from cnnkit.data.layout import Layout, Parts, arrange, is_visible
 from cnnkit.data.sources.archives import Archive
 from cnnkit.data.sources.members import is_archive
