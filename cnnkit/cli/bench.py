@@ -12,6 +12,7 @@ from cnnkit.cli.options import (
     DataDir,
     RunsDir,
     SkipBad,
+    TrustCode,
     Workers,
     complete_dataset,
     complete_model,
@@ -215,6 +216,7 @@ def bench(
     runs_dir: RunsDir = Path("runs"),
     skip_bad: SkipBad = False,
     workers: Workers = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Measure how fast networks are here: `cnnkit bench resnet18`.
 
@@ -229,7 +231,7 @@ def bench(
     if time_to is not None:
         given = {"--peak": peak, "--against": against, "--plot": plot, "--by-layer": by_layer}
         _refuse("--time-to", given)
-        _time_to(output, time_to, recipe, runs, names, data, device, data_dir, workers)
+        _time_to(output, time_to, recipe, runs, names, data, device, data_dir, workers, trust_code)
         return
     if recipe is not None:
         raise UsageError("--recipe belongs to --time-to", "such as --time-to 0.99 --recipe FILE")
@@ -292,6 +294,7 @@ def bench(
         against=against,
         tolerance=tolerance,
         runs_dir=runs_dir,
+        trust_code=trust_code,
         on_event=output.on_event,
     )
     if result.interrupted and output.is_json():
@@ -329,6 +332,7 @@ def _time_to(
     device: str,
     data_dir: Path | None,
     workers: int | None,
+    trust_code: bool,
 ) -> None:
     if recipe is None:
         raise UsageError("--time-to needs a --recipe", "name a recipe, or a file of settings")
@@ -345,6 +349,7 @@ def _time_to(
         device="auto" if device == "all" else device,
         data_dir=data_dir,
         num_workers=workers,
+        trust_code=trust_code,
         on_event=output.on_event,
     )
     output.emit(result)

@@ -10,8 +10,10 @@ from cnnkit.cli.options import (
     DATA_PANEL,
     DataDir,
     Device,
+    OwnNetwork,
     RunsDir,
     SkipBad,
+    TrustCode,
     Workers,
     complete_dataset,
 )
@@ -79,6 +81,8 @@ def evaluate(
     skip_bad: SkipBad = False,
     device: Device = "auto",
     workers: Workers = None,
+    own_network: OwnNetwork = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Evaluate a trained network: `cnnkit eval runs/lenet5-mnist-...`.
 
@@ -101,6 +105,8 @@ def evaluate(
         runs_dir=runs_dir,
         num_workers=workers,
         skip_bad=skip_bad,
+        network=own_network,
+        trust_code=trust_code,
         on_event=output.on_event,
     )
     output.emit(result)

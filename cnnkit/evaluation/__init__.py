@@ -2,15 +2,16 @@
 
 from cnnkit.evaluation.evaluate import evaluate
 from cnnkit.evaluation.predictions import Predictions, predict_all, wilson_interval
-from cnnkit.evaluation.setup import Setup, file_sha256, lasting_name
+from cnnkit.evaluation.setup import Setup, check_fits, described_by, lasting_name
 from cnnkit.evaluation.views import check_views
 
 __all__ = [
     "Predictions",
     "Setup",
+    "check_fits",
     "check_views",
+    "described_by",
     "evaluate",
-    "file_sha256",
     "lasting_name",
     "predict_all",
     "wilson_interval",
