@@ -208,7 +208,7 @@ def check_plain(path: Path, is_folder: bool = False) -> None:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return every file in a folder and the folders in it, in the order of their names.
+    """Return every file in a folder and the folders in it, sorted; none where there is no folder.
 
     Raises:
         CheckFailedError: one of them is a link, a pipe, a device or a socket.
@@ -217,6 +217,8 @@ def files_below(folder: Path) -> list[Path]:
     check_plain(folder, is_folder=True)
     try:
         return sorted(Path(entry.path) for entry in _all_below(folder))
+    except FileNotFoundError:
+        return []
     except OSError as error:
         raise explain_os_error(error, f"read {folder}") from error
 
