@@ -141,6 +141,14 @@ def followed(path: Path) -> Path:
     return target
 
 
+def is_folder(path: Path) -> bool:
+    """Return whether there is such a folder; of a name that is too long for one there is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def open_plain(path: Path, flags: int = os.O_RDONLY) -> int:
     """Return the descriptor of a regular file; no link is followed, and no pipe waited for.
 

@@ -1,6 +1,7 @@
 """The code of a run's network: the copy in its folder, and whether the user lets it run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,28 @@ def network_of(
     if is_changed:
         on_event(Warned(f"{what} has changed since the network was trained"))
     return found
+
+
+@contextmanager
+def described_by(run: RunFolder, spec: str) -> Iterator[None]:
+    """Explain what a network refuses as a fault of `run.json`, unless it is code.
+
+    Args:
+        run: the folder.
+        spec: how `build_model` finds the network.
+
+    Raises:
+        CheckFailedError: it refuses its size, its channels or its arguments.
+    """
+    try:
+        yield
+    except UsageError as error:
+        if names_code(spec):
+            raise
+        raise CheckFailedError(
+            f"{run.path / 'run.json'} is damaged: {error.message}",
+            "restore it from a copy, or train again",
+        ) from error
 
 
 def _check_copy(

@@ -19,6 +19,7 @@ from cnnkit.files import (
     check_plain,
     explain_os_error,
     flush_folder,
+    is_folder,
     read_plain,
     remove_tree,
     replace_bytes,
@@ -240,9 +241,9 @@ def open_run(name: str, runs_dir: Path) -> RunFolder:
         UsageError: it is a file.
     """
     for path in (Path(name), runs_dir / name):
-        if path.is_dir():
+        if is_folder(path):
             return RunFolder(path)
-        if path.is_file():
+        if os.path.isfile(path):  # noqa: PTH113  # which takes a name that is too long
             raise UsageError(f"{path} is a file", "name the folder of the run")
     described = sorted(runs_dir.glob(f"*/{_DESCRIPTION}"), key=lambda path: path.stat().st_mtime)
     known = [path.parent.name for path in described]

@@ -12,9 +12,10 @@ from cnnkit.architecture.inputs import InputShape, as_input_shapes
 from cnnkit.architecture.skeleton import build_skeleton, copy_of, skeleton_of
 from cnnkit.errors import UsageError
 from cnnkit.events import OnEvent, ignore
+from cnnkit.files import is_folder
 from cnnkit.models import MODELS, build_model, find_model
 from cnnkit.models.entry import ModelDescription
-from cnnkit.run_code import Trusted, network_of
+from cnnkit.run_code import Trusted, described_by, network_of
 from cnnkit.runs import open_run
 
 NOTHING_TRUSTED = Trusted()
@@ -70,7 +71,7 @@ def find_subject(
         raise UsageError(f"{what} is no network", "give a torch.nn.Module, or a name")
     if isinstance(model, nn.Module):
         return _own_module(model, inputs)
-    if model not in MODELS and ((runs_dir / model).is_dir() or Path(model).is_dir()):
+    if model not in MODELS and (is_folder(runs_dir / model) or is_folder(Path(model))):
         return _network_of_run(model, inputs, runs_dir, trusted, on_event)
     if trusted.network is not None:
         raise UsageError(f"--model is for a run, and {model} is none", "leave it out")
@@ -113,9 +114,21 @@ def _network_of_run(
     spec = network_of(folder, plain, trusted, on_event)
     description = find_model(spec)
     name = _told_name(spec, description)
-    inputs = _resolved(name, inputs, (setup["in_channels"], *setup["image_size"]))
+    resolved = _resolved(name, inputs, (setup["in_channels"], *setup["image_size"]))
     arguments = setup.get("model_arguments", {})
-    return _built(name, spec, description, inputs, len(setup["classes"]), arguments)
+    subject = _built(name, spec, description, resolved, len(setup["classes"]), arguments)
+    if inputs:  # then it may be they that the network does not take
+        return subject
+
+    def described(make: Callable[[], nn.Module]) -> nn.Module:
+        with described_by(folder, spec):
+            return make()
+
+    return replace(
+        subject,
+        make=lambda: described(subject.make),
+        make_real=lambda: described(subject.make_real),
+    )
 
 
 def _told_name(spec: str, description: ModelDescription) -> str:

@@ -2,7 +2,7 @@
 
 from cnnkit.evaluation.evaluate import evaluate
 from cnnkit.evaluation.predictions import Predictions, predict_all, wilson_interval
-from cnnkit.evaluation.setup import Setup, check_fits, described_by, lasting_name
+from cnnkit.evaluation.setup import Setup, check_fits, lasting_name
 from cnnkit.evaluation.views import check_views
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "Setup",
     "check_fits",
     "check_views",
-    "described_by",
     "evaluate",
     "lasting_name",
     "predict_all",

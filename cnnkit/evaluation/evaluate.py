@@ -18,11 +18,11 @@ from cnnkit.devices import (
 )
 from cnnkit.errors import CheckFailedError
 from cnnkit.evaluation.predictions import predict_all
-from cnnkit.evaluation.setup import Setup, check_fits, described_by, lasting_name
+from cnnkit.evaluation.setup import Setup, check_fits, lasting_name
 from cnnkit.evaluation.views import check_views
 from cnnkit.events import Note, OnEvent, Warned, ignore
 from cnnkit.results import EvalResult
-from cnnkit.run_code import Trusted, network_of
+from cnnkit.run_code import Trusted, described_by, network_of
 from cnnkit.runs import RunFolder, open_run
 
 
@@ -87,8 +87,8 @@ def evaluate(
         explained_out_of_memory("use another --device"),
         deterministic_operations(setup.deterministic),
     ):
-        check_fits(setup, weights.weights, folder.path)
-        with described_by(setup, folder.path):
+        check_fits(setup, weights.weights, folder)
+        with described_by(folder, setup.spec):
             model = setup.build()
         _load(model, weights, setup, folder)
         layout = memory_format(target, setup.channels_last)

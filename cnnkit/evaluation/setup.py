@@ -1,7 +1,6 @@
 """A network and the data it is given, put together once and kept in the run."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -15,6 +14,8 @@ from cnnkit.errors import CheckFailedError, UsageError
 from cnnkit.events import OnEvent, ignore
 from cnnkit.models import build_model, find_model
 from cnnkit.registry import did_you_mean
+from cnnkit.run_code import described_by
+from cnnkit.runs import RunFolder
 from cnnkit.trust import names_code
 
 if TYPE_CHECKING:
@@ -90,10 +91,15 @@ class Setup:
             }
         )
 
+    @property
+    def spec(self) -> str:
+        """How `build_model` finds the network."""
+        return self.built_from or self.model
+
     def build(self) -> "nn.Module":
         """Return the network, freshly initialised, on the CPU."""
         return build_model(
-            self.built_from or self.model,
+            self.spec,
             num_classes=len(self.classes),
             in_channels=self.in_channels,
             image_size=self.image_size,
@@ -112,9 +118,10 @@ class Setup:
             dataset: another dataset to take it from; its classes must be the same.
 
         Raises:
-            UsageError: there is no such split, or the classes differ.
+            UsageError: there is no such split, or the classes of another dataset differ.
             CheckFailedError: the training images are others than they were, and the split is made
-                from them: it could hold images that the network was trained on.
+                from them: it could hold images that the network was trained on; or the classes are
+                others.
         """
         chosen = dataset or self.dataset
         held_out = dataset is None and self.val_split is not None and split in ("train", "val")
@@ -129,7 +136,8 @@ class Setup:
             chosen, "train" if held_out else split, data_dir=data_dir, on_event=on_event
         )
         if images.classes != self.classes:
-            raise UsageError(_class_difference(chosen, images.classes, self))
+            kind = UsageError if dataset is not None else CheckFailedError
+            raise kind(_class_difference(chosen, images.classes, self))
         if dataset is None:
             self._check_unchanged(split, images, data_dir, on_event)
         if held_out:
@@ -170,7 +178,7 @@ class Setup:
             )
 
 
-def check_fits(setup: Setup, weights: "Mapping[str, Tensor]", run: Path) -> None:
+def check_fits(setup: Setup, weights: "Mapping[str, Tensor]", run: RunFolder) -> None:
     """Refuse weights of other shapes before memory is taken for the network.
 
     Only networks of the zoo that are built for a size are looked at: for them a wrong size can
@@ -179,16 +187,17 @@ def check_fits(setup: Setup, weights: "Mapping[str, Tensor]", run: Path) -> None
     Args:
         setup: of the run.
         weights: the tensors by name.
-        run: the folder of the run.
+        run: the folder.
 
     Raises:
         CheckFailedError: they have other shapes, or `run.json` describes no network.
     """
     import torch
 
-    with described_by(setup, run):
-        is_code = setup.built_from != setup.model or names_code(setup.model)
-        if is_code or not find_model(setup.model).takes_size:
+    if setup.spec != setup.model or names_code(setup.model):
+        return
+    with described_by(run, setup.spec):
+        if not find_model(setup.spec).takes_size:
             return
         with torch.device("meta"):
             own = setup.build().state_dict()
@@ -196,26 +205,8 @@ def check_fits(setup: Setup, weights: "Mapping[str, Tensor]", run: Path) -> None
         name: value.shape for name, value in weights.items()
     }:
         raise CheckFailedError(
-            f"the weights of {run} do not fit the network {setup.model}", "train again"
+            f"the weights of {run.path} do not fit the network {setup.model}", "train again"
         )
-
-
-@contextmanager
-def described_by(setup: Setup, run: Path) -> Iterator[None]:
-    """Explain what a network of the zoo refuses as a fault of `run.json`, where it is from.
-
-    Raises:
-        CheckFailedError: it refuses its size, its channels or its arguments.
-    """
-    try:
-        yield
-    except UsageError as error:
-        if setup.built_from != setup.model or names_code(setup.model):
-            raise
-        raise CheckFailedError(
-            f"{run / 'run.json'} describes no network: {error.message}",
-            "restore it from a copy, or train again",
-        ) from error
 
 
 def lasting_name(dataset: str) -> str:

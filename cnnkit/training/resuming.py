@@ -9,13 +9,20 @@ from typing import Any
 
 from cnnkit.checkpoints import TrainingCheckpoint
 from cnnkit.data import default_data_dir
+from cnnkit.devices import num_usable_cores
 from cnnkit.distributed import Ranks, several
-from cnnkit.errors import CheckFailedError, CnnkitError, NotFoundError, UsageError
-from cnnkit.evaluation import Setup, check_fits, described_by
+from cnnkit.errors import (
+    CheckFailedError,
+    CnnkitError,
+    NotFoundError,
+    UnavailableError,
+    UsageError,
+)
+from cnnkit.evaluation import Setup, check_fits
 from cnnkit.events import Note, OnEvent, Warned, ignore
 from cnnkit.models import find_model
 from cnnkit.results import TrainResult
-from cnnkit.run_code import Trusted, network_of
+from cnnkit.run_code import Trusted, described_by, network_of
 from cnnkit.runs import RunFolder, open_run
 from cnnkit.training.data import Place, with_decoded
 from cnnkit.training.execution import carry_out
@@ -27,6 +34,8 @@ from cnnkit.training.preparing import obtained, opened
 from cnnkit.training.processes import computing_with, device_of, from_first, held, joined_processes
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.settling import data_dir_of, settle
+
+MOST_THREADS = 256  # that any machine is given
 
 
 def resume(
@@ -127,11 +136,11 @@ def go_on(
         with (
             own_randomness(device),
             explained(job.recipe),
-            computing_with(int(description["device"]["num_threads"])),
+            computing_with(_num_threads(description)),
         ):
             if checkpoint is not None:
-                check_fits(setup, checkpoint.weights, folder.path)
-            with described_by(setup, folder.path):
+                check_fits(setup, checkpoint.weights, folder)
+            with described_by(folder, setup.spec):
                 network = job.build(told, is_new=checkpoint is None)
             say_plan(job, network, int(description["num_params"]), told)
             _warn_of_changes(description, machine, told)
@@ -170,6 +179,21 @@ def _network(
     return found
 
 
+def _num_threads(description: Mapping[str, Any]) -> int:
+    """Return how many threads the run computes with; the rounding depends on it.
+
+    Raises:
+        UnavailableError: they are far more than this machine is for.
+    """
+    wanted, cores = int(description["device"]["num_threads"]), num_usable_cores()
+    if wanted > max(MOST_THREADS, 4 * cores):
+        raise UnavailableError(
+            f"the run computes with {wanted} threads, and this machine has {cores} cores",
+            "resume it on a machine like that it began on",
+        )
+    return wanted
+
+
 def _first_weights(
     setup: Setup,
     description: Mapping[str, Any],
@@ -184,7 +208,7 @@ def _first_weights(
         CheckFailedError: it has changed.
     """
     if recipe.pretrained:
-        model = find_model(setup.built_from or setup.model)
+        model = find_model(setup.spec)
         return obtained(find_weights(model), ranks, on_event)
     if recipe.weights is None:
         return None

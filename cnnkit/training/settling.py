@@ -8,6 +8,7 @@ from typing import Any
 from cnnkit.data import find_dataset
 from cnnkit.data.entry import FolderSource
 from cnnkit.errors import CheckFailedError, UsageError
+from cnnkit.files import is_folder
 from cnnkit.models import find_model
 from cnnkit.run_schema import WAY_OUT
 from cnnkit.training.checkpointing import Checkpointing
@@ -103,7 +104,7 @@ def _recipe(description: Mapping[str, Any], run: Path) -> Recipe:
             wrong = wrong or f"{name} is missing"
     if wrong is None:
         try:
-            recipe = validated(Recipe, description["recipe"])
+            recipe = validated(Recipe, description["recipe"]).resolved()
             recipe.augmentation.check(*description["setup"]["image_size"])
             return recipe
         except UsageError as error:
@@ -161,5 +162,5 @@ def _told(value: Any) -> str:
 
 def data_dir_of(description: Mapping[str, Any]) -> Path | None:
     """Return where the datasets of a run lay, if that is still there."""
-    path = Path(str(description.get("data_dir", "")))
-    return path if path.is_dir() else None
+    path = Path(description.get("data_dir") or "")
+    return path if is_folder(path) else None

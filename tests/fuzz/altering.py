@@ -51,13 +51,15 @@ def alterations(original: bytes, number: int, seed: int = 0) -> Iterator[Altered
     chance = random.Random(seed)
     plain: dict[str, Any] = json.loads(original)
     paths = [path for path in _paths(plain) if path != (CHECKSUM,)]
-    for count in range(number):
+    order: list[Path] = []
+    for _ in range(number):
         kind = chance.random()
         if kind < 0.15:
             yield _bytes_changed(original, chance)
             continue
         changed = copy.deepcopy(plain)
-        path = paths[count % len(paths)] if kind < 0.9 else chance.choice(paths)
+        order = order or chance.sample(paths, len(paths))  # each once before any comes again
+        path = order.pop()
         what = _change(changed, path, chance)
         if kind > 0.9:  # two at once
             still_there = [one for one in _paths(changed) if one != (CHECKSUM,)]
