@@ -46,7 +46,7 @@ BYTES_PER_MEMBER = 1_000
 MAX_DEPTH = 64
 """How many folders may lie in one another."""
 
-MAX_HEADER_BYTES = 1 << 14
+MAX_HEADER_BYTES = 1 << 13
 """How long a tar file may make a name, and what else it says about a file."""
 
 MAX_CHARACTERS = 80

@@ -183,7 +183,9 @@ ENDLESS = {
     ),
     "headers": (for_ever(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n" * 1000), "more than 100 headers"),
     "a header": (for_ever(b"HTTP/1.1 200 OK\r\na:", b"b" * 1000), "header line"),
-    "continues": (for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000), "endless header|too slow"),
+    "continues": (
+        for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000), "endless header|too slow"
+    ),
     "body of a redirect": (
         for_ever(head("302 Found", "Location: /elsewhere"), bytes(50_000)),
         "endless header|too slow",
