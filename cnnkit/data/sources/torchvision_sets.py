@@ -19,6 +19,7 @@ from cnnkit.data.entry import DatasetEntry, TorchvisionSource
 from cnnkit.data.image_set import EncodedSet, ImageFiles, TensorSet
 from cnnkit.data.sources.derived import derived_split
 from cnnkit.data.sources.download import LIMITS
+from cnnkit.data.sources.stanford_cars import StanfordCars
 from cnnkit.data.sources.torchvision_files import FileService
 from cnnkit.data.sources.torchvision_readers import READERS, Contents
 from cnnkit.data.sources.unpacking import ArchiveError
@@ -28,6 +29,9 @@ from cnnkit.events import Note, OnEvent, Warned
 
 NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+OWN_CLASSES: dict[str, Any] = {"StanfordCars": StanfordCars}
+"""Classes that stand in for those of torchvision."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,9 @@ def _link(source: Path, target: Path) -> None:
 def _construct_and_read(request: _Request, data_dir: Path, service: FileService) -> Contents:
     """Let torchvision open the files, first as they are, then unpacking and downloading."""
     source = request.source
-    dataset_class = getattr(torchvision.datasets, source.class_name)
+    dataset_class = OWN_CLASSES.get(source.class_name) or getattr(
+        torchvision.datasets, source.class_name
+    )
     root = data_dir / source.folder if source.folder else data_dir
     arguments: dict[str, Any] = dict(source.arguments[request.split])
     check_unverified(source, root)
