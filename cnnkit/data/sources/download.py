@@ -46,16 +46,16 @@ class Limits:
             so soon.
         window_seconds: how long `window_bytes` may take.
         window_bytes: how much has to come in that time.
-        waits: seconds before each attempt after the first, where another one may help.
-        max_wait: how many seconds a server may ask to be left alone.
+        wait_seconds: seconds before each attempt after the first, where another one may help.
+        max_wait_seconds: how many seconds a server may ask to be left alone.
     """
 
     max_bytes: int = 16 * 10**9
     silence_seconds: float = 15.0
     window_seconds: float = 30.0
     window_bytes: int = 1 << 15
-    waits: tuple[float, ...] = (1.0, 2.0, 4.0)
-    max_wait: float = 60.0
+    wait_seconds: tuple[float, ...] = (1.0, 2.0, 4.0)
+    max_wait_seconds: float = 60.0
 
 
 LIMITS = Limits()
@@ -124,8 +124,8 @@ def fetch(
     except DownloadError as error:
         kept = transfer.close(keep=True)
         if kept:
-            told = f"{error}; {kept:,} bytes are kept, and the next try continues there"
-            raise DownloadError(told) from error
+            text = f"{error}; {kept:,} bytes are kept, and the next try continues there"
+            raise DownloadError(text) from error
         raise
     except BaseException:  # Ctrl-C
         transfer.close(keep=True)
@@ -224,9 +224,9 @@ class _Transfer:
                 if num_bytes >= furthest + PROGRESS_BYTES:
                     failures = 0
                 furthest = max(furthest, num_bytes)
-                if failures == len(self._limits.waits):
+                if failures == len(self._limits.wait_seconds):
                     raise
-                wait = self._limits.waits[failures] if error.wait is None else error.wait
+                wait = self._limits.wait_seconds[failures] if error.wait is None else error.wait
                 failures += 1
                 self._on_event(Note(f"{error}; next try in {wait:g} s"))
                 time.sleep(wait)
@@ -384,29 +384,29 @@ class _Transfer:
 
     def _refused(self, error: urllib.error.HTTPError) -> DownloadError:
         self._was_reached = True
-        told = f"{self._url} answers {error.code} {_line(str(error.reason))}"
+        text = f"{self._url} answers {error.code} {_line(str(error.reason))}"
         if error.code not in (408, 429) and error.code < 500:
-            return DownloadError(told)
+            return DownloadError(text)
         wait = _seconds_to_wait(error.headers.get("Retry-After", ""))
-        if wait is not None and wait > self._limits.max_wait:
-            return DownloadError(f"{told}, and asks to wait {wait:,.0f} seconds")
-        return _PassingError(told, wait)
+        if wait is not None and wait > self._limits.max_wait_seconds:
+            return DownloadError(f"{text}, and asks to wait {wait:,.0f} seconds")
+        return _PassingError(text, wait)
 
     def _broken(self, error: Exception) -> DownloadError:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         if isinstance(reason, socket.gaierror):
             host = urlsplit(self._url).hostname
-            told = f"{self._url}: no network, or none that knows {host}"
+            text = f"{self._url}: no network, or none that knows {host}"
         elif isinstance(reason, http.client.IncompleteRead):
-            told = f"{self._url} stopped early"
+            text = f"{self._url} stopped early"
         else:
-            told = f"{self._url}: {_line(str(reason)) or type(reason).__name__}"
+            text = f"{self._url}: {_line(str(reason)) or type(reason).__name__}"
         # Whoever cannot be reached at all will not be so in a second either.
         if self._was_reached or not isinstance(error, (urllib.error.URLError, socket.gaierror)):
             passes = isinstance(reason, (OSError, http.client.IncompleteRead))
         else:
             passes = isinstance(reason, BROKEN_CONNECTION)
-        return (_PassingError if passes else DownloadError)(told)
+        return (_PassingError if passes else DownloadError)(text)
 
 
 def _line(text: str) -> str:
@@ -445,8 +445,8 @@ def _check_room(path: Path, num_bytes: int) -> None:
     """
     free = shutil.disk_usage(path.parent).free
     if num_bytes > free:
-        told = f"{path.name} needs {num_bytes:,} bytes, and {free:,} are free"
-        raise OSError(errno.ENOSPC, told, str(path))
+        text = f"{path.name} needs {num_bytes:,} bytes, and {free:,} are free"
+        raise OSError(errno.ENOSPC, text, str(path))
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -105,9 +105,9 @@ def _load(request: _Request) -> Contents:
     except Exception as error:  # damaged files make torchvision and scipy raise anything
         reason = error.errno if isinstance(error, OSError) else None
         if reason in NO_ROOM:
-            told = str(getattr(error, "strerror", None) or error).lower()
+            reason_text = str(getattr(error, "strerror", None) or error).lower()
             raise UnavailableError(
-                f"no room left on the disk of {request.data_dir}: {told}",
+                f"no room left on the disk of {request.data_dir}: {reason_text}",
                 "free some, or choose another folder with --data-dir",
             ) from error
         if reason in NO_PERMISSION:

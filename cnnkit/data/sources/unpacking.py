@@ -245,8 +245,8 @@ class _Unpacking:
         place = self._folder if self._folder.exists() else self._folder.parent
         free = shutil.disk_usage(place).free
         if num_bytes - self._num_bytes > free:
-            told = f"{self._archive.name} unpacks to {num_bytes:,} bytes, and {free:,} are free"
-            raise OSError(errno.ENOSPC, told, str(place))
+            text = f"{self._archive.name} unpacks to {num_bytes:,} bytes, and {free:,} are free"
+            raise OSError(errno.ENOSPC, text, str(place))
 
     def _too_much(self, what: str) -> ArchiveError:
         return ArchiveError(

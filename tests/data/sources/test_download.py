@@ -83,14 +83,14 @@ def answer_once(reply: bytes, wait: float = 0.0) -> str:
 def test_a_body_cut_short_is_not_kept(tmp_path: Path) -> None:
     address = answer_once(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")
     with pytest.raises(DownloadError, match="stopped after 9 of 100 bytes"):
-        fetch(address, tmp_path / "out" / "x", limits=Limits(waits=()))
+        fetch(address, tmp_path / "out" / "x", limits=Limits(wait_seconds=()))
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_silence_ends_after_the_timeout(tmp_path: Path) -> None:
     address = answer_once(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly", wait=5.0)
     with pytest.raises(DownloadError, match="timed out"):
-        fetch(address, tmp_path / "out" / "x", limits=Limits(silence_seconds=0.2, waits=()))
+        fetch(address, tmp_path / "out" / "x", limits=Limits(silence_seconds=0.2, wait_seconds=()))
     assert list((tmp_path / "out").iterdir()) == []
 
 

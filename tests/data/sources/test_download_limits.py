@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import socket
 import threading
 import time
@@ -28,8 +29,8 @@ QUICK = Limits(
     silence_seconds=0.3,
     window_seconds=0.6,
     window_bytes=1000,
-    waits=(0.01, 0.01, 0.01),
-    max_wait=0.3,
+    wait_seconds=(0.01, 0.01, 0.01),
+    max_wait_seconds=0.3,
 )
 
 Reply = Callable[[socket.socket, str], None]
@@ -211,7 +212,7 @@ ENDLESS = {
 @pytest.mark.parametrize("name", ENDLESS)
 def test_what_never_ends_is_given_up(name: str, serve: Serve, path: Path) -> None:
     reply, reason = ENDLESS[name]
-    limits = replace(QUICK, max_bytes=50_000, waits=(0.01,))
+    limits = replace(QUICK, max_bytes=50_000, wait_seconds=(0.01,))
     assert re.search(reason, fails(serve(reply).url, path, limits))
 
 
@@ -305,7 +306,7 @@ def test_a_busy_server_is_asked_again(status: int, serve: Serve, path: Path) -> 
 def test_a_server_that_stays_busy_is_given_up(serve: Serve, path: Path) -> None:
     server = serve(head("503 Service Unavailable"))
     assert fails(server.url, path) == f"{server.url} answers 503 Service Unavailable"
-    assert len(server.requests) == 1 + len(QUICK.waits)
+    assert len(server.requests) == 1 + len(QUICK.wait_seconds)
 
 
 def test_every_megabyte_gives_new_attempts(serve: Serve, path: Path) -> None:
@@ -320,7 +321,7 @@ def test_every_megabyte_gives_new_attempts(serve: Serve, path: Path) -> None:
         connection.sendall(head(*lines, length, ETAG) + content[start : start + (3 << 19)])
 
     server = serve(some)
-    fetch(server.url, path, limits=replace(QUICK, max_bytes=10**9, waits=(0.01,)))
+    fetch(server.url, path, limits=replace(QUICK, max_bytes=10**9, wait_seconds=(0.01,)))
     assert path.read_bytes() == content
     assert len(server.requests) == 6
 
@@ -348,7 +349,7 @@ def test_what_will_not_pass_is_asked_once(
     status: str, reason: str, serve: Serve, path: Path
 ) -> None:
     server = serve(head(status, "Content-Length: 0"))
-    limits = replace(QUICK, waits=() if status[0] == "9" else QUICK.waits)
+    limits = replace(QUICK, wait_seconds=() if status[0] == "9" else QUICK.wait_seconds)
     assert f"answers {reason}" in fails(server.url, path, limits)
     assert len(server.requests) == 1
 
@@ -458,7 +459,7 @@ STRANGE = [
 
 @pytest.mark.parametrize("reply", STRANGE)
 def test_strange_answers(reply: bytes, serve: Serve, path: Path) -> None:
-    limits = replace(QUICK, waits=(0.01,))
+    limits = replace(QUICK, wait_seconds=(0.01,))
     try:
         fetch(serve(reply).url, path, limits=limits)
     except DownloadError as error:
@@ -697,6 +698,35 @@ def test_an_interrupt_in_the_wait_ends_it(
     monkeypatch.setattr(download, "time", SimpleNamespace(sleep=sleep, time=time.time))
     with pytest.raises(KeyboardInterrupt):
         fetch(serve(head("503 Busy")).url, path)
+    assert list(path.parent.iterdir()) == []
+
+
+STATES: dict[str, Reply | bytes] = {
+    "waiting for the next try": head("503 Busy", "Retry-After: 50"),
+    "in a silent header": for_ever(b"HTTP/1.1 200 OK\r\n", b"", 0.05),
+    "in a silent body": for_ever(whole(CONTENT[:5000], length=10_000), b"", 0.05),
+    "in a slow body": for_ever(whole(CONTENT[:5000], length=90_000), b"x", 0.01),
+    "in a fast body": for_ever(head("200 OK"), bytes(50_000)),
+    "looking for the host": b"",
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_ctrl_c_is_heard(
+    state: str, serve: Serve, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(STATES[state])
+    if state == "looking for the host":
+        end = threading.Event()
+        monkeypatch.setattr(connections.socket, "getaddrinfo", lambda *args, **options: end.wait(9))
+    main = threading.main_thread().ident
+    assert main is not None
+    press = threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT))
+    press.start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        fetch(server.url, path, limits=Limits(max_bytes=10**12))
+    assert time.monotonic() - start < 5
     assert list(path.parent.iterdir()) == []
 
 
