@@ -34,11 +34,13 @@ RANKS = {
     "launching": 4,
     "files": 1,
     "torch_files": 1,
+    "compat": 0,
+    "validation": 1,
     "registry": 1,
     "events": 1,
     "errors": 0,
 }
-STANDARD_LIBRARY_ALONE = ("results", "errors", "events", "registry", "files")
+STANDARD_LIBRARY_ALONE = ("results", "errors", "events", "registry", "files", "validation")
 
 
 def part_of(module: str) -> str:
