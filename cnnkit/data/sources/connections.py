@@ -28,11 +28,11 @@ class Watch:
         window_bytes: how much content has to come in that time.
 
     Attributes:
-        answer: what is received from the last address that was asked; to be closed where it is of
-            no use, which urllib does not do.
+        answer: of the last address that was asked; to be closed where it is of no use, which
+            urllib does not do.
     """
 
-    answer: IO[bytes] | None = None
+    answer: http.client.HTTPResponse | None = None
 
     def __init__(self, silence_seconds: float, window_seconds: float, window_bytes: int) -> None:
         self.silence_seconds = silence_seconds
@@ -104,11 +104,10 @@ class _WatchedSocket:
     """The part of a socket that an answer is read through."""
 
     def __init__(self, connected: socket.socket, watch: Watch) -> None:
-        self._file, self._watch = _WatchedFile(connected, watch), watch
+        self._file = _WatchedFile(connected, watch)
 
-    def makefile(self, mode: str) -> IO[bytes]:
-        self._watch.answer = io.BufferedReader(self._file)
-        return self._watch.answer
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self._file)
 
 
 class _WatchedHandler(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
@@ -132,6 +131,7 @@ class _WatchedHandler(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
         class Response(http.client.HTTPResponse):
             def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
                 super().__init__(_WatchedSocket(sock, watch), *args, **options)  # type: ignore[arg-type]
+                watch.answer = self
 
         def connection(host: str, **options: Any) -> http.client.HTTPConnection:
             made = kind(host, **options)

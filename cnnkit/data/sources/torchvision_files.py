@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.error import URLError
 
 from torchvision.datasets import utils
 
@@ -14,6 +15,16 @@ from cnnkit.data.sources.unpacking import decompress, unpack
 from cnnkit.events import OnEvent, ignore
 
 _LOCK = threading.RLock()
+
+
+class NotDownloadedError(URLError, DownloadError):
+    """A file that cannot be had here, of the kinds that make torchvision try a mirror.
+
+    Its release 0.25 does so after a `URLError` only.
+    """
+
+    def __str__(self) -> str:
+        return str(self.reason)
 
 
 @dataclass
@@ -45,7 +56,7 @@ class FileService:
         """Download a file unless it lies there.
 
         Raises:
-            DownloadError: it cannot be had; a RuntimeError, so that torchvision tries mirrors.
+            NotDownloadedError: it cannot be had.
         """
         path = Path(root).expanduser() / (filename or url.rsplit("/", 1)[-1])
         if utils.check_integrity(path, md5):
@@ -54,12 +65,12 @@ class FileService:
             self.failures.append(f"{path} is not the published file (its checksum differs)")
         if not self.allowed:
             self.failures.append(f"{path} is missing, and was not to be downloaded")
-            raise DownloadError(self.failures[-1])
+            raise NotDownloadedError(self.failures[-1])
         try:
             fetch(url, path, md5=md5, on_event=self.on_event, limits=self.limits)
         except DownloadError as error:
             self.failures.append(str(error))
-            raise
+            raise NotDownloadedError(str(error)) from error
 
     def download_from_drive(
         self,

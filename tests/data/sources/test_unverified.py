@@ -18,7 +18,7 @@ from cnnkit.data.entry import TorchvisionSource
 from cnnkit.data.sources import unverified
 from cnnkit.errors import UnavailableError
 from tests.data.sources.test_torchvision_layouts import BUILDERS as LAYOUTS
-from tests.data.sources.test_torchvision_memory import BUILDERS
+from tests.data.sources.test_torchvision_memory import BUILDERS, h5_bytes
 
 
 def refused(name: str, split: str, root: Path) -> str:
@@ -233,3 +233,24 @@ def test_the_checksum_is_that_of_every_opening(
         (data / file).write_bytes(content)
         assert hashlib.md5(content).hexdigest() != checksum
         assert "not the published file" in refused(name, "train", data)
+
+
+@pytest.mark.parametrize(
+    ("part", "shape"),
+    [
+        ("x", (9, 96, 96, 1)),
+        ("x", (9, 960, 96, 3)),
+        ("x", (8, 96, 96, 3)),
+        ("x", (9,)),
+        ("y", (300_000, 1)),
+        ("y", (10,)),
+        ("y", ()),
+    ],
+)
+def test_pcam_of_another_shape(
+    part: str, shape: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    BUILDERS["pcam"](tmp_path, monkeypatch)
+    path = tmp_path / "pcam" / f"camelyonpatch_level_2_split_train_{part}.h5"
+    path.write_bytes(h5_bytes(part, np.zeros(shape, dtype=np.uint8)))
+    assert f"of shape {shape}" in refused("pcam", "train", tmp_path) or part == "y"
