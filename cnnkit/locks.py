@@ -60,7 +60,7 @@ def waiting_lock(path: Path) -> Iterator[None]:
     try:
         for _ in range(round(MAX_WAIT_SECONDS / POLL_SECONDS)):
             try:
-                _lock(handle)
+                lock_handle(handle)
             except OSError as error:
                 if error.errno in CANNOT_LOCK:
                     break
@@ -80,7 +80,7 @@ def _opened(path: Path) -> tuple[int | None, bool]:
             os.close(handle)
             raise CheckFailedError(f"{path} is another file as well, by a hard link", "remove it")
         try:
-            _lock(handle)
+            lock_handle(handle)
         except OSError as error:
             if error.errno in CANNOT_LOCK:
                 return handle, False
@@ -104,12 +104,14 @@ def _holder(path: Path) -> str:
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(handle: int) -> None:
+    def lock_handle(handle: int) -> None:
+        """Lock an open file until it is closed, or raise OSError where that cannot be at once."""
         os.lseek(handle, 0, os.SEEK_SET)
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
-    def _lock(handle: int) -> None:
+    def lock_handle(handle: int) -> None:
+        """Lock an open file until it is closed, or raise OSError where that cannot be at once."""
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,9 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from cnnkit.cli.app import run
+
+# CI tries the same examples every time; by hand there are new ones at each run.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
+if "CI" in os.environ:
+    hypothesis.settings.load_profile("ci")
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -34,6 +34,7 @@ from cnnkit.training.network.weights_file import WeightsFile
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.steps.compiling import Compiled, compiled
 from cnnkit.training.steps.optimizers import make_optimizer
+from cnnkit.trust import names_code
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,11 @@ class Job:
         recipe = self.recipe.model_dump()
         if self.recipe.schedule == "constant":  # then more epochs may follow
             del recipe["epochs"]
+        setup = self.setup.to_dict()
+        if names_code(self.setup.model):  # which is held against the copy in the run folder
+            del setup["model"], setup["model_sha256"]
         plain = {
-            **{f"setup.{name}": value for name, value in self.setup.to_dict().items()},
+            **{f"setup.{name}": value for name, value in setup.items()},
             **{f"recipe.{name}": value for name, value in recipe.items()},
         }
         found: dict[str, Any] = json.loads(json.dumps(plain))

@@ -9,9 +9,9 @@ import pytest
 
 import cnnkit as api
 from cnnkit.errors import CnnkitError, ExitCode, InterruptedRunError
-from cnnkit.evaluation import Setup, check_fits, described_by
+from cnnkit.evaluation import Setup, check_fits
 from cnnkit.events import EpochEnded, Event
-from cnnkit.run_code import Trusted, network_of
+from cnnkit.run_code import Trusted, described_by, network_of
 from cnnkit.runs import open_run
 from cnnkit.training.settling import settle
 from tests.conftest import Cnnkit
@@ -54,8 +54,8 @@ def set_up(run: Path) -> None:
     description = folder.read_description()
     settle(description, {}, folder.path)
     setup = Setup.from_dict(description["setup"], network_of(folder, description, Trusted()))
-    check_fits(setup, folder.load_checkpoint().weights, folder.path)
-    with described_by(setup, folder.path):
+    check_fits(setup, folder.load_checkpoint().weights, folder)
+    with described_by(folder, setup.spec):
         setup.build()
 
 

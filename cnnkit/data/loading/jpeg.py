@@ -8,6 +8,8 @@ from typing import Any
 
 from PIL import Image
 
+from cnnkit.compat import image_of_pixels, pillow_core
+
 FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive, with Huffman codes
 START_OF_SCAN = 0xDA
 END_OF_IMAGE = 0xD9
@@ -31,7 +33,7 @@ class Canvas:
     def of(self, mode: str, width: int, height: int) -> Any:
         """Return memory for an image, with whatever was drawn there before."""
         if self._kind != (mode, width, height):
-            self._pixels = _core().new(mode, (width, height))
+            self._pixels = pillow_core().new(mode, (width, height))
             self._kind = mode, width, height
         return self._pixels
 
@@ -58,7 +60,7 @@ def decode_plain_jpeg(
         return None
     width, height, mode = frame
     try:
-        decoder = _core().jpeg_decoder(mode, mode, "")
+        decoder = pillow_core().jpeg_decoder(mode, mode, "")
         pixels = (canvas or Canvas()).of(mode, width, height)
         decoder.setimage(pixels, (0, 0, width, height))
         consumed, error = decoder.decode(content)
@@ -66,13 +68,7 @@ def decode_plain_jpeg(
         return None
     if consumed >= 0 or error < 0:  # it waits for more, or has given up
         return None
-    image: Image.Image = Image.Image()._new(pixels)
-    return image
-
-
-def _core() -> Any:
-    """Return Pillow's part in C, which is no part of its promises."""
-    return vars(Image)["core"]
+    return image_of_pixels(pixels)
 
 
 def _frame(content: bytes) -> tuple[int, int, str] | None:

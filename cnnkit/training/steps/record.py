@@ -78,14 +78,14 @@ class Record:
                 random = state["random"][self._ranks.rank]
             stepper.restore({**state["stepper"], "random": random})
             progress = Progress.of(state["progress"])
-            self._earlier_seconds = float(state["seconds"])
-            self._skip(state["skipped"])
         except (RuntimeError, KeyError, TypeError, ValueError) as error:
             raise CheckFailedError(
                 f"the checkpoint in {self.run.path} does not fit the network and recipe of its "
                 f"run: {' '.join(str(error).split())[:200]}",
                 "put back the one that the run wrote",
             ) from error
+        self._earlier_seconds = float(state["seconds"])
+        self._skip(state["skipped"])
         return progress
 
     def _check_asked(self, asked: object) -> None:
