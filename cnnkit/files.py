@@ -1,12 +1,14 @@
-"""Writing files so that they appear whole or not at all."""
+"""Reading files that are files, and writing them so that they appear whole or not at all."""
 
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from cnnkit.errors import CnnkitError, NotFoundError, UnavailableError
 
@@ -26,9 +28,68 @@ def explain_os_error(error: OSError, action: str) -> CnnkitError:
             hint = "choose a folder that you may write to, or change its permissions"
         case errno.ENOENT:
             return NotFoundError(f"cannot {action}: {reason}")
+        case _ if isinstance(error, NotRegularError):
+            hint = "name a file"
         case _:
             hint = ""
     return UnavailableError(f"cannot {action}: {reason}", hint)
+
+
+class NotRegularError(OSError):
+    """What was opened is a pipe, a device or a folder, and would be waited for or never end."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(errno.EINVAL, f"it is {kind}, and no file")
+
+
+class TooLargeError(OSError):
+    """A file is larger than what it is read as can be."""
+
+    def __init__(self, num_bytes: int, most_bytes: int) -> None:
+        super().__init__(
+            errno.EFBIG, f"it has {num_bytes:,} bytes, more than the {most_bytes:,} that are read"
+        )
+
+
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a folder",
+}
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to read its bytes; a link is followed.
+
+    Raises:
+        NotRegularError: it is a pipe, a device or a folder; none of them is waited for.
+        OSError: it is not there, or cannot be read.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            raise NotRegularError(_KINDS.get(stat.S_IFMT(mode), "something else"))
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes:
+    """Return the bytes of a file; see `open_regular`.
+
+    Raises:
+        TooLargeError: there are more than `most_bytes`.
+        OSError: as `open_regular`.
+    """
+    with open_regular(path) as file:
+        num_bytes = os.fstat(file.fileno()).st_size
+        if num_bytes > most_bytes:
+            raise TooLargeError(num_bytes, most_bytes)
+        return file.read(num_bytes)
 
 
 @contextmanager
