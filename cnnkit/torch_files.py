@@ -232,15 +232,17 @@ class _Archive:
             raise _RefusedError("its numbers are not of a little-endian machine")
 
     def contents(self, reader: PickleReader, storages: dict[Any, _Storage]) -> Any:
-        return reader.read()
+        found = reader.read()
+        for storage in storages.values():
+            part = self._zip.getinfo(f"{self._folder}data/{storage.key}")
+            if part.file_size != storage.num_bytes:
+                raise _RefusedError(
+                    f"{part.filename} has {part.file_size:,} bytes, not {storage.num_bytes:,}"
+                )
+        return found
 
     def memory(self, storage: _Storage) -> bytearray:
-        content = self._read(f"data/{storage.key}", storage.num_bytes)
-        if len(content) != storage.num_bytes:
-            raise _RefusedError(
-                f"data/{storage.key} has {len(content):,} bytes, not {storage.num_bytes:,}"
-            )
-        return content
+        return self._read(f"data/{storage.key}", storage.num_bytes)
 
     def check(self) -> None:
         for one in self._zip.infolist():
@@ -250,7 +252,9 @@ class _Archive:
     def _read(self, name: str, most_bytes: int) -> bytearray:
         part = self._zip.getinfo(self._folder + name)
         if part.file_size > most_bytes:
-            raise _RefusedError(f"{name} has {part.file_size:,} bytes, more than {most_bytes:,}")
+            raise _RefusedError(
+                f"{part.filename} has {part.file_size:,} bytes, more than {most_bytes:,}"
+            )
         content, done = bytearray(part.file_size), 0
         for chunk in self._chunks(part):
             content[done : done + len(chunk)] = chunk

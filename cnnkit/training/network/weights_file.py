@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from cnnkit.checkpoints import WEIGHTS
 from cnnkit.errors import CheckFailedError, NotFoundError, UsageError
-from cnnkit.files import TooLargeError, explain_os_error, open_regular
+from cnnkit.files import explain_os_error, open_regular
 from cnnkit.pickles import Made
 from cnnkit.runs import RunFolder, open_run
 from cnnkit.torch_files import (
@@ -294,12 +294,15 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
     Raises:
         NotFoundError, UnavailableError: it is not there, cannot be read, or is no file.
+        CheckFailedError: it is larger than any file of weights.
     """
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size > MOST_BYTES:
-                raise TooLargeError(size, MOST_BYTES)
+                raise CheckFailedError(
+                    f"{path} has {size:,} bytes, more than the {MOST_BYTES:,} of any weights", _SAVE
+                )
             yield file
     except OSError as error:
         raise explain_os_error(error, f"read the weights {path}") from error
