@@ -30,16 +30,20 @@ WAIT_SECONDS = 60.0  # for another process that writes to the same cache
 MOST_RECORD_BYTES = 2**20  # unpacked: three histograms of 65,536 counts take 768 kB
 MOST_SIDE = 2**31
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS records (
+SCHEMA = """CREATE TABLE IF NOT EXISTS records (
     path BLOB NOT NULL,
     treatment TEXT NOT NULL,
     size INTEGER NOT NULL,
     modified_ns INTEGER NOT NULL,
     record BLOB NOT NULL,
     PRIMARY KEY (path, treatment)
-) WITHOUT ROWID
-"""
+) WITHOUT ROWID"""
+_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # SQLite says damaged names in its errors
+_OUT_OF_REACH = (
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOLFS,
+)  # fmt: skip
 TABLES = "SELECT sql FROM sqlite_master"
 FIND = "SELECT size, modified_ns, record FROM records WHERE path = ? AND treatment = ?"
 STORE = "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)"
@@ -70,6 +74,7 @@ class RecordCache:
         self.num_known = 0
         self.num_damaged = 0
         self._on_event = on_event
+        self._is_ours = path == default_cache()  # what else is called so may be anything
         # Another version of the decoder may give other integers.
         self._treatment = f"{VERSION} Pillow {PIL.__version__} {treatment}"
         self._news: list[tuple[bytes, str, int, int, bytes]] = []
@@ -112,7 +117,7 @@ class RecordCache:
         with self._explained():
             try:
                 self._write()
-            except sqlite3.DatabaseError as error:
+            except _ERRORS as error:
                 self._make_again(error)
                 self._write()
         self._news.clear()
@@ -133,12 +138,13 @@ class RecordCache:
         try:
             database.execute(SCHEMA)
             database.commit()
-            tables = [row[0] for row in database.execute(TABLES)]
-            if tables != [SCHEMA.strip().replace("IF NOT EXISTS ", "")]:
+            tables = [str(row[0]).strip() for row in database.execute(TABLES)]
+            if tables != [SCHEMA.replace("IF NOT EXISTS ", "")]:
                 raise sqlite3.DatabaseError("it holds other tables")
-        except BaseException as error:
+            self._is_ours = True
+        except _ERRORS as error:
             database.close()
-            if _is_damaged(error):
+            if self._is_ours and _is_damaged(error):
                 return self._replaced(error)
             raise
         return database
@@ -147,15 +153,16 @@ class RecordCache:
         with self._database:
             self._database.executemany(STORE, self._news)
 
-    def _make_again(self, error: sqlite3.DatabaseError) -> None:
+    def _make_again(self, error: Exception) -> None:
         """Begin with an empty database where this one is damaged."""
         if not _is_damaged(error):
             raise error
         self._database.close()
         self._database = self._replaced(error)
 
-    def _replaced(self, error: BaseException) -> sqlite3.Connection:
+    def _replaced(self, error: Exception) -> sqlite3.Connection:
         self._on_event(Warned(f"the cache {self.path} is damaged ({error}), and is made again"))
+        self._is_ours = False  # once is enough
         for suffix in ("", "-journal", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         return self._opened()
@@ -170,7 +177,7 @@ class RecordCache:
         except sqlite3.DataError:  # it is longer than a record may be
             self.num_damaged += 1
             return None
-        except sqlite3.DatabaseError as error:
+        except _ERRORS as error:
             self._make_again(error)
             return None
         if row is None or Stamp(stamp.key, row[0], row[1]) != stamp:
@@ -185,7 +192,7 @@ class RecordCache:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (*_ERRORS, OSError) as error:
             raise UnavailableError(
                 f"the cache {self.path} cannot be used: {error}",
                 "remove it, or leave --cache out",
@@ -207,12 +214,10 @@ class _Head(Record):
     changes: tuple[str, ...]
 
 
-def _is_damaged(error: BaseException) -> bool:
+def _is_damaged(error: Exception) -> bool:
     """Return whether a database is no database of this kind, and not only out of reach."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_NOTADB)
-    return isinstance(error, sqlite3.DatabaseError) and code & 0xFF in (
-        sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT
-    )  # fmt: skip
+    return code & 0xFF not in _OUT_OF_REACH
 
 
 def _pack(record: ImageRecord) -> bytes:

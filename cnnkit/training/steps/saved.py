@@ -233,6 +233,8 @@ def _checked(optimizer: optim.Optimizer, saved: Any) -> dict[str, Any]:
         if type(number) is not int or not 0 <= number < len(parameters):
             raise ValueError("the optimizer has the state of a parameter that there is not")
         _check_state(optimizer, number, state, parameters[number])
+    if isinstance(optimizer, optim.SGD):
+        states = _with_all_buffers(states, parameters)
     rates = [group.get("lr") if isinstance(group, dict) else None for group in groups]
     if not all(type(rate) is float and 0 <= rate < math.inf for rate in rates):
         raise ValueError("the optimizer has a learning rate that is none")
@@ -241,6 +243,24 @@ def _checked(optimizer: optim.Optimizer, saved: Any) -> dict[str, Any]:
         "param_groups": [
             {**group, "lr": rate} for group, rate in zip(own["param_groups"], rates, strict=True)
         ],
+    }
+
+
+def _with_all_buffers(states: dict[int, Any], parameters: list[Tensor]) -> dict[int, Any]:
+    """Return the state of SGD with momentum for every parameter, or for none.
+
+    A parameter that no step has used has none yet, and torch would refuse to begin one later.
+    """
+    buffers = {number: state["momentum_buffer"] for number, state in states.items()}
+    if all(one is None for one in buffers.values()):
+        return states
+    return {
+        number: {
+            "momentum_buffer": torch.zeros_like(parameter)
+            if buffers.get(number) is None
+            else buffers[number]
+        }
+        for number, parameter in enumerate(parameters)
     }
 
 
