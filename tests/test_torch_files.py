@@ -171,21 +171,21 @@ def test_no_numbers_are_read_before_they_are_asked_for() -> None:
 
 def test_numbers_of_another_byte_order_are_refused() -> None:
     buffer = BytesIO()
-    with zipfile.ZipFile(BytesIO(saved({"w": torch.ones(2)}))) as whole:
-        with zipfile.ZipFile(buffer, "w") as made:
-            for name in whole.namelist():
-                is_order = name.endswith("byteorder")
-                made.writestr(name, b"big" if is_order else whole.read(name))
+    content = BytesIO(saved({"w": torch.ones(2)}))
+    with zipfile.ZipFile(content) as whole, zipfile.ZipFile(buffer, "w") as made:
+        for name in whole.namelist():
+            is_order = name.endswith("byteorder")
+            made.writestr(name, b"big" if is_order else whole.read(name))
     assert "its numbers are not of a little-endian machine" in refusal(buffer.getvalue())
 
 
 def test_archives_that_somebody_packed_again_are_read() -> None:
     buffer = BytesIO()
-    state = {"w": torch.rand(1000)}
-    with zipfile.ZipFile(BytesIO(saved(state))) as whole:
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as made:
-            for name in whole.namelist():
-                made.writestr(name, whole.read(name))
+    state, kind = {"w": torch.rand(1000)}, zipfile.ZIP_DEFLATED
+    content = BytesIO(saved(state))
+    with zipfile.ZipFile(content) as whole, zipfile.ZipFile(buffer, "w", kind) as made:
+        for name in whole.namelist():
+            made.writestr(name, whole.read(name))
     assert torch.equal(read_data(buffer.getvalue(), Path("w.pt"), "")["w"], state["w"])
 
 
