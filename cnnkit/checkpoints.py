@@ -23,7 +23,7 @@ from cnnkit.files import (
     read_regular,
     remove_tree,
 )
-from cnnkit.records import Record
+from cnnkit.records import Record, at_most
 from cnnkit.torch_files import check_safetensors, in_a_line, read_data
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Manifest(Record):
 
     epoch: Count
     step: Count = 0
-    files: dict[str, SavedFile]
+    files: Annotated[dict[str, SavedFile], at_most(100)]
 
 
 class CheckpointFolder:

@@ -1,11 +1,17 @@
 """JSON that somebody may have altered: read within limits, and validated field by field."""
 
 import json
-from typing import Any, NoReturn, Self
+from collections.abc import Sized
+from typing import Annotated, Any, NoReturn, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, ValidationError
 
 MOST_CHARACTERS = 60  # of the name of a field, which the file may have chosen
+
+T = TypeVar("T")
+
+List = Annotated[list[T], FailFast()]
+"""A list of which the first wrong item is said: an error for each would take all memory."""
 
 
 class Record(BaseModel):
@@ -39,6 +45,17 @@ class Record(BaseModel):
             return cls.model_validate(plain)
         except ValidationError as error:
             raise ValueError(problem_of(error)) from error
+
+
+def at_most(number: int) -> BeforeValidator:
+    """Return what refuses a list or dictionary of more items before they are looked at."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, Sized) and len(value) > number:
+            raise ValueError(f"it has {len(value):,} items, more than {number:,}")
+        return value
+
+    return BeforeValidator(check)
 
 
 def parse_json(content: bytes) -> Any:

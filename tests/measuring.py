@@ -29,6 +29,8 @@ def measured(commands: Sequence[Sequence[str | Path]], seconds: float) -> list[t
     assert len(lines) == len(commands), f"{commands[len(lines)]}: {done.stderr[-2000:]}"
     for command, (_, _, megabytes) in zip(commands, lines, strict=True):
         assert megabytes < MOST_MEGABYTES, f"{command} took {megabytes} MB"
+    print(*(f"{megabytes} MB after {command}" for command, (_, _, megabytes) in
+            zip(commands, lines, strict=True)), sep="\n")  # fmt: skip
     return [(code, said) for code, said, _ in lines]
 
 

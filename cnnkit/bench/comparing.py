@@ -4,20 +4,21 @@ import json
 from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import model_validator
 
 from cnnkit.bench.intervals import ratio_interval
 from cnnkit.errors import UsageError
 from cnnkit.files import TooLargeError, explain_os_error, read_regular
-from cnnkit.records import Record, parse_json
+from cnnkit.records import List, Record, at_most, parse_json
 from cnnkit.results.bench import BenchCell, BenchComparison, BenchResult, CellChange, Machine
 from cnnkit.results.bench.changes import Verdict
 from cnnkit.torch_files import some_of
 
 TOLERANCE = 0.05
 MOST_BYTES = 2**24  # of a file of results; a cell takes 2 kB
+MOST_FIELDS = 100
 MOST_OF_A_FIELD = 2**63
 FASTEST_MS, SLOWEST_MS = 1e-9, 1e12
 
@@ -111,8 +112,8 @@ def read_cells(path: str | Path) -> Cells:
 class _Results(Record):
     """What a document of `bench` holds that is compared."""
 
-    cells: list[BenchCell]
-    machine: Machine
+    cells: List[BenchCell]
+    machine: Annotated[Machine, at_most(MOST_FIELDS)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -15,7 +15,7 @@ from cnnkit.devices import is_out_of_memory
 from cnnkit.errors import UnavailableError
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, Warned, ignore
 from cnnkit.files import TooLargeError, explain_os_error, read_regular, write_text
-from cnnkit.records import Record
+from cnnkit.records import List, Record, at_most
 from cnnkit.results.bench import Machine, Peak
 from cnnkit.results.bench.result import best_peak
 
@@ -23,6 +23,7 @@ PROBE_SECONDS = 0.25
 MIN_REPEATS = 3
 SCHEMA: Final = "cnnkit.bench-peaks/1"
 MOST_BYTES = 2**22  # of the cache; a peak takes 200
+MOST_MACHINES = 1000
 
 # Sides of square matrices; and images, channels in, side, channels out, kernel of convolutions.
 _MATRICES = {"cpu": (1024, 2048, 3072), "mps": (2048, 4096), "cuda": (4096, 8192, 16384)}
@@ -194,7 +195,7 @@ class _Cache(Record):
     """What the file holds: the peaks of every machine by its fingerprint."""
 
     schema_name: Annotated[Literal["cnnkit.bench-peaks/1"], Field(alias="schema")] = SCHEMA
-    peaks: dict[str, list[Peak]]
+    peaks: Annotated[dict[str, List[Peak]], at_most(MOST_MACHINES)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from cnnkit.data.histogram import EXACT_IN_INT64, Counts, from_sparse, to_sparse
 from cnnkit.errors import UsageError
 from cnnkit.files import TooLargeError, explain_os_error, read_regular, write_text
-from cnnkit.records import Record, parse_json
+from cnnkit.records import List, Record, at_most, parse_json
 from cnnkit.stats.counting.tally import (
     DEVIATION_BITS,
     FRACTION_BITS,
@@ -29,6 +29,7 @@ MOST_HISTOGRAM_BYTES = 2**28  # of all files together, in memory
 MOST_SIDE = 2**31
 
 Count = Annotated[int, Field(ge=0, le=EXACT_IN_INT64)]
+Kinds = Annotated[dict[str, Count], at_most(1000)]
 
 
 @dataclass
@@ -209,8 +210,8 @@ class _SavedHistogram(Record):
     """Pixels of a channel by value; values that do not occur are left out."""
 
     bins: Literal[256, 65536]
-    values: list[int]
-    counts: list[Count]
+    values: List[int]
+    counts: List[Count]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -231,7 +232,7 @@ class _SavedHistograms(Record):
     """The histograms of a class."""
 
     class_name: Annotated[str, Field(alias="class")]
-    channels: list[_SavedHistogram]
+    channels: List[_SavedHistogram]
 
     @property
     def num_pixels(self) -> int:
@@ -257,9 +258,9 @@ class _SavedSums(Record):
 
     class_name: Annotated[str, Field(alias="class")]
     num_images: Annotated[int, Field(ge=1, le=EXACT_IN_INT64)]
-    means: list[int]
-    squares: list[int]
-    deviations: list[int]
+    means: List[int]
+    squares: List[int]
+    deviations: List[int]
 
     @property
     def kind(self) -> tuple[str, int]:
@@ -291,20 +292,20 @@ class _Saved(Record):
     split: str
     fingerprint: str
     transform: str
-    classes: list[str]
+    classes: List[str]
     population: Count | None
-    shard: list[Count] | None
-    histograms: list[_SavedHistograms]
-    sums: list[_SavedSums]
-    sizes: list[Annotated[list[int], Field(min_length=3, max_length=3)]]
-    modes: dict[str, Count]
-    formats: dict[str, Count]
-    changes: dict[str, Count]
+    shard: Annotated[list[Count], at_most(2)] | None
+    histograms: List[_SavedHistograms]
+    sums: List[_SavedSums]
+    sizes: List[Annotated[List[int], Field(min_length=3, max_length=3)]]
+    modes: Kinds
+    formats: Kinds
+    changes: Kinds
     num_oriented: Count
     num_bytes: Count
     num_pixels: Count
-    bad: list[Annotated[list[str], Field(min_length=2, max_length=2)]]
-    sample: list[list[int | list[int]]] | None
+    bad: List[Annotated[List[str], Field(min_length=2, max_length=2)]]
+    sample: list[Any] | None  # rows of one number and two lists of them
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -378,15 +379,16 @@ class _Saved(Record):
         )
 
 
-def _sampled(row: list[int | list[int]]) -> SampledImage:
+def _sampled(row: Any) -> SampledImage:
     """Return an image of a sample.
 
     Raises:
         ValueError: it is none.
     """
     match row:
-        case [int(number), [int(), *_] as totals, [int(), *_] as squares]:
-            return SampledImage(number, tuple(totals), tuple(squares))
+        case [number, list(totals), list(squares)]:
+            if len(totals) <= 3 and all(type(one) is int for one in (number, *totals, *squares)):
+                return SampledImage(number, tuple(totals), tuple(squares))
     raise ValueError("an image of its sample is incomplete")
 
 

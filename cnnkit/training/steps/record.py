@@ -99,7 +99,7 @@ class Record:
         if progress.step > self._batches[0].num_batches:
             raise ValueError(f"no epoch has {progress.step:,} steps")
 
-    def _own_random(self, saved: SavedTraining) -> list[Any]:
+    def _own_random(self, saved: SavedTraining) -> Any:
         """Return the states of random numbers of this process.
 
         Raises:

@@ -8,7 +8,7 @@ import torch
 from pydantic import AllowInfNan, Field, model_validator
 from torch import Tensor, nn, optim
 
-from cnnkit.records import Record
+from cnnkit.records import List, Record, at_most
 from cnnkit.results import EpochMetrics
 from cnnkit.training.steps.muon import Muon, MuonAndAdamW
 
@@ -45,8 +45,7 @@ class SavedProgress(Record):
     running: SavedRunning
     train_seconds: Amount
     epochs: Annotated[
-        list[Annotated[dict[str, int | float | None], Field(max_length=MOST_FIELDS)]],
-        Field(max_length=MOST_EPOCHS),
+        List[Annotated[dict[str, int | float | None], at_most(MOST_FIELDS)]], at_most(MOST_EPOCHS)
     ]
     best_epoch: Count
     best_accuracy: Annotated[float, AllowInfNan(True)]
@@ -74,13 +73,13 @@ class SavedProgress(Record):
 class SavedStepper(Record):
     """What the next steps depend on; see `Stepper.state`."""
 
-    optimizer: dict[str, Any]
-    schedule: dict[str, Any] | None
+    optimizer: dict[Any, Any]
+    schedule: dict[Any, Any] | None
     num_averaged: Count
     learning_rate: Amount
     num_parts: Annotated[int, Field(ge=1, lt=2**31)]
-    scaler: dict[str, Any] | None
-    random: Annotated[list[Any], Field(max_length=MOST_SETS)]
+    scaler: dict[Any, Any] | None
+    random: Annotated[list[Any], at_most(MOST_SETS)]
 
 
 class SavedTraining(Record):
@@ -90,8 +89,8 @@ class SavedTraining(Record):
     progress: SavedProgress
     stepper: SavedStepper
     seconds: Amount
-    skipped: Annotated[list[list[str]], Field(max_length=MOST_SETS)]
-    random: list[list[Any]] | None = None
+    skipped: Annotated[List[List[str]], at_most(MOST_SETS)]
+    random: list[Any] | None = None
 
 
 class _SavedScaler(Record):
@@ -179,14 +178,16 @@ def load_scaler(scaler: torch.amp.GradScaler, saved: Mapping[str, Any] | None) -
         )
 
 
-def checked_random(states: list[Any], own: list[Tensor]) -> list[Tensor]:
+def checked_random(states: Any, own: list[Tensor]) -> list[Tensor]:
     """Return states of random numbers, once they are like those of this device.
 
     Raises:
         ValueError: they are not.
     """
-    if len(states) != len(own) or not all(
-        _is_like(one, mine.shape, mine.dtype) for one, mine in zip(states, own, strict=True)
+    if (
+        not isinstance(states, list)
+        or len(states) != len(own)
+        or not all(map(_is_like, states, [one.shape for one in own], [one.dtype for one in own]))
     ):
         raise ValueError("the states of random numbers are not those of this device")
     return states

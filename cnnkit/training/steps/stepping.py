@@ -207,7 +207,7 @@ class Stepper:
             "random": random_state(self.device),
         }
 
-    def restore(self, state: SavedStepper, random: list[Any], num_steps: int) -> None:
+    def restore(self, state: SavedStepper, random: Any, num_steps: int) -> None:
         """Go on from where `state` was called; the weights are put back by the caller.
 
         Args:
