@@ -73,7 +73,8 @@ class Record:
             saved = SavedTraining.from_plain(checkpoint.state)
             progress = Progress.of(saved.progress)
             self._check_place(progress, checkpoint)
-            stepper.restore(saved.stepper, self._own_random(saved), self._num_steps(progress))
+            own = {**saved.stepper, "random": self._own_random(saved)}
+            stepper.restore(own, self._num_steps(progress))
             self._skip(saved.skipped)
         except (RuntimeError, ValueError, TypeError) as error:
             raise CheckFailedError(
@@ -106,7 +107,7 @@ class Record:
             ValueError: there are not as many as processes.
         """
         if self._ranks is None:
-            return saved.stepper.random
+            return saved.stepper.get("random")
         if saved.random is None or len(saved.random) != self._ranks.size:
             raise ValueError(f"it has not the random numbers of {self._ranks.size} processes")
         return saved.random[self._ranks.rank]

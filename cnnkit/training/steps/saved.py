@@ -79,7 +79,7 @@ class SavedStepper(Record):
     learning_rate: Amount
     num_parts: Annotated[int, Field(ge=1, lt=2**31)]
     scaler: dict[Any, Any] | None
-    random: Annotated[list[Any], at_most(MOST_SETS)]
+    random: list[Any]
 
 
 class SavedTraining(Record):
@@ -87,7 +87,7 @@ class SavedTraining(Record):
 
     run_id: str
     progress: SavedProgress
-    stepper: SavedStepper
+    stepper: dict[Any, Any]
     seconds: Amount
     skipped: Annotated[List[List[str]], at_most(MOST_SETS)]
     random: list[Any] | None = None
@@ -140,7 +140,7 @@ def load_optimizer(optimizer: optim.Optimizer, saved: Mapping[str, Any]) -> None
 
 
 def load_schedule(
-    schedule: optim.lr_scheduler.LRScheduler, saved: Mapping[str, Any] | None, num_steps: int
+    schedule: optim.lr_scheduler.LRScheduler, saved: Mapping[str, Any] | None, num_steps: float
 ) -> None:
     """Let a schedule go on from a state.
 
@@ -178,17 +178,15 @@ def load_scaler(scaler: torch.amp.GradScaler, saved: Mapping[str, Any] | None) -
         )
 
 
-def checked_random(states: Any, own: list[Tensor]) -> list[Tensor]:
+def checked_random(states: list[Any], own: list[Tensor]) -> list[Tensor]:
     """Return states of random numbers, once they are like those of this device.
 
     Raises:
         ValueError: they are not.
     """
-    if (
-        not isinstance(states, list)
-        or len(states) != len(own)
-        or not all(map(_is_like, states, [one.shape for one in own], [one.dtype for one in own]))
-    ):
+    if not all(
+        map(_is_like, states, [one.shape for one in own], [one.dtype for one in own])
+    ) or len(states) != len(own):
         raise ValueError("the states of random numbers are not those of this device")
     return states
 

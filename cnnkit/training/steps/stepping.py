@@ -1,7 +1,7 @@
 """One step of training: the gradients of a batch, checked, clipped, and put to use."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -207,27 +207,27 @@ class Stepper:
             "random": random_state(self.device),
         }
 
-    def restore(self, state: SavedStepper, random: Any, num_steps: int) -> None:
+    def restore(self, state: Mapping[str, Any], num_steps: float = math.inf) -> None:
         """Go on from where `state` was called; the weights are put back by the caller.
 
         Args:
-            state: what was saved.
-            random: the states of random numbers of this process.
-            num_steps: how many steps were done in all epochs.
+            state: what it returned.
+            num_steps: how many steps were done in all epochs, as far as that is known.
 
         Raises:
             ValueError: it is not the state of this network and recipe.
         """
-        load_optimizer(self.optimizer, state.optimizer)
+        saved = SavedStepper.from_plain(state)
+        load_optimizer(self.optimizer, saved.optimizer)
         if self.schedule is not None:
-            load_schedule(self.schedule, state.schedule, num_steps)
+            load_schedule(self.schedule, saved.schedule, num_steps)
         if self.average is not None:
-            self.average.num_updates = state.num_averaged
-        self.learning_rate = state.learning_rate
-        self.num_parts = state.num_parts
+            self.average.num_updates = saved.num_averaged
+        self.learning_rate = saved.learning_rate
+        self.num_parts = saved.num_parts
         if self._scaler is not None:
-            load_scaler(self._scaler, state.scaler)
-        set_random_state(checked_random(random, random_state(self.device)), self.device)
+            load_scaler(self._scaler, saved.scaler)
+        set_random_state(checked_random(saved.random, random_state(self.device)), self.device)
 
     def _set_gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Set the gradients of the batch; return its loss and its logits.
