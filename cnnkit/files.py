@@ -1,4 +1,4 @@
-"""Reading and writing files: whole or not at all, and through no link that a run folder holds."""
+"""Reading and writing files: regular ones, whole or not at all; and no link of a run folder."""
 
 import errno
 import os
@@ -8,10 +8,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from cnnkit.errors import CheckFailedError, CnnkitError, NotFoundError, UnavailableError
 
 LOOP = "it is a link that leads back to itself"
+
+_READ_FLAGS = os.O_RDONLY
+for _name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):  # not every system has all
+    _READ_FLAGS |= getattr(os, _name, 0)
+
+# What opening a socket, or on some systems a folder, ends with.
+_NO_FILE_ERRORS = (errno.ENXIO, errno.EOPNOTSUPP, errno.ENODEV, errno.EACCES, errno.EISDIR)
 
 # Windows has neither flag, and needs the other one.
 _PLAIN_FLAGS = (
@@ -44,9 +52,84 @@ def explain_os_error(error: OSError, action: str) -> CnnkitError:
             hint = "choose a folder that you may write to, or change its permissions"
         case errno.ENOENT:
             return NotFoundError(f"cannot {action}: {reason}")
+        case _ if isinstance(error, NotRegularError):
+            hint = "name a file"
         case _:
             hint = ""
     return UnavailableError(f"cannot {action}: {reason}", hint)
+
+
+class NotRegularError(OSError):
+    """What was opened is a pipe, a device or a folder, and would be waited for or never end."""
+
+
+class TooLargeError(OSError):
+    """A file is larger than what it is read as can be."""
+
+    def __init__(self, num_bytes: int, most_bytes: int) -> None:
+        super().__init__(
+            errno.EFBIG, f"it has {num_bytes:,} bytes, more than the {most_bytes:,} that are read"
+        )
+
+
+def open_regular(path: str | Path) -> int:
+    """Return the descriptor of a regular file that is opened to be read; the caller closes it.
+
+    Links are followed. A pipe, a device, a socket or a folder is refused and never waited for: what
+    counts is what was opened, so nothing can be put in its place between a look and the opening.
+
+    Raises:
+        NotRegularError: it is no regular file; its `strerror` says which.
+        OSError: it cannot be opened.
+    """
+    try:
+        handle = os.open(path, _READ_FLAGS)
+    except OSError as error:
+        kind = _kind_of(path) if error.errno in _NO_FILE_ERRORS else stat.S_IFREG
+        if kind == stat.S_IFREG:
+            raise
+        raise _not_regular(path, kind) from error
+    kind = stat.S_IFMT(os.fstat(handle).st_mode)
+    if kind == stat.S_IFREG:
+        return handle
+    os.close(handle)
+    raise _not_regular(path, kind)
+
+
+def _kind_of(path: str | Path) -> int:
+    """Return what a path that cannot be opened is; a regular file where that is not known."""
+    try:
+        return stat.S_IFMT(os.stat(path).st_mode)  # noqa: PTH116
+    except OSError:
+        return stat.S_IFREG
+
+
+def _not_regular(path: str | Path, kind: int) -> NotRegularError:
+    found = _KINDS.get(kind, "something else")
+    return NotRegularError(errno.EINVAL, f"{found}, not a file", str(path))
+
+
+def opened_regular(path: str | Path) -> BinaryIO:
+    """Return a regular file, opened to be read; see `open_regular`.
+
+    Raises:
+        OSError: as `open_regular`.
+    """
+    return os.fdopen(open_regular(path), "rb")
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes:
+    """Return the bytes of a regular file.
+
+    Raises:
+        TooLargeError: there are more than `most_bytes`.
+        OSError: as `open_regular`.
+    """
+    with opened_regular(path) as file:
+        num_bytes = os.fstat(file.fileno()).st_size
+        if num_bytes > most_bytes:
+            raise TooLargeError(num_bytes, most_bytes)
+        return file.read(num_bytes)
 
 
 @contextmanager

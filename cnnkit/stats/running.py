@@ -151,7 +151,7 @@ def _measure_stream(
     cache = None
     if request.cache is not None:
         treatment = f"{request.transform} {'large' if request.allow_large else ''}"
-        cache = RecordCache(request.cache, treatment)
+        cache = RecordCache(request.cache, treatment, request.on_event)
     total = len(chosen) if chosen is not None else source.count()
     try:
         measure_files(
@@ -168,6 +168,13 @@ def _measure_stream(
             cache.close()
     if cache is not None:
         request.on_event(Note(f"{cache.num_known:,} images known from {cache.path}"))
+        if cache.num_damaged:
+            request.on_event(
+                Warned(
+                    f"{cache.num_damaged:,} records of {cache.path} were damaged, and their images "
+                    "were measured again"
+                )
+            )
     for remark in source.remarks():
         request.on_event(Warned(remark))
 

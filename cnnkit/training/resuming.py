@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from cnnkit.checkpoints import TrainingCheckpoint
+from cnnkit.checkpoints import Checkpoint, TrainingCheckpoint
 from cnnkit.data import default_data_dir
 from cnnkit.devices import num_usable_cores
 from cnnkit.distributed import Ranks, several
@@ -34,6 +34,7 @@ from cnnkit.training.preparing import obtained, opened
 from cnnkit.training.processes import computing_with, device_of, from_first, held, joined_processes
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.settling import data_dir_of, settle
+from cnnkit.training.steps.saved import SavedProgress
 
 MOST_THREADS = 256  # that any machine is given
 
@@ -248,16 +249,20 @@ def _complete(run: RunFolder, recipe: Recipe) -> UsageError:
 def _newest(run: RunFolder, on_event: OnEvent) -> TrainingCheckpoint | None:
     """Return the newest checkpoint that is whole; None where none was ever written.
 
-    One that is damaged is set aside.
+    One that is damaged is set aside. Best weights that are damaged are written again where a
+    checkpoint has them.
 
     Raises:
-        CheckFailedError, NotFoundError: there are some, and all are damaged.
+        CheckFailedError, NotFoundError, UnavailableError: there are some, and all are damaged.
     """
     first_error: CnnkitError | None = None
+    newest_best = 0  # by the states that can be read
     for name in run.checkpoints.training_names():
         try:
-            checkpoint = _usable(run, name)
-        except (CheckFailedError, NotFoundError) as error:
+            checkpoint, best = _read(run, name)
+            newest_best = max(newest_best, best)
+            _check_best(run, checkpoint, best, newest_best, on_event)
+        except (CheckFailedError, NotFoundError, UnavailableError) as error:
             first_error = first_error or error
             continue
         if first_error is not None:
@@ -275,22 +280,48 @@ def _newest(run: RunFolder, on_event: OnEvent) -> TrainingCheckpoint | None:
     return None
 
 
-def _usable(run: RunFolder, name: str) -> TrainingCheckpoint:
-    """Return a checkpoint if all is there that a training needs to go on from it."""
+def _read(run: RunFolder, name: str) -> tuple[TrainingCheckpoint, int]:
+    """Return a checkpoint and the epoch whose weights were the best by then.
+
+    Raises:
+        CheckFailedError, NotFoundError, UnavailableError: it is damaged, or cannot be read.
+    """
     checkpoint = run.checkpoints.load_training(name)
     try:
-        best = int(checkpoint.state["progress"]["best_epoch"])
-    except (KeyError, TypeError, ValueError) as error:
+        progress = SavedProgress.from_plain(checkpoint.state.get("progress"))
+    except ValueError as error:
         raise CheckFailedError(
-            f"{run.checkpoints.path / name} holds no state of a training",
+            f"{run.checkpoints.path / name} holds no state of a training: {error}",
             "put back the one that the run wrote",
         ) from error
-    if best and not run.checkpoints.best_stands(best, checkpoint.epoch):
-        raise CheckFailedError(
-            f"{run.checkpoints.path / 'best'} is damaged or missing: the weights of epoch {best}",
-            "restore them, or begin a new run",
-        )
-    return checkpoint
+    return checkpoint, progress.best_epoch
+
+
+def _check_best(
+    run: RunFolder, checkpoint: TrainingCheckpoint, best: int, newest_best: int, on_event: OnEvent
+) -> None:
+    """Refuse a checkpoint whose best weights are neither there, nor in it, nor come again.
+
+    Raises:
+        CheckFailedError: it is one.
+        UnavailableError: the best weights cannot be written again.
+    """
+    where = run.checkpoints.path / "best"
+    if (
+        not best
+        or newest_best > checkpoint.epoch
+        or run.checkpoints.best_stands(best, checkpoint.epoch)
+    ):
+        return
+    lost = f"{where} is damaged or missing: the weights of epoch {best}"
+    for name in run.checkpoints.training_names():
+        with suppress(CnnkitError):
+            found = run.checkpoints.load_training(name)
+            if (found.epoch, found.step) == (best, 0):
+                run.checkpoints.save(Checkpoint("best", best, found.weights))
+                on_event(Warned(f"{lost}; they are written again from {where.with_name(name)}"))
+                return
+    raise CheckFailedError(lost, "restore them, or begin a new run")
 
 
 def _warn_of_changes(

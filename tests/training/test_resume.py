@@ -369,6 +369,62 @@ def test_damaged_best_weights_are_found_before_the_work(cnnkit: Cnnkit) -> None:
     assert "best is damaged or missing: the weights of epoch 2" in " ".join(answer.stderr.split())
 
 
+@pytest.mark.parametrize("damage", ["manifest", "weights", "folder", "pipe"])
+def test_best_weights_that_a_checkpoint_has_are_written_again(whole: Path, damage: str) -> None:
+    run = stopped()
+    best = run / "checkpoints" / "best"
+    if damage == "folder":
+        shutil.rmtree(best)
+    else:
+        path = best / ("manifest.json" if damage == "manifest" else "model.safetensors")
+        path.unlink()
+        os.mkfifo(path) if damage == "pipe" else path.write_bytes(b"{")
+    events: list[Event] = []
+    resume(run, on_event=events.append)
+    (warning,) = [event.text for event in events if isinstance(event, Warned)]
+    assert "best is damaged or missing: the weights of epoch" in warning
+    assert "; they are written again from" in warning
+    assert_equal(run, whole)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "training.pt", "manifest.json"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "loop"])
+def test_what_of_last_cannot_be_read_is_read_from_previous(
+    whole: Path, name: str, kind: str
+) -> None:
+    run = stopped()
+    path = run / "checkpoints" / "last" / name
+    path.unlink()
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "folder":
+            path.mkdir()
+        case _:
+            path.symlink_to(path.name)
+    events: list[Event] = []
+    resume(run, on_event=events.append)
+    (warning,) = [event.text for event in events if isinstance(event, Warned)]
+    assert str(path) in warning
+    assert "the checkpoint before it is used" in warning
+    assert_equal(run, whole)
+
+
+def test_a_file_larger_than_its_manifest_says_is_not_read(cnnkit: Cnnkit) -> None:
+    run = stopped()
+    for name in ("best", "last"):
+        weights = run / "checkpoints" / name / "model.safetensors"
+        content = weights.read_bytes()
+        weights.unlink()  # both may be one file
+        weights.write_bytes(content)
+        os.truncate(weights, 2**36)
+    answer = cnnkit("eval", run)
+    assert answer.code == ExitCode.CHECK_FAILED
+    assert "best/model.safetensors is not what was saved" in answer.stderr
+
+
 class Harm:
     """A pickle that writes a file when it is executed."""
 

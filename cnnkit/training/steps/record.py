@@ -9,8 +9,10 @@ from cnnkit.data.loading.batches import Batches
 from cnnkit.distributed import Ranks
 from cnnkit.errors import CheckFailedError
 from cnnkit.runs import RunFolder
+from cnnkit.torch_files import in_a_line
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.steps.progress import Progress
+from cnnkit.training.steps.saved import SavedTraining, load_weights
 from cnnkit.training.steps.stepping import Stepper
 
 
@@ -62,30 +64,30 @@ class Record:
         Raises:
             CheckFailedError: it belongs to another run, or to another network.
         """
-        stepper, state = self._stepper, checkpoint.state
-        if state.get("run_id") != self._run_id:
+        stepper = self._stepper
+        if checkpoint.state.get("run_id") != self._run_id:
             raise CheckFailedError(
                 f"the checkpoint in {self.run.path} is of another run",
                 "put back the one that the run wrote",
             )
-        self._check_asked(state.get("asked"))
+        self._check_asked(checkpoint.state.get("asked"))
         raw = checkpoint.weights if checkpoint.raw_weights is None else checkpoint.raw_weights
         try:
-            stepper.model.load_state_dict(dict(raw))
-            stepper.evaluated.load_state_dict(dict(checkpoint.weights))
-            random = state["stepper"]["random"]
-            if self._ranks is not None:
-                random = state["random"][self._ranks.rank]
-            stepper.restore({**state["stepper"], "random": random})
-            progress = Progress.of(state["progress"])
-        except (RuntimeError, KeyError, TypeError, ValueError) as error:
+            load_weights(stepper.model, raw)
+            load_weights(stepper.evaluated, checkpoint.weights)
+            saved = SavedTraining.from_plain(checkpoint.state)
+            progress = Progress.of(saved.progress)
+            self._check_place(progress, checkpoint)
+            own = {**saved.stepper, "random": self._own_random(saved)}
+            stepper.restore(own, self._num_steps(progress))
+            self._skip(saved.skipped)
+        except (RuntimeError, ValueError, TypeError) as error:
             raise CheckFailedError(
                 f"the checkpoint in {self.run.path} does not fit the network and recipe of its "
-                f"run: {' '.join(str(error).split())[:200]}",
+                f"run: {in_a_line(error)}",
                 "put back the one that the run wrote",
             ) from error
-        self._earlier_seconds = float(state["seconds"])
-        self._skip(state["skipped"])
+        self._earlier_seconds = saved.seconds
         return progress
 
     def _check_asked(self, asked: object) -> None:
@@ -103,6 +105,33 @@ class Record:
                     "checkpoint was written",
                     "restore run.json, or begin a new run",
                 )
+
+    def _num_steps(self, progress: Progress) -> int:
+        """Return how many steps were done in all epochs."""
+        return (progress.epoch - 1) * self._batches[0].num_batches + progress.step
+
+    def _check_place(self, progress: Progress, checkpoint: TrainingCheckpoint) -> None:
+        """Refuse a state of another epoch or step than the manifest says.
+
+        Raises:
+            ValueError: it is.
+        """
+        if (progress.epoch - 1, progress.step) != (checkpoint.epoch, checkpoint.step):
+            raise ValueError("it is of another epoch or step than its manifest says")
+        if progress.step > self._batches[0].num_batches:
+            raise ValueError(f"no epoch has {progress.step:,} steps")
+
+    def _own_random(self, saved: SavedTraining) -> Any:
+        """Return the states of random numbers of this process.
+
+        Raises:
+            ValueError: there are not as many as processes.
+        """
+        if self._ranks is None:
+            return saved.stepper.get("random")
+        if saved.random is None or len(saved.random) != self._ranks.size:
+            raise ValueError(f"it has not the random numbers of {self._ranks.size} processes")
+        return saved.random[self._ranks.rank]
 
     def is_due(self, num_steps: int) -> bool:
         """Return whether to write the state now, after so many steps of all epochs."""
