@@ -11,6 +11,10 @@ from pathlib import Path
 
 from cnnkit.errors import CnnkitError, NotFoundError, UnavailableError
 
+_READ_FLAGS = os.O_RDONLY
+for _name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):  # not every system has all
+    _READ_FLAGS |= getattr(os, _name, 0)
+
 # What opening a socket, or on some systems a folder, ends with.
 _NO_FILE_ERRORS = (errno.ENXIO, errno.EOPNOTSUPP, errno.ENODEV, errno.EACCES, errno.EISDIR)
 _KINDS = {
@@ -130,11 +134,8 @@ def open_regular(path: str | Path) -> int:
     Raises:
         OSError: it cannot be opened, or is no regular file; its `strerror` says which.
     """
-    flags = os.O_RDONLY
-    for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):  # not every system has all
-        flags |= getattr(os, name, 0)
     try:
-        handle = os.open(path, flags)
+        handle = os.open(path, _READ_FLAGS)
     except OSError as error:
         kind = _kind_of(path) if error.errno in _NO_FILE_ERRORS else ""
         if not kind:

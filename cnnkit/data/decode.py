@@ -75,7 +75,9 @@ SIGNATURES = (
     (b"GIF8", "GIF"),
 )
 PNG_HEAD_BYTES = 8
+_PNG_CHUNK, _PNG_CHECKSUM = struct.Struct(">I4s"), struct.Struct(">I")
 SECOND_SCAN = b"\xff\xda"  # of a JPEG file
+UNCOUNTED_PIXELS = 2**18  # take no more than `UNCOUNTED_BYTES`, whatever they are
 FRAME_BYTES = {"WEBP": 20, "AVIF": 16}  # a pixel, measured: frames, canvases and copies of them
 TIFF_COMPRESSION, ADOBE_DEFLATE, DEFLATE = 259, 8, 32946
 TIFF_STARTS, TIFF_LENGTHS = (273, 324), (279, 325)  # of strips and tiles
@@ -182,11 +184,12 @@ def opened_image(
                 _check_png(content)
             elif form == "TIFF" and not allow_large:
                 _check_tags(content)
-            with Image.open(_Content(content), formats=_known_formats()) as image:
+            with Image.open(_file_of(content), formats=_known_formats()) as image:
                 _check_size(image, content, allow_large)
                 if covering is not None and image.format == "JPEG":
                     image.draft(None, covering)
-                reserve(_decoding_bytes(image, content))
+                if math.prod(image.size) > UNCOUNTED_PIXELS:
+                    reserve(_decoding_bytes(image, content))
                 if image.format == "TIFF":
                     _check_deflated(image, content)
                 yield image
@@ -344,6 +347,11 @@ def check_stopped() -> None:
         raise StoppedError
 
 
+def _file_of(content: bytes) -> io.BytesIO:
+    """Return the bytes of an image file as a file; small ones are read so fast that none stops."""
+    return _Content(content) if len(content) > HEADER_BYTES else io.BytesIO(content)
+
+
 class _Content(io.BytesIO):
     """The bytes of an image file; reading them ends where they are not wanted any more."""
 
@@ -429,6 +437,8 @@ def _check_size(image: ImageFile.ImageFile, content: bytes, allow_large: bool) -
         return
     if math.prod(image.size) > MAX_PIXELS:
         raise BadImageError(too_large(f"{_by(image.size)} pixels", MAX_PIXELS))
+    if math.prod(image.size) <= UNCOUNTED_PIXELS:
+        return
     needed = _decoding_bytes(image, content)
     if needed > MAX_DECODING_BYTES:
         told = f"{_by(image.size)} pixels take {needed:,} bytes to decode"
@@ -437,9 +447,6 @@ def _check_size(image: ImageFile.ImageFile, content: bytes, allow_large: bool) -
 
 def _decoding_bytes(image: ImageFile.ImageFile, content: bytes) -> int:
     """Return about how much memory it takes to decode an image and convert it."""
-    pixels = math.prod(image.size)
-    if pixels * max(FRAME_BYTES.values()) <= UNCOUNTED_BYTES:
-        return 0  # whatever it is
     bands = len(image.getbands())
     kept = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4)
     needed = kept if image.mode in ("L", "RGB") else kept + 4
@@ -455,7 +462,7 @@ def _decoding_bytes(image: ImageFile.ImageFile, content: bytes) -> int:
         needed = max(needed, kept + 2 * bands * (4 if image.mode == "I" else 1))
     if is_16_bit_colour(image):
         needed = max(needed, 20)  # with its channels apart, of 16 bits each
-    return pixels * needed
+    return math.prod(image.size) * needed
 
 
 def is_16_bit_colour(image: ImageFile.ImageFile) -> bool:
@@ -489,14 +496,13 @@ def _check_png(content: bytes) -> None:
     view = memoryview(content)
     place, end = PNG_HEAD_BYTES, len(content)
     while place + 12 <= end:
-        length = int.from_bytes(view[place : place + 4], "big")
-        kind = bytes(view[place + 4 : place + 8])
+        length, kind = _PNG_CHUNK.unpack_from(content, place)
         stop = place + 8 + length
         if not kind.isalpha():
             raise BadImageError("damaged: one of its chunks has no name")
         if stop + 4 > end:
             break
-        if zlib.crc32(view[place + 4 : stop]) != int.from_bytes(view[stop : stop + 4], "big"):
+        if zlib.crc32(view[place + 4 : stop]) != _PNG_CHECKSUM.unpack_from(content, stop)[0]:
             raise BadImageError(f"damaged: wrong checksum of its chunk {kind.decode('ascii')}")
         if kind == b"IEND":
             return

@@ -73,7 +73,7 @@ def test_pillow_opens_files_in_one_place_alone() -> None:
                 "pil_loader", "default_loader",
             ):  # fmt: skip
                 calls.append((path.name, ast.unparse(node)))
-    assert calls == [("decode.py", "Image.open(_Content(content), formats=_known_formats())")]
+    assert calls == [("decode.py", "Image.open(_file_of(content), formats=_known_formats())")]
 
 
 def test_only_the_readers_of_the_formats_are_imported(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_a_thread_that_is_not_wanted_any_more_stops_in_the_middle_of_an_image() 
     def work() -> None:
         stop_with(stopped)
         try:
-            with opened_image(encode(COLOUR)) as image:
+            with opened_image(encode(Image.fromarray(noise(0, 300, 300)))) as image:
                 stopped.set()
                 image.load()
         except StoppedError as error:
