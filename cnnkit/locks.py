@@ -48,7 +48,7 @@ def _opened(path: Path) -> tuple[int | None, bool]:
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            _lock(handle)
+            lock_handle(handle)
         except OSError as error:
             if error.errno in CANNOT_LOCK:
                 return handle, False
@@ -71,12 +71,14 @@ def _holder(path: Path) -> str:
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(handle: int) -> None:
+    def lock_handle(handle: int) -> None:
+        """Lock an open file until it is closed, or raise OSError where that cannot be at once."""
         os.lseek(handle, 0, os.SEEK_SET)
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
-    def _lock(handle: int) -> None:
+    def lock_handle(handle: int) -> None:
+        """Lock an open file until it is closed, or raise OSError where that cannot be at once."""
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from cnnkit.compat import allowed_globals
 from cnnkit.errors import CheckFailedError
 
 NUM_PICKLES = 5  # one after another in the files of old versions of torch, before the numbers
@@ -58,16 +59,12 @@ def some_of(names: Collection[str]) -> str:
 
 def _names_asked_for(content: bytes) -> list[str]:
     """Return what the pickles of a file ask Python for, beside what torch takes for data."""
-    from torch import _weights_only_unpickler as unpickler
-
-    # Torch's own, and private: without it harmless names are listed beside the others.
-    allowed: dict[str, object] = getattr(unpickler, "_get_allowed_globals", dict)()
     names: set[str] = set()
     for pickles in _pickles(content):
         with suppress(Exception):  # it ends in the middle, or is no pickle: what was found stands
             for _ in range(NUM_PICKLES):
                 _add_names(pickles, names)
-    return sorted(names - set(allowed))
+    return sorted(names - allowed_globals())
 
 
 def _pickles(content: bytes) -> Iterator[io.BytesIO]:

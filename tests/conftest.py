@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from cnnkit.cli.app import run
@@ -31,6 +32,11 @@ if AUDIT_FOLDER not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
     paths = (AUDIT_FOLDER, os.environ.get("PYTHONPATH", ""))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 AUDIT_FILE = Path(os.environ[VARIABLE])
+
+# CI tries the same examples every time; by hand there are new ones at each run.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
+if "CI" in os.environ:
+    hypothesis.settings.load_profile("ci")
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -34,11 +34,15 @@ RANKS = {
     "launching": 4,
     "files": 1,
     "torch_files": 1,
+    "compat": 0,
+    "validation": 1,
     "registry": 1,
     "events": 1,
     "errors": 0,
 }
-STANDARD_LIBRARY_ALONE = ("results", "errors", "events", "registry", "files")
+# `print(result)` shows tables: the one import upwards, and made only then.
+EXCEPTIONS = {("results/base.py", "render")}
+STANDARD_LIBRARY_ALONE = ("results", "errors", "events", "registry", "files", "validation")
 
 
 def part_of(module: str) -> str:
@@ -72,6 +76,8 @@ def test_arrows_point_down(path: Path) -> None:
             continue
         other = part_of(module)
         if other in (part, "__version__"):
+            continue
+        if (path.relative_to(PACKAGE).as_posix(), other) in EXCEPTIONS:
             continue
         assert RANKS[other] < RANKS[part], f"{part} must not import {other}"
 

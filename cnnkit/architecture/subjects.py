@@ -10,6 +10,7 @@ from torch import nn
 
 from cnnkit.architecture.inputs import InputShape, as_input_shapes
 from cnnkit.architecture.skeleton import build_skeleton, copy_of, skeleton_of
+from cnnkit.compat import uncompiled
 from cnnkit.errors import NotFoundError, UsageError
 from cnnkit.models import MODELS, build_model, find_model
 from cnnkit.models.entry import ModelDescription
@@ -70,7 +71,7 @@ def find_subject(
 
 
 def _own_module(network: nn.Module, inputs: tuple[InputShape, ...]) -> Subject:
-    inner: nn.Module = getattr(network, "_orig_mod", network)  # what torch.compile wraps
+    inner = uncompiled(network)
     if isinstance(inner, nn.DataParallel | nn.parallel.DistributedDataParallel):
         inner = inner.module
     name = type(inner).__name__

@@ -21,8 +21,9 @@ from cnnkit.bench.peaks import PeakBook
 from cnnkit.bench.preparing import MemoryShortError, Network, Prepared, prepare, told
 from cnnkit.bench.settings import AUTO, CellSetting, Sweep, suitable_batch
 from cnnkit.bench.shares import measure_peaks, with_shares
-from cnnkit.bench.state import many_compiled, preserved_state, set_state
+from cnnkit.bench.state import preserved_state, set_state
 from cnnkit.bench.timing import QUOTABLE, Timed, time_in_rounds
+from cnnkit.compat import many_compiled
 from cnnkit.devices import is_out_of_memory
 from cnnkit.errors import UsageError
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore

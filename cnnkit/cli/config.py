@@ -76,11 +76,12 @@ def write_config(settings: Mapping[str, object]) -> str:
 
 
 def _toml(value: object) -> str:
-    """Return a value as TOML has it; its basic strings are those of JSON, but for one sign."""
+    """Return a value as TOML has it; its basic strings are those of JSON, but for some escapes."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        quoted = json.dumps(value, ensure_ascii=False)
+        return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
     return repr(value)
 
 

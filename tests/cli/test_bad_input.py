@@ -80,7 +80,7 @@ def test_unknown_names(refused: Refused) -> None:
     refused("train", "digits", "lenet5", code=3, says="unknown model 'digits'",
             hint="the model comes first: `cnnkit train lenet5 digits`")  # fmt: skip
     refused("train", "timm:resnet1o", code=3, says="resnet1o", hint="did you mean")
-    refused("trian", code=2, says="no such command 'trian'", hint="did you mean 'train'")
+    refused("trian", code=2, says="no such command 'trian'", hint="did you mean train")
     refused("train", "lenet5", "--epocs", "3", code=2, says="--epocs", hint="did you mean --epochs")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from cnnkit.compat import image_of_pixels, pillow_core
 from cnnkit.data.decode import has_several_scans, reserve
 
 MAX_CANVAS_PIXELS = 2**24
@@ -38,7 +39,7 @@ class Canvas:
     def of(self, mode: str, width: int, height: int) -> Any:
         """Return memory for an image, with whatever was drawn there before."""
         if self._kind != (mode, width, height):
-            self._pixels = _core().new(mode, (width, height))
+            self._pixels = pillow_core().new(mode, (width, height))
             self._kind = mode, width, height
         return self._pixels
 
@@ -65,7 +66,7 @@ def decode_plain_jpeg(
     if width * height > COUNTED_PIXELS:
         reserve(width * height * (10 if has_several_scans(content) else 4))
     try:
-        decoder = _core().jpeg_decoder(mode, mode, "")
+        decoder = pillow_core().jpeg_decoder(mode, mode, "")
         pixels = (canvas or Canvas()).of(mode, width, height)
         decoder.setimage(pixels, (0, 0, width, height))
         consumed, error = decoder.decode(content)
@@ -73,13 +74,7 @@ def decode_plain_jpeg(
         return None
     if consumed >= 0 or error < 0:  # it waits for more, or has given up
         return None
-    image: Image.Image = Image.Image()._new(pixels)
-    return image
-
-
-def _core() -> Any:
-    """Return Pillow's part in C, which is no part of its promises."""
-    return vars(Image)["core"]
+    return image_of_pixels(pixels)
 
 
 def plain_frame(content: bytes) -> tuple[int, int, str] | None:

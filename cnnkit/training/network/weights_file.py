@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from cnnkit.checkpoints import WEIGHTS
+from cnnkit.compat import layer_versions, set_layer_versions
 from cnnkit.errors import CheckFailedError, NotFoundError, UsageError
 from cnnkit.files import explain_os_error
 from cnnkit.runs import RunFolder, open_run
@@ -233,10 +234,10 @@ def _as_the_network_has_it(
         if name in own or not name.startswith(_AUXILIARY_HEADS):
             state[name] = value
     # The versions of the layers, by which some of them bring old names up to date.
-    versions = getattr(read, "_metadata", None)
-    if isinstance(versions, dict):
+    versions = layer_versions(read)
+    if versions is not None:
         versions = {f"{name}.".removeprefix(prefix)[:-1]: one for name, one in versions.items()}
-    state._metadata = versions or getattr(own, "_metadata", None)  # type: ignore[attr-defined]
+    set_layer_versions(state, versions or layer_versions(own))
     return state
 
 
