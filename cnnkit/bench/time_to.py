@@ -49,6 +49,7 @@ def time_to_accuracy(
     data_dir: Path | None = None,
     num_workers: int | None = None,
     trust_code: bool = False,
+    allow_large: bool = False,
     on_event: OnEvent = ignore,
 ) -> TimeToResult:
     """Train with several seeds until an accuracy is reached, and tell how long that took.
@@ -67,6 +68,7 @@ def time_to_accuracy(
         data_dir: where datasets lie.
         num_workers: threads that read files.
         trust_code: let the code run that the recipe names.
+        allow_large: decode images above the limits as well.
         on_event: told how far it is.
 
     Raises:
@@ -105,7 +107,7 @@ def time_to_accuracy(
             seeded = chosen.model_copy(update={"seed": chosen.seed + number})
             run = _timed_run(
                 target, model, dataset, seeded, named, "test" if has_test else "val",
-                where.name, data_dir, num_workers,
+                where.name, data_dir, num_workers, allow_large,
             )  # fmt: skip
             runs.append(run)
             on_event(TaskAdvanced(TASK, number + 1))
@@ -145,6 +147,7 @@ def _timed_run(
     device: str,
     data_dir: Path | None,
     num_workers: int | None,
+    allow_large: bool,
 ) -> TimedRun:
     best, epochs = 0.0, 0
 
@@ -163,7 +166,7 @@ def _timed_run(
             train(
                 model, dataset, recipe, model_arguments=named.model_arguments,
                 input_shape=named.input_shape, device=device, data_dir=data_dir,
-                runs_dir=Path(folder), num_workers=num_workers,
+                runs_dir=Path(folder), num_workers=num_workers, allow_large=allow_large,
                 checkpoint_minutes=0, on_event=watch,
             )  # fmt: skip
         except _ReachedError:

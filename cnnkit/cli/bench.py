@@ -9,6 +9,7 @@ import typer
 
 from cnnkit.cli.options import (
     MACHINE_PANEL,
+    AllowLarge,
     DataDir,
     RunsDir,
     SkipBad,
@@ -215,6 +216,7 @@ def bench(
     data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
     skip_bad: SkipBad = False,
+    allow_large: AllowLarge = False,
     workers: Workers = None,
     trust_code: TrustCode = False,
 ) -> None:
@@ -231,7 +233,10 @@ def bench(
     if time_to is not None:
         given = {"--peak": peak, "--against": against, "--plot": plot, "--by-layer": by_layer}
         _refuse("--time-to", given)
-        _time_to(output, time_to, recipe, runs, names, data, device, data_dir, workers, trust_code)
+        _time_to(
+            output, time_to, recipe, runs, names, data, device, data_dir, workers, allow_large,
+            trust_code,
+        )  # fmt: skip
         return
     if recipe is not None:
         raise UsageError("--recipe belongs to --time-to", "such as --time-to 0.99 --recipe FILE")
@@ -273,6 +278,7 @@ def bench(
             data_dir=data_dir,
             num_workers=workers,
             skip_bad=skip_bad,
+            allow_large=allow_large,
             on_event=output.on_event,
         )
         output.emit(pipeline)
@@ -332,6 +338,7 @@ def _time_to(
     device: str,
     data_dir: Path | None,
     workers: int | None,
+    allow_large: bool,
     trust_code: bool,
 ) -> None:
     if recipe is None:
@@ -349,6 +356,7 @@ def _time_to(
         device="auto" if device == "all" else device,
         data_dir=data_dir,
         num_workers=workers,
+        allow_large=allow_large,
         trust_code=trust_code,
         on_event=output.on_event,
     )

@@ -8,6 +8,7 @@ import typer
 
 from cnnkit.cli.options import (
     DATA_PANEL,
+    AllowLarge,
     DataDir,
     Device,
     OwnNetwork,
@@ -79,6 +80,7 @@ def evaluate(
     data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
     skip_bad: SkipBad = False,
+    allow_large: AllowLarge = False,
     device: Device = "auto",
     workers: Workers = None,
     own_network: OwnNetwork = None,
@@ -107,6 +109,7 @@ def evaluate(
         skip_bad=skip_bad,
         network=own_network,
         trust_code=trust_code,
+        allow_large=allow_large,
         on_event=output.on_event,
     )
     output.emit(result)

@@ -126,6 +126,14 @@ OwnNetwork = Annotated[
         rich_help_panel=CODE_PANEL,
     ),
 ]
+AllowLarge = Annotated[
+    bool,
+    typer.Option(
+        "--allow-large",
+        help="Read images and archives above the limits on pixels and bytes as well.",
+        rich_help_panel=DATA_PANEL,
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(

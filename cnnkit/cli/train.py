@@ -9,6 +9,7 @@ import typer
 from cnnkit.cli.config import Config, write_config
 from cnnkit.cli.options import (
     DATA_PANEL,
+    AllowLarge,
     DataDir,
     Device,
     OwnNetwork,
@@ -143,6 +144,7 @@ def train(
     data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
     skip_bad: SkipBad = False,
+    allow_large: AllowLarge = False,
     device: Device = "auto",
     workers: Workers = None,
     nproc: Annotated[
@@ -206,6 +208,7 @@ def train(
             "input": shape,
             "device": device,
             "skip_bad": skip_bad,
+            "allow_large": allow_large,
             "workers": workers,
             "nproc": nproc,
             "checkpoint_minutes": checkpointing.minutes,
@@ -276,6 +279,7 @@ def train(
             "input": asked.input,
             **{name: path and str(path) for name, path in places.items()},
             "skip_bad": skip_bad,
+            "allow_large": allow_large,
             "device": device,
             "workers": workers,
             "nproc": nproc,
@@ -317,6 +321,7 @@ def train(
             runs_dir=runs_dir,
             num_workers=workers,
             skip_bad=skip_bad,
+            allow_large=allow_large,
             on_event=output.on_event,
         )
         if not is_picture:
@@ -343,6 +348,7 @@ def train(
             runs_dir=runs_dir,
             num_workers=workers,
             skip_bad=skip_bad,
+            allow_large=allow_large,
             checkpoint_minutes=checkpointing.minutes,
             checkpoint_steps=checkpointing.steps,
             on_event=log,

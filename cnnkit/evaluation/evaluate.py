@@ -40,6 +40,7 @@ def evaluate(
     skip_bad: bool = False,
     network: str | None = None,
     trust_code: bool = False,
+    allow_large: bool = False,
     on_event: OnEvent = ignore,
 ) -> EvalResult:
     """Evaluate the network of a run on a split of its dataset, or of another.
@@ -63,6 +64,7 @@ def evaluate(
             in the run folder.
         trust_code: let the code run that the run folder brings, though this user has not trained
             with it.
+        allow_large: decode images above the limits as well, as the run does if it was trained so.
         on_event: told about notes and progress.
 
     Raises:
@@ -96,7 +98,9 @@ def evaluate(
         images = _open_images(setup, split, dataset, data_dir or default_data_dir(), on_event)
         batches = make_batches(
             images,
-            setup.preprocessing,
+            replace(
+                setup.preprocessing, allow_large=allow_large or setup.preprocessing.allow_large
+            ),
             setup.eval_batch_size,
             target,
             layout,

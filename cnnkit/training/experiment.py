@@ -46,6 +46,7 @@ def train(
     runs_dir: Path = Path("runs"),
     num_workers: int | None = None,
     skip_bad: bool = False,
+    allow_large: bool = False,
     checkpoint_minutes: float = Checkpointing.minutes,
     checkpoint_steps: int | None = None,
     on_event: OnEvent = ignore,
@@ -65,6 +66,7 @@ def train(
         runs_dir: where the run folder is made, and a run looked for whose weights are taken.
         num_workers: threads that read files; one a core by default.
         skip_bad: leave broken images out, and count them.
+        allow_large: decode images above the limits as well; evaluations of the run do so too.
         checkpoint_minutes: write the state so often, beside the end of every epoch; 0 for never.
         checkpoint_steps: write it after so many steps as well; None for never.
         on_event: told about notes, progress, and each epoch.
@@ -103,6 +105,7 @@ def train(
                 runs_dir=runs_dir,
                 num_workers=num_workers,
                 skip_bad=skip_bad,
+                allow_large=allow_large,
                 checkpointing=checkpointing,
                 on_event=told,
                 ranks=ranks,

@@ -48,6 +48,7 @@ def prepare(
     runs_dir: Path,
     num_workers: int | None,
     skip_bad: bool,
+    allow_large: bool,
     checkpointing: Checkpointing,
     on_event: OnEvent,
     ranks: Ranks | None = None,
@@ -75,11 +76,18 @@ def prepare(
     recipe.augmentation.check(shape.height, shape.width)
     check_views(recipe.tta, shape.height, shape.width)
     original = data.train
-    data = cached(data, recipe, not_normalized(shape), place, ranks, on_event)
+    data = cached(data, recipe, not_normalized(shape, allow_large), place, ranks, on_event)
     preprocessing, normalization = from_first(
         ranks,
         lambda: choose_preprocessing(
-            shape, data.entry, data.train, recipe.normalize, workers, skip_bad, weights
+            shape,
+            data.entry,
+            data.train,
+            recipe.normalize,
+            workers,
+            skip_bad,
+            weights,
+            allow_large,
         ),
     )
     setup = Setup(

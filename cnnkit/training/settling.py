@@ -8,6 +8,7 @@ from typing import Any
 from cnnkit.data import find_dataset
 from cnnkit.data.entry import FolderSource
 from cnnkit.errors import CheckFailedError, UsageError
+from cnnkit.evaluation import Setup
 from cnnkit.files import is_folder
 from cnnkit.models import find_model
 from cnnkit.run_schema import WAY_OUT
@@ -67,6 +68,7 @@ def settle(description: Mapping[str, Any], given: Mapping[str, Any], run: Path) 
         "input": (setup["in_channels"], *setup["image_size"]),
         "device": description["device"]["name"],
         "skip_bad": description["skip_bad"],
+        "allow_large": Setup.from_dict(setup).preprocessing.allow_large,
         "nproc": description.get("nproc", 1),
         "workers": description["num_workers"],
         "checkpoint_minutes": description["checkpointing"]["minutes"],

@@ -23,7 +23,7 @@ from cnnkit.files import opened_regular
 from cnnkit.records import Record
 from cnnkit.stats.counting.tally import ImageRecord
 
-VERSION = 1  # grows whenever a record of today would be read otherwise
+VERSION = 2  # grows whenever a record of today would be read otherwise
 FLUSH_SECONDS = 2.0
 WAIT_SECONDS = 60.0  # for another process that writes to the same cache
 

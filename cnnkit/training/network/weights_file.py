@@ -111,7 +111,7 @@ class WeightsFile:
                     del fitting[name]
             self._check_sizes(fitting, own)
             state = OrderedDict((name, one.read()) for name, one in fitting.items())
-            state._metadata = fitting._metadata  # type: ignore[attr-defined]
+            set_layer_versions(state, layer_versions(fitting))
             try:
                 missing, unexpected = network.load_state_dict(state, strict=False)
             except Exception as error:  # a kind of tensor, or a network's code, may raise anything
