@@ -6,17 +6,25 @@ before it stays until then, and of `last` also afterwards, as `previous`.
 
 import hashlib
 import io
-import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cnnkit.errors import CheckFailedError, CnnkitError, NotFoundError
-from cnnkit.files import explain_os_error, flush_folder, remove_tree
-from cnnkit.torch_files import read_data
+from pydantic import Field
+
+from cnnkit.errors import CheckFailedError, CnnkitError, NotFoundError, UnavailableError
+from cnnkit.files import (
+    TooLargeError,
+    explain_os_error,
+    flush_folder,
+    read_regular,
+    remove_tree,
+)
+from cnnkit.records import Record, at_most
+from cnnkit.torch_files import check_safetensors, in_a_line, read_data
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +37,7 @@ WEIGHTS = "model.safetensors"
 RAW_WEIGHTS = "unaveraged.safetensors"
 TRAINING = "training.pt"
 MANIFEST = "manifest.json"
+MOST_MANIFEST_BYTES = 2**20
 
 RESTORE = "restore the file, choose another `--checkpoint`, or train again"
 
@@ -62,6 +71,35 @@ class TrainingCheckpoint(Checkpoint):
     state: Mapping[str, Any] = field(default_factory=dict)
     raw_weights: "Mapping[str, Tensor] | None" = None
     step: int = 0
+
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class SavedFile(Record):
+    """What a manifest says of a file.
+
+    Attributes:
+        bytes: its size.
+        sha256: its SHA-256, in hexadecimal digits.
+    """
+
+    bytes: Count
+    sha256: str
+
+
+class Manifest(Record):
+    """What `manifest.json` holds.
+
+    Attributes:
+        epoch: how many whole epochs the weights were trained for.
+        step: how many steps were done of the epoch after `epoch`.
+        files: the files of the checkpoint by name.
+    """
+
+    epoch: Count
+    step: Count = 0
+    files: Annotated[dict[str, SavedFile], at_most(100)]
 
 
 class CheckpointFolder:
@@ -116,7 +154,7 @@ class CheckpointFolder:
         if folder is None:
             raise NotFoundError(f"{self.path.parent} holds no {name} weights")
         files = _Files(folder)
-        return Checkpoint(name, files.epoch, files.tensors(WEIGHTS))
+        return Checkpoint(name, files.manifest.epoch, files.tensors(WEIGHTS))
 
     def load_training(self, folder_name: str) -> TrainingCheckpoint:
         """Return the whole of `last` or `previous`.
@@ -126,14 +164,19 @@ class CheckpointFolder:
             CheckFailedError: a file of it is not what was saved, or holds more than data.
         """
         files = _Files(self.path / folder_name)
-        if TRAINING not in files.expected:
+        if TRAINING not in files.manifest.files:
             raise NotFoundError(
                 f"{files.folder} holds weights alone, from which no training goes on",
                 "begin a new run",
             )
-        raw = files.tensors(RAW_WEIGHTS) if RAW_WEIGHTS in files.expected else None
+        raw = files.tensors(RAW_WEIGHTS) if RAW_WEIGHTS in files.manifest.files else None
         return TrainingCheckpoint(
-            "last", files.epoch, files.tensors(WEIGHTS), files.state(), raw, files.step
+            "last",
+            files.manifest.epoch,
+            files.tensors(WEIGHTS),
+            files.state(),
+            raw,
+            files.manifest.step,
         )
 
     def set_last_aside(self) -> None:
@@ -159,7 +202,7 @@ class CheckpointFolder:
         except CnnkitError:
             folder = self.find("best")
             with suppress(CnnkitError):  # a manifest that is damaged as well tells no epoch
-                return folder is not None and _Files(folder).epoch > at_epoch
+                return folder is not None and _Files(folder).manifest.epoch > at_epoch
             return False
         return best.epoch == epoch or best.epoch > at_epoch
 
@@ -169,7 +212,7 @@ class CheckpointFolder:
 
         remove_tree(folder)
         folder.mkdir(parents=True)
-        entries: dict[str, Any] = {}
+        entries: dict[str, SavedFile] = {}
         best = self.path / "best" / WEIGHTS
         is_training = isinstance(checkpoint, TrainingCheckpoint)
         contents = [(WEIGHTS, save(_separate(checkpoint.weights)))]
@@ -183,22 +226,21 @@ class CheckpointFolder:
             step = checkpoint.step
         for name, content in contents:
             digest = hashlib.sha256(content).hexdigest()
-            entries[name] = {"bytes": len(content), "sha256": digest}
+            entries[name] = SavedFile(bytes=len(content), sha256=digest)
             # The last weights are often the best ones: a link to them needs no room.
             if name == WEIGHTS and is_training and self._is_file_of_best(digest):
                 with suppress(OSError):  # not every disk can
                     os.link(best, folder / name)
                     continue
             _write_through(folder / name, content)
-        manifest = {"epoch": checkpoint.epoch, "step": step, "files": entries}
-        _write_through(folder / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
+        manifest = Manifest(epoch=checkpoint.epoch, step=step, files=entries)
+        _write_through(folder / MANIFEST, (manifest.model_dump_json(indent=2) + "\n").encode())
         flush_folder(folder)
 
     def _is_file_of_best(self, digest: str) -> bool:
         try:
-            manifest = json.loads((self.path / "best" / MANIFEST).read_text(encoding="utf-8"))
-            return bool(manifest["files"][WEIGHTS]["sha256"] == digest)
-        except (OSError, ValueError, KeyError, TypeError):
+            return _Files(self.path / "best").manifest.files[WEIGHTS].sha256 == digest
+        except (CnnkitError, KeyError):
             return False  # none, or damaged: then it is written
 
     def _put_in_place(self, folder: Path, name: str) -> None:
@@ -218,27 +260,23 @@ class _Files:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        path = folder / MANIFEST
         try:
-            manifest = json.loads(self._read(MANIFEST).decode("utf-8"))
-            self.epoch = int(manifest["epoch"])
-            self.step = int(manifest.get("step", 0))
-            self.expected = {
-                str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()
-            }
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckFailedError(f"{path} is damaged", RESTORE) from error
+            self.manifest = Manifest.from_json(self._read(MANIFEST, MOST_MANIFEST_BYTES))
+        except (ValueError, TooLargeError) as error:
+            raise CheckFailedError(f"{folder / MANIFEST} is damaged: {error}", RESTORE) from error
 
     def tensors(self, name: str) -> "dict[str, Tensor]":
         """Return the tensors of a safetensors file."""
-        from safetensors import SafetensorError
         from safetensors.torch import load
 
         content = self._checked(name)
         try:
+            check_safetensors(content[:8], len(content))
             return load(content)
-        except SafetensorError as error:
-            raise self._altered(name) from error
+        except Exception as error:  # a file that was made to harm may raise anything
+            raise CheckFailedError(
+                f"{self.folder / name} is no file of safetensors: {in_a_line(error)}", RESTORE
+            ) from error
 
     def state(self) -> dict[str, Any]:
         """Return what `training.pt` holds; nothing in it is ever executed."""
@@ -251,18 +289,36 @@ class _Files:
         return state
 
     def _checked(self, name: str) -> bytes:
-        content = self._read(name)
-        if name not in self.expected or hashlib.sha256(content).hexdigest() != self.expected[name]:
+        saved = self.manifest.files.get(name)
+        if saved is None:
+            raise CheckFailedError(f"{self.folder / MANIFEST} does not name {name}", RESTORE)
+        try:
+            content = self._read(name, saved.bytes)
+        except TooLargeError as error:
+            raise self._altered(name) from error
+        if hashlib.sha256(content).hexdigest() != saved.sha256:
             raise self._altered(name)
         return content
 
-    def _read(self, name: str) -> bytes:
+    def _read(self, name: str, most_bytes: int) -> bytes:
+        """Return the content of a file.
+
+        Raises:
+            TooLargeError: it has more bytes.
+            NotFoundError, UnavailableError: it is not there, or cannot be read.
+        """
         try:
-            return (self.folder / name).read_bytes()
+            return read_regular(self.folder / name, most_bytes)
+        except TooLargeError:
+            raise
         except FileNotFoundError as error:
             raise NotFoundError(f"{self.folder} is incomplete: {name} is missing") from error
         except OSError as error:
             raise explain_os_error(error, f"read {self.folder / name}") from error
+        except MemoryError as error:
+            raise UnavailableError(
+                f"there is not enough memory for {self.folder / name}", "free some"
+            ) from error
 
     def _altered(self, name: str) -> CheckFailedError:
         return CheckFailedError(

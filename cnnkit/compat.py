@@ -251,17 +251,6 @@ def uncompiled(network: nn.Module) -> nn.Module:
     return inner
 
 
-def allowed_globals() -> frozenset[str]:
-    """Return the names that torch takes for data in a pickle.
-
-    The public `get_unsafe_globals_in_checkpoint` fails on archives that have no pickle of the
-    expected name, and on the files of old versions of torch.
-    """
-    from torch import _weights_only_unpickler
-
-    return frozenset(_weights_only_unpickler._get_allowed_globals())
-
-
 def dispatch_mode() -> type[Any]:
     """Return torch's base class of what sees every operator; documented, in a private module."""
     from torch.utils._python_dispatch import TorchDispatchMode

@@ -1,21 +1,117 @@
-"""Files of `torch.save`, read as data alone: nothing in them is ever executed."""
+"""Files of `torch.save`, read as data: nothing in them is executed, and each part is checked.
 
-import io
-import pickletools
-import warnings
+`torch.load` with `weights_only=True` executes nothing either, but looks at no checksum, and a file
+of a hundred bytes can take all memory from it, or crash the process.
+"""
+
+import math
+import struct
 import zipfile
-from collections.abc import Collection, Iterator
-from contextlib import suppress
+import zlib
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from cnnkit.compat import allowed_globals
-from cnnkit.errors import CheckFailedError
+from cnnkit.errors import CheckFailedError, CnnkitError, UnavailableError
+from cnnkit.files import explain_os_error
+from cnnkit.pickles import Made, Name, PickleError, PickleReader
 
-NUM_PICKLES = 5  # one after another in the files of old versions of torch, before the numbers
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+MOST_PICKLE_BYTES = 2**24  # that are not numbers of tensors; a thousand tensors take 200 kB
+MOST_DIRECTORY_BYTES = 2**23  # of an archive; a tensor takes 80
+MOST_TIMES = 4  # so many times as large as the file are its parts; torch.save does not compress
+MOST_HEADER_BYTES = 2**23  # of safetensors; a tensor takes 100
+MOST_DIMENSIONS = 64
+MOST_NUMBERS = 2**62  # of a tensor
+MOST_DEPTH = 100  # of lists in lists
+CHUNK_BYTES = 2**20
+
 MOST_LISTED = 4
 MOST_CHARACTERS = 80
+MOST_SAID = 200  # characters of another library
+
+_ARCHIVE_BEGINS = b"PK\x03\x04"
+_OLD_BEGINS = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number, pickled
+_MAGIC_NUMBER = 0x1950A86A20F9469CFC6C  # of the files of torch before 1.6
+_PROTOCOL_VERSION = 1001
+
+_KINDS = {
+    "Double": "float64", "Float": "float32", "Half": "float16", "BFloat16": "bfloat16",
+    "Long": "int64", "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8",
+    "Bool": "bool", "ComplexDouble": "complex128", "ComplexFloat": "complex64",
+}  # fmt: skip
+_STORAGES = {
+    **{f"torch.{kind}Storage": dtype for kind, dtype in _KINDS.items()},
+    **{f"torch.cuda.{kind}Storage": dtype for kind, dtype in _KINDS.items()},
+    "torch.storage.UntypedStorage": "uint8",
+}
+_OLD_TENSORS = {  # of torch before 0.2: made empty, and given their numbers as a state
+    f"torch.{place}{kind}Tensor" for place in ("", "cuda.") for kind in ("", *_KINDS)
+}
+_TENSORS = {
+    "torch._utils._rebuild_tensor",
+    "torch._utils._rebuild_tensor_v2",
+    "torch._utils._rebuild_tensor_v3",
+}
+_PARAMETERS = {
+    "torch._utils._rebuild_parameter",
+    "torch._utils._rebuild_parameter_with_state",
+    "torch.nn.parameter.Parameter",
+}
+_BESIDE = {  # data that may stand beside weights; nothing of it is made
+    "collections.OrderedDict", "collections.Counter", "builtins.set", "__builtin__.set",
+    "builtins.complex", "__builtin__.complex", "builtins.bytearray", "__builtin__.bytearray",
+    "_codecs.encode", "torch.Size", "torch.device", "torch.serialization._get_layout",
+    "torch._utils._rebuild_sparse_tensor", "torch._utils._rebuild_qtensor",
+    "torch._utils._rebuild_nested_tensor", "torch._utils._rebuild_meta_tensor_no_storage",
+}  # fmt: skip
+_DATA = {*_STORAGES, *_OLD_TENSORS, *_TENSORS, *_PARAMETERS, *_BESIDE}
+
+
+class _RefusedError(Exception):
+    """What is wrong with a file, as a sentence about it goes on."""
+
+
+@dataclass(eq=False)
+class StoredTensor:
+    """A tensor in a file; its numbers are read when they are asked for.
+
+    Attributes:
+        shape: its sizes.
+        read: returns it, on the CPU; raises CheckFailedError where the file is damaged.
+    """
+
+    shape: tuple[int, ...]
+    read: "Callable[[], Tensor]" = field(repr=False)
+
+
+@dataclass(frozen=True)
+class _Storage:
+    """Numbers in a file that tensors are views of.
+
+    Attributes:
+        key: by which the file calls them.
+        dtype: of each.
+        numel: how many there are.
+        begin: which is the first that is meant.
+    """
+
+    key: str | int
+    dtype: "torch.dtype"
+    numel: int
+    begin: int = 0
+
+    @property
+    def num_bytes(self) -> int:
+        return self.numel * self.dtype.itemsize
 
 
 def read_data(content: bytes, path: Path, way_out: str) -> Any:
@@ -27,24 +123,69 @@ def read_data(content: bytes, path: Path, way_out: str) -> Any:
         way_out: what the user can do where it is refused.
 
     Raises:
-        CheckFailedError: it asks Python for more, which is named, or is no such file.
+        CheckFailedError: it is damaged, no such file, larger unpacked than such a file is, or asks
+            Python for more, which is named.
+        UnavailableError: there is not enough memory.
     """
-    import torch
+    found = look_into(BytesIO(content), path, way_out)
+    with _explained(path, way_out):
+        return _whole(found, {})
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch thinks of the kind of pickle
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # a file that was made to harm may raise anything
-        names = _names_asked_for(content)
-        reason = (
-            f"it holds more than data: it asks for {some_of(names)}"
-            if names
-            else "torch finds no data in it: it is damaged, or of another kind"
-        )
-        raise CheckFailedError(
-            f"{path} is refused, for {reason}", f"nothing in it was executed; {way_out}"
-        ) from error
+
+def look_into(file: BinaryIO, path: Path, way_out: str) -> Any:
+    """Return what `read_data` does, with a `StoredTensor` in place of every tensor.
+
+    Args:
+        file: the file, which stays open for as long as tensors are read.
+        path: of the file, for the message.
+        way_out: what the user can do where it is refused.
+
+    Raises:
+        CheckFailedError, UnavailableError: as `read_data`.
+    """
+    with _explained(path, way_out):
+        parts = _Archive(file) if _is_archive(file) else _OldFile(file)
+        return _Contents(parts, partial(_explained, path, way_out)).read()
+
+
+def is_torch_file(file: BinaryIO) -> bool:
+    """Return whether a file begins as `torch.save` lets files begin."""
+    file.seek(0)
+    return file.read(len(_OLD_BEGINS)).startswith((_ARCHIVE_BEGINS, _OLD_BEGINS))
+
+
+def check_sums(file: BinaryIO, path: Path, way_out: str) -> None:
+    """Read every part of an archive and compare its checksum (CRC-32); older files have none.
+
+    Raises:
+        CheckFailedError: one differs, or the archive is damaged otherwise.
+        UnavailableError: the file cannot be read.
+    """
+    if _is_archive(file):
+        with _explained(path, way_out):
+            _Archive(file).check()
+
+
+def check_safetensors(begin: bytes, size: int) -> None:
+    """Check the length of the header of a safetensors file before the library reads it.
+
+    Args:
+        begin: the first 8 bytes of the file.
+        size: how many it has.
+
+    Raises:
+        ValueError: there is no such header, or it is far longer than that of any network.
+    """
+    length = int.from_bytes(begin, "little")
+    if len(begin) < 8 or length > size - 8:
+        raise ValueError(f"its header has {length:,} bytes, and the file {size:,}")
+    if length > MOST_HEADER_BYTES:
+        raise ValueError(f"its header has {length:,} bytes, more than {MOST_HEADER_BYTES:,}")
+
+
+def in_a_line(error: Exception) -> str:
+    """Return what a library says of a file, in a line."""
+    return " ".join(str(error).split())[:MOST_SAID]
 
 
 def some_of(names: Collection[str]) -> str:
@@ -57,40 +198,308 @@ def some_of(names: Collection[str]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def _names_asked_for(content: bytes) -> list[str]:
-    """Return what the pickles of a file ask Python for, beside what torch takes for data."""
-    names: set[str] = set()
-    for pickles in _pickles(content):
-        with suppress(Exception):  # it ends in the middle, or is no pickle: what was found stands
-            for _ in range(NUM_PICKLES):
-                _add_names(pickles, names)
-    return sorted(names - allowed_globals())
+class _Parts(Protocol):
+    """The pickles of a file, and what its storages hold."""
+
+    pickles: BytesIO
+
+    def contents(self, reader: PickleReader, storages: dict[Any, _Storage]) -> Any:
+        """Return what the pickle of the contents holds; `storages` is filled meanwhile."""
+
+    def memory(self, storage: _Storage) -> bytearray:
+        """Return all bytes of a storage."""
 
 
-def _pickles(content: bytes) -> Iterator[io.BytesIO]:
-    """Return the parts of a file that hold pickles, or all of a file that is no archive."""
+class _Archive:
+    """A zip archive, as torch writes them since 1.6."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._zip = zipfile.ZipFile(_Cautious(file))
+        self._size = file.seek(0, 2)
+        unpacked = sum(one.file_size for one in self._zip.infolist())
+        if unpacked > MOST_TIMES * self._size:
+            raise _RefusedError(
+                f"it has {unpacked:,} bytes unpacked, more than {MOST_TIMES} times the "
+                f"{self._size:,} of the file, as none has that `torch.save` wrote"
+            )
+        pickles = [name for name in self._zip.namelist() if f"/{name}".endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise _RefusedError(f"it has {len(pickles)} pickles called data.pkl, and not one")
+        self._folder = pickles[0].removesuffix("data.pkl")
+        self.pickles = BytesIO(self._read("data.pkl", MOST_PICKLE_BYTES))
+        order = f"{self._folder}byteorder"
+        if order in self._zip.namelist() and self._read("byteorder", 16) != b"little":
+            raise _RefusedError("its numbers are not of a little-endian machine")
+
+    def contents(self, reader: PickleReader, storages: dict[Any, _Storage]) -> Any:
+        found = reader.read()
+        for storage in storages.values():
+            part = self._zip.getinfo(f"{self._folder}data/{storage.key}")
+            if part.file_size != storage.num_bytes:
+                raise _RefusedError(
+                    f"{part.filename} has {part.file_size:,} bytes, not {storage.num_bytes:,}"
+                )
+        return found
+
+    def memory(self, storage: _Storage) -> bytearray:
+        return self._read(f"data/{storage.key}", storage.num_bytes)
+
+    def check(self) -> None:
+        for one in self._zip.infolist():
+            for _ in self._chunks(one):
+                pass
+
+    def _read(self, name: str, most_bytes: int) -> bytearray:
+        part = self._zip.getinfo(self._folder + name)
+        if part.file_size > most_bytes:
+            raise _RefusedError(
+                f"{part.filename} has {part.file_size:,} bytes, more than {most_bytes:,}"
+            )
+        content, done = bytearray(part.file_size), 0
+        for chunk in self._chunks(part):
+            content[done : done + len(chunk)] = chunk
+            done += len(chunk)
+        if done != part.file_size:
+            raise _RefusedError(f"it is damaged: {name} ends after {done:,} bytes")
+        return content
+
+    def _chunks(self, part: zipfile.ZipInfo) -> Iterator[bytes]:
+        """Yield what a part holds; zipfile compares its checksum at the end."""
+        if part.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise _RefusedError(f"{part.filename} is compressed in a way that is not read")
+        try:
+            with self._zip.open(part) as opened:
+                while chunk := opened.read(CHUNK_BYTES):
+                    yield chunk
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise _RefusedError(f"it is damaged: {error}") from error
+
+
+class _OldFile:
+    """Pickles one after another and then the numbers, as torch wrote them before 1.6."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = file.seek(0, 2)
+        file.seek(0)
+        self.pickles = BytesIO(file.read(MOST_PICKLE_BYTES))
+        self._offsets: dict[Any, int] = {}
+
+    def contents(self, reader: PickleReader, storages: dict[Any, _Storage]) -> Any:
+        if reader.read() != _MAGIC_NUMBER or reader.read() != _PROTOCOL_VERSION:
+            raise _RefusedError("it does not begin as one")
+        system = reader.read()
+        if not isinstance(system, dict) or system.get("little_endian") is not True:
+            raise _RefusedError("its numbers are not of a little-endian machine")
+        found, keys = reader.read(), reader.read()
+        if not isinstance(keys, list) or len(keys) != len(storages):
+            raise _RefusedError("its storages are not those of its tensors")
+        offset = self.pickles.tell()
+        for key in keys:
+            storage = storages[key]
+            self._file.seek(offset)
+            if self._file.read(8) != struct.pack("<q", storage.numel):
+                raise _RefusedError(f"storage {key} has not the {storage.numel:,} numbers it names")
+            self._offsets[key] = offset + 8
+            offset += 8 + storage.num_bytes
+        if offset > self._size:
+            raise _RefusedError(f"it has {self._size:,} bytes, not {offset:,}")
+        return found
+
+    def memory(self, storage: _Storage) -> bytearray:
+        self._file.seek(self._offsets[storage.key])
+        return bytearray(self._file.read(storage.num_bytes))
+
+
+class _Contents:
+    """What the pickle of a file holds, its tensors unread."""
+
+    def __init__(
+        self, parts: _Parts, explained: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._parts = parts
+        self._explained = explained
+        self._storages: dict[Any, _Storage] = {}
+        self._memories: dict[Any, bytearray] = {}
+
+    def read(self) -> Any:
+        reader = PickleReader(self._parts.pickles, self._made, self._found, self._built)
+        try:
+            return self._parts.contents(reader, self._storages)
+        finally:  # what it asks for counts for more than that it is damaged
+            if names := sorted(name for name in reader.names if not _is_data(name)):
+                raise _RefusedError(f"it holds more than data: it asks for {some_of(names)}")
+
+    def _found(self, identity: Any) -> _Storage:
+        """Return the storage that a persistent id names."""
+        kind, of, key, _device, numel, *view = identity
+        if kind != "storage" or not isinstance(of, Name) or of.text not in _STORAGES:
+            raise PickleError("its pickle asks for a storage of an unknown kind")
+        _check_sizes([numel])
+        storage = _Storage(key, _dtype(_STORAGES[of.text]), numel)
+        if self._storages.setdefault(key, storage) != storage:
+            raise PickleError(f"storage {key} is of two kinds")
+        if view and view[0] is not None:
+            _, begin, size = view[0]
+            _check_sizes([begin, size])
+            if begin + size > numel:
+                raise PickleError(f"a part of storage {key} lies beyond its end")
+            return _Storage(key, storage.dtype, numel, begin)
+        return storage
+
+    def _made(self, name: str, arguments: tuple[Any, ...]) -> Any:
+        if name == "torch.Size":
+            return tuple(arguments[0])
+        if name in _TENSORS:
+            return self._tensor(*arguments)
+        if name in _PARAMETERS:
+            return arguments[0]
+        if name in _OLD_TENSORS and not arguments:
+            return StoredTensor((), _without_numbers)
+        return Made(name)
+
+    def _built(self, target: Any, state: Any) -> None:
+        if isinstance(target, StoredTensor) and target.read is _without_numbers:
+            made = self._tensor(*state)
+            target.shape, target.read = made.shape, made.read
+
+    def _tensor(
+        self,
+        storage: _Storage,
+        offset: int,
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        _requires_grad: bool = False,
+        _hooks: object = None,
+        *further: Any,
+    ) -> StoredTensor:
+        """Return the tensor that a call of torch's would make, once it was found to be there."""
+        dtype = storage.dtype
+        if further and isinstance(further[0], Name):
+            dtype = _dtype(further[0].text.removeprefix("torch."))
+            further = further[1:]
+        if any(further):
+            raise PickleError("it has a tensor of conjugates or negatives, which is not read")
+        if len(shape) != len(strides) or len(shape) > MOST_DIMENSIONS:
+            raise PickleError("the sizes of a tensor do not fit")
+        _check_sizes([offset, math.prod(shape), *shape, *strides])
+        numel = storage.num_bytes // dtype.itemsize
+        last = sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+        if math.prod(shape) and storage.begin + offset + last >= numel:
+            raise PickleError(f"a tensor lies beyond the end of storage {storage.key}")
+        where = storage.begin + offset
+        return StoredTensor(shape, partial(self._numbers, storage, dtype, shape, strides, where))
+
+    def _numbers(
+        self,
+        storage: _Storage,
+        dtype: "torch.dtype",
+        shape: tuple[int, ...],
+        strides: tuple[int, ...],
+        offset: int,
+    ) -> "Tensor":
+        import torch
+
+        with self._explained():
+            if storage.key not in self._memories:
+                self._memories[storage.key] = self._parts.memory(storage)
+            memory = self._memories[storage.key]
+            if not memory:
+                return torch.empty(shape, dtype=dtype)
+            usable = len(memory) // dtype.itemsize
+            flat = torch.frombuffer(memory, dtype=dtype, count=usable)
+            return flat.as_strided(shape, strides, offset)
+
+
+class _Cautious:
+    """A file of which zipfile reads no more at once than a directory may have."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, number: int = -1) -> bytes:
+        if number > MOST_DIRECTORY_BYTES:
+            raise _RefusedError(
+                f"its directory has {number:,} bytes, more than {MOST_DIRECTORY_BYTES:,}"
+            )
+        return self._file.read(number if number >= 0 else MOST_DIRECTORY_BYTES)
+
+
+@contextmanager
+def _explained(path: Path, way_out: str) -> Iterator[None]:
+    """Turn whatever a file that was made to harm may raise into one line."""
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            parts = [archive.read(name) for name in archive.namelist() if name.endswith(".pkl")]
-    except Exception:  # a file that was made to harm may raise anything
-        parts = [content]
-    yield from map(io.BytesIO, parts)
+        yield
+    except CnnkitError:
+        raise
+    except MemoryError as error:
+        raise UnavailableError(f"there is not enough memory for {path}", "free some") from error
+    except OSError as error:
+        raise explain_os_error(error, f"read {path}") from error
+    except Exception as error:
+        reason = "torch finds no data in it: it is damaged, or of another kind"
+        if isinstance(error, _RefusedError):
+            reason = str(error)
+        elif isinstance(error, PickleError):
+            reason += f" ({error})"
+        raise CheckFailedError(
+            f"{path} is refused, for {reason}", f"nothing in it was executed; {way_out}"
+        ) from error
 
 
-def _add_names(stream: io.BytesIO, names: set[str]) -> None:
-    """Add to `names` what the next pickle of a stream asks for; nothing is executed."""
-    texts, memo, last = ["", ""], dict[Any, str](), ""
-    for code, argument, _ in pickletools.genops(stream):
-        if code.name in ("GLOBAL", "INST"):
-            names.add(str(argument).replace(" ", "."))
-        elif code.name == "STACK_GLOBAL":
-            names.add(".".join(texts[-2:]))
-        elif code.name == "MEMOIZE":
-            memo[len(memo)] = last
-        elif code.name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            memo[argument] = last
-        elif code.name in ("GET", "BINGET", "LONG_BINGET"):
-            texts.append(memo.get(argument, ""))
-        elif isinstance(argument, str):
-            texts.append(argument)
-        last = argument if isinstance(argument, str) else ""
+def _whole(value: Any, known: dict[int, Any], depth: int = 0) -> Any:
+    """Return a value with every tensor read; what occurs several times is read once.
+
+    Args:
+        value: what the pickle holds.
+        known: what was made so far, by the id of what it was made of.
+        depth: in how many lists the value lies.
+    """
+    if depth > MOST_DEPTH:
+        raise PickleError(f"it has lists in lists, more than {MOST_DEPTH} deep")
+    if id(value) in known:
+        return known[id(value)]
+    if isinstance(value, StoredTensor):
+        known[id(value)] = value.read()
+    elif isinstance(value, tuple):
+        known[id(value)] = tuple(_whole(one, known, depth + 1) for one in value)
+    elif isinstance(value, list | dict):
+        known[id(value)] = value
+        for key, one in list(value.items() if isinstance(value, dict) else enumerate(value)):
+            value[key] = _whole(one, known, depth + 1)
+    else:
+        return value
+    return known[id(value)]
+
+
+def _is_archive(file: BinaryIO) -> bool:
+    file.seek(0)
+    return file.read(len(_ARCHIVE_BEGINS)) == _ARCHIVE_BEGINS
+
+
+def _is_data(name: str) -> bool:
+    import torch
+
+    of_torch = name.removeprefix("torch.")
+    return name in _DATA or (
+        of_torch != name and isinstance(getattr(torch, of_torch, None), torch.dtype)
+    )
+
+
+def _dtype(name: str) -> "torch.dtype":
+    import torch
+
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
+        raise PickleError("a tensor is of an unknown kind of numbers")
+    return dtype
+
+
+def _check_sizes(sizes: Sequence[Any]) -> None:
+    if not all(type(one) is int and 0 <= one <= MOST_NUMBERS for one in sizes):
+        raise PickleError("the sizes of a tensor are no sizes")
+
+
+def _without_numbers() -> "Tensor":
+    raise PickleError("it has a tensor without numbers")

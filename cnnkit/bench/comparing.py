@@ -1,17 +1,26 @@
 """Cells of now against those of an earlier file."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
+
+from pydantic import model_validator
 
 from cnnkit.bench.intervals import ratio_interval
 from cnnkit.errors import UsageError
-from cnnkit.files import explain_os_error
+from cnnkit.files import TooLargeError, explain_os_error, read_regular
+from cnnkit.records import List, Record, at_most, parse_json
 from cnnkit.results.bench import BenchCell, BenchComparison, BenchResult, CellChange, Machine
 from cnnkit.results.bench.changes import Verdict
+from cnnkit.torch_files import some_of
 
 TOLERANCE = 0.05
+MOST_BYTES = 2**24  # of a file of results; a cell takes 2 kB
+MOST_FIELDS = 100
+MOST_OF_A_FIELD = 2**63
+FASTEST_MS, SLOWEST_MS = 1e-9, 1e12
 
 
 def compare_files(
@@ -81,36 +90,62 @@ def read_cells(path: str | Path) -> Cells:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise _no_results(path) from error
+        content = read_regular(path, MOST_BYTES)
+    except TooLargeError as error:
+        raise _no_results(path, f": {error.strerror}") from error
     except OSError as error:
         raise explain_os_error(error, f"read {path}") from error
+    cells: list[BenchCell] = []
+    machines: list[Machine] = []
     try:
-        documents = _documents(text)
-        cells: list[BenchCell] = []
-        machines: list[Machine] = []
-        for one in documents:
-            if one["schema"] == BenchResult.schema:
-                cells += [BenchCell.from_dict(cell) for cell in one["cells"]]
-            elif one["schema"] == BenchResult.line_schema:
-                cells.append(BenchCell.from_dict(one))
-            else:
-                raise _no_results(path, f" but {one['schema']}")
-            machines.append(Machine.from_dict(one["machine"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise _no_results(path) from error
+        for document in _documents(content):
+            found = _Results.from_json(json.dumps(document).encode())
+            cells += found.cells
+            machines.append(found.machine)
+    except ValueError as error:
+        raise _no_results(path, f": {error}") from error
     if not cells:
         raise _no_results(path, ": it is empty")
     return cells, machines
 
 
-def _documents(text: str) -> Sequence[Any]:
-    """Return the one document of a `.json`, or those of the lines of a `.jsonl`."""
+class _Results(Record):
+    """What a document of `bench` holds that is compared."""
+
+    cells: List[BenchCell]
+    machine: Annotated[Machine, at_most(MOST_FIELDS)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for number, cell in enumerate(self.cells):
+            ends = [one for one in (cell.interval_low, cell.interval_high) if one is not None]
+            times = ends if cell.batch_ms_median is None else [*ends, cell.batch_ms_median]
+            if ends != sorted(ends) or not all(FASTEST_MS <= one <= SLOWEST_MS for one in times):
+                raise ValueError(f"the times of cell {number + 1} are none")
+            whole = [one for one in astuple(cell) if isinstance(one, int)]
+            if any(abs(one) > MOST_OF_A_FIELD for one in whole):
+                raise ValueError(f"a number of cell {number + 1} is too large")
+        return self
+
+
+def _documents(content: bytes) -> Iterator[Any]:
+    """Yield the document of a `.json`, or those of the lines of a `.jsonl`, in its form.
+
+    Raises:
+        ValueError: it is no JSON, or of another schema.
+    """
     try:
-        return [json.loads(text)]
+        documents = [parse_json(content)]
     except ValueError:
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        documents = [parse_json(line) for line in content.splitlines() if line.strip()]
+    for one in documents:
+        schema = one.get("schema") if isinstance(one, dict) else None
+        if schema == BenchResult.schema:
+            yield {"cells": one.get("cells"), "machine": one.get("machine")}
+        elif schema == BenchResult.line_schema:
+            yield {"cells": [one], "machine": one.get("machine")}
+        else:
+            raise ValueError(f"its schema is {some_of([str(schema)])}")
 
 
 def _no_results(path: Path, why: str = "") -> UsageError:

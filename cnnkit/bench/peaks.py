@@ -1,26 +1,29 @@
 """The most that a device can do: measured here, and kept with what the machine is told by."""
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Annotated, Final, Literal, Self
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from cnnkit.bench.device import DTYPES, Device
 from cnnkit.bench.state import set_state
 from cnnkit.devices import is_out_of_memory
 from cnnkit.errors import UnavailableError
-from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
-from cnnkit.files import write_text
+from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, Warned, ignore
+from cnnkit.files import TooLargeError, explain_os_error, read_regular, write_text
+from cnnkit.records import List, Record, at_most
 from cnnkit.results.bench import Machine, Peak
 from cnnkit.results.bench.result import best_peak
 
 PROBE_SECONDS = 0.25
 MIN_REPEATS = 3
-SCHEMA = "cnnkit.bench-peaks/1"
+SCHEMA: Final = "cnnkit.bench-peaks/1"
+MOST_BYTES = 2**22  # of the cache; a peak takes 200
+MOST_MACHINES = 1000
 
 # Sides of square matrices; and images, channels in, side, channels out, kernel of convolutions.
 _MATRICES = {"cpu": (1024, 2048, 3072), "mps": (2048, 4096), "cuda": (4096, 8192, 16384)}
@@ -60,7 +63,8 @@ class PeakBook:
         self._key = f"{machine.fingerprint}"
         self._path = path
         self._on_event = on_event
-        self.peaks: list[Peak] = _read(path, self._key) if path is not None else []
+        known = {} if path is None else _read(path, on_event)
+        self.peaks: list[Peak] = known.get(self._key, [])
 
     def find(self, device: Device, threads: int, precision: str) -> Peak | None:
         """Return the highest rate of arithmetic; None where it is not known yet."""
@@ -187,13 +191,34 @@ def _memory_probes(where: torch.device) -> Iterator[Probe]:
     yield "memory", f"a sum of two times {mebibytes}", 3 * size, add
 
 
-def _read(path: Path, key: str) -> list[Peak]:
-    """Return what a file knows of a machine; nothing where it is of no use, for it is a cache."""
+class _Cache(Record):
+    """What the file holds: the peaks of every machine by its fingerprint."""
+
+    schema_name: Annotated[Literal["cnnkit.bench-peaks/1"], Field(alias="schema")] = SCHEMA
+    peaks: Annotated[dict[str, List[Peak]], at_most(MOST_MACHINES)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not all(one.per_second > 0 for peaks in self.peaks.values() for one in peaks):
+            raise ValueError("a peak is not above 0")
+        return self
+
+
+def _read(path: Path, on_event: OnEvent) -> dict[str, list[Peak]]:
+    """Return what a file knows of machines; nothing where it is damaged, for it is a cache.
+
+    Raises:
+        UnavailableError: it cannot be read.
+    """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return [Peak(**one) for one in document["peaks"].get(key, [])]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return []
+        return _Cache.from_json(read_regular(path, MOST_BYTES)).peaks
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TooLargeError) as error:
+        on_event(Warned(f"the peaks in {path} are damaged ({error}), and are measured again"))
+        return {}
+    except OSError as error:
+        raise explain_os_error(error, f"read {path}") from error
 
 
 def _write(path: Path, key: str, peaks: list[Peak]) -> None:
@@ -202,13 +227,10 @@ def _write(path: Path, key: str, peaks: list[Peak]) -> None:
     Raises:
         UnavailableError: it cannot be written.
     """
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))["peaks"]
-    except (OSError, ValueError, KeyError, TypeError):
-        known = {}
+    known = _read(path, ignore)  # again, for another process may have added some
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnavailableError(f"cannot create {path.parent}: {error.strerror}") from error
-    document = {"schema": SCHEMA, "peaks": {**known, key: [asdict(one) for one in peaks]}}
-    write_text(path, json.dumps(document, indent=1) + "\n")
+    document = _Cache(peaks={**known, key: peaks})
+    write_text(path, document.model_dump_json(indent=1, by_alias=True) + "\n")

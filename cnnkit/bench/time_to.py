@@ -28,6 +28,7 @@ from cnnkit.results.bench import TimedRun, TimeToResult
 from cnnkit.training.experiment import train
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.recipe_files import NamedRecipe, find_recipe
+from cnnkit.trust import check_named
 
 TASK = "time to accuracy"
 MIN_RUNS = 3  # the fastest and the slowest are dropped
@@ -47,6 +48,7 @@ def time_to_accuracy(
     device: str = "auto",
     data_dir: Path | None = None,
     num_workers: int | None = None,
+    trust_code: bool = False,
     allow_large: bool = False,
     on_event: OnEvent = ignore,
 ) -> TimeToResult:
@@ -65,6 +67,7 @@ def time_to_accuracy(
         device: see `choose_device`.
         data_dir: where datasets lie.
         num_workers: threads that read files.
+        trust_code: let the code run that the recipe names.
         allow_large: decode images above the limits as well.
         on_event: told how far it is.
 
@@ -72,6 +75,7 @@ def time_to_accuracy(
         NotFoundError: there is no such recipe, network or dataset.
         UsageError: a setting makes no sense.
         UnavailableError: device or data cannot be had.
+        CheckFailedError: the recipe names code that the user does not trust.
     """
     if not 0 < target <= 1:
         raise UsageError(f"--time-to {target:g} is no accuracy", "it is above 0, and 1 at most")
@@ -80,6 +84,8 @@ def time_to_accuracy(
             f"--runs {num_runs} is too few", "the fastest and the slowest are dropped: 3 or more"
         )
     named = find_recipe(recipe, model, dataset)
+    if model is None and named.model is not None:
+        check_named(named.model, f"the recipe {recipe}", trust_code)
     is_its_model = model is None or named.model in (None, find_model(model).spec)
     model, dataset = model or named.model, dataset or named.dataset
     if model is None or dataset is None:

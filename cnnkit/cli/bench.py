@@ -13,6 +13,7 @@ from cnnkit.cli.options import (
     DataDir,
     RunsDir,
     SkipBad,
+    TrustCode,
     Workers,
     complete_dataset,
     complete_model,
@@ -217,6 +218,7 @@ def bench(
     skip_bad: SkipBad = False,
     allow_large: AllowLarge = False,
     workers: Workers = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Measure how fast networks are here: `cnnkit bench resnet18`.
 
@@ -231,7 +233,10 @@ def bench(
     if time_to is not None:
         given = {"--peak": peak, "--against": against, "--plot": plot, "--by-layer": by_layer}
         _refuse("--time-to", given)
-        _time_to(output, time_to, recipe, runs, names, data, device, data_dir, workers, allow_large)
+        _time_to(
+            output, time_to, recipe, runs, names, data, device, data_dir, workers, allow_large,
+            trust_code,
+        )  # fmt: skip
         return
     if recipe is not None:
         raise UsageError("--recipe belongs to --time-to", "such as --time-to 0.99 --recipe FILE")
@@ -295,6 +300,7 @@ def bench(
         against=against,
         tolerance=tolerance,
         runs_dir=runs_dir,
+        trust_code=trust_code,
         on_event=output.on_event,
     )
     if result.interrupted and output.is_json():
@@ -333,6 +339,7 @@ def _time_to(
     data_dir: Path | None,
     workers: int | None,
     allow_large: bool,
+    trust_code: bool,
 ) -> None:
     if recipe is None:
         raise UsageError("--time-to needs a --recipe", "name a recipe, or a file of settings")
@@ -350,6 +357,7 @@ def _time_to(
         data_dir=data_dir,
         num_workers=workers,
         allow_large=allow_large,
+        trust_code=trust_code,
         on_event=output.on_event,
     )
     output.emit(result)

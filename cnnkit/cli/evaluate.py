@@ -11,8 +11,10 @@ from cnnkit.cli.options import (
     AllowLarge,
     DataDir,
     Device,
+    OwnNetwork,
     RunsDir,
     SkipBad,
+    TrustCode,
     Workers,
     complete_dataset,
 )
@@ -81,6 +83,8 @@ def evaluate(
     allow_large: AllowLarge = False,
     device: Device = "auto",
     workers: Workers = None,
+    own_network: OwnNetwork = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Evaluate a trained network: `cnnkit eval runs/lenet5-mnist-...`.
 
@@ -103,6 +107,8 @@ def evaluate(
         runs_dir=runs_dir,
         num_workers=workers,
         skip_bad=skip_bad,
+        network=own_network,
+        trust_code=trust_code,
         allow_large=allow_large,
         on_event=output.on_event,
     )

@@ -15,7 +15,7 @@ from typer.models import ArgumentInfo
 
 from cnnkit.errors import NotFoundError, SettingError, UnavailableError, UsageError
 from cnnkit.events import Note, OnEvent
-from cnnkit.files import explain_os_error, write_bytes, write_text
+from cnnkit.files import explain_os_error, followed, is_stream, write_bytes, write_text
 from cnnkit.render import Format, ProgressRenderer, export, plain_text, terminal_console, visible
 from cnnkit.results import Result
 
@@ -214,13 +214,13 @@ def check_writable(path: Path, option: str = "-o") -> None:
     Raises:
         UsageError: it is a folder.
         NotFoundError: its folder does not exist.
-        UnavailableError: it may not be written.
+        UnavailableError: it may not be written, or is a link that leads back to itself.
     """
     if path.is_dir():
         raise UsageError(f"{option} {path} is a folder", "name a file")
     if is_stream(path) and os.access(path, os.W_OK):
         return  # it is written to as it is
-    path = path.resolve()
+    path = followed(path)
     if not path.parent.is_dir():
         raise NotFoundError(
             f"the folder {path.parent} of {option} {path} does not exist", "create it"
@@ -229,11 +229,6 @@ def check_writable(path: Path, option: str = "-o") -> None:
         raise UnavailableError(
             f"cannot write {path}: permission denied", "choose a folder that you may write to"
         )
-
-
-def is_stream(path: Path) -> bool:
-    """Return whether there is a pipe or a device, and no file."""
-    return path.exists() and not path.is_file()
 
 
 def _check_suffix(path: Path, known: Sequence[str], can_plot: bool) -> None:

@@ -166,7 +166,7 @@ def opened_image(
         layout = tiff_layout(content, allow_large)
         if signature(content) == "PNG":
             content = checked_png(content)
-        with Image.open(_Content(content), formats=_known_formats()) as image:
+        with Image.open(_file_of(content), formats=_known_formats()) as image:
             if not allow_large:
                 check_size(image.size, _decoding_bytes(image, content, layout))
             if covering is not None and image.format == "JPEG":
@@ -289,6 +289,11 @@ def signature(content: bytes) -> str | None:
             return "AVIF"
         return None if brands.isdisjoint(HEIF_BRANDS) else "HEIF"
     return next((form for start, form in SIGNATURES if content.startswith(start)), None)
+
+
+def _file_of(content: bytes) -> io.BytesIO:
+    """Return the bytes of an image file as a file; small ones are read so fast that none stops."""
+    return _Content(content) if len(content) > HEADER_BYTES else io.BytesIO(content)
 
 
 class _Content(io.BytesIO):

@@ -16,16 +16,20 @@ from cnnkit.stats.request import Request
 from cnnkit.stats.running import measure
 
 
-def load_against(against: str) -> Measurement | None:
+def load_against(against: str, allow_large: bool = False) -> Measurement | None:
     """Return what was saved, where `against` is a file; None where it is a dataset.
+
+    Args:
+        against: the file or dataset.
+        allow_large: read a file whatever memory it takes.
 
     Raises:
         NotFoundError: there is no such file.
-        UsageError: it was not saved by `stats`.
+        UsageError: it was not saved by `stats`, or is too large.
     """
     path = Path(against).expanduser()
     is_file = path.is_file() and against not in DATASETS and not lists_files(against)
-    return load(path) if is_file or against.lower().endswith(".json") else None
+    return load(path, allow_large) if is_file or against.lower().endswith(".json") else None
 
 
 def with_against(

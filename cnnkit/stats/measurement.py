@@ -2,19 +2,34 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from pydantic import Field, model_validator
 
-from cnnkit.data.histogram import from_sparse, to_sparse
+from cnnkit.data.histogram import EXACT_IN_INT64, Counts, from_sparse, to_sparse
 from cnnkit.errors import UsageError
-from cnnkit.files import explain_os_error, write_text
-from cnnkit.stats.counting.tally import ImageSums, SampledImage, Tally
+from cnnkit.files import TooLargeError, explain_os_error, read_regular, write_text
+from cnnkit.records import List, Record, at_most, parse_json
+from cnnkit.stats.counting.tally import (
+    DEVIATION_BITS,
+    FRACTION_BITS,
+    ImageSums,
+    SampledImage,
+    Tally,
+)
+from cnnkit.stats.counting.transform import Transform
 
 SCHEMA = "cnnkit.histogram/1"
+MOST_BYTES = 24 * 2**20  # of a file; a thousand classes of colour images take 12 MB
+MOST_HISTOGRAM_BYTES = 2**28  # of all files together, in memory
+MOST_SIDE = 2**31
+
+Count = Annotated[int, Field(ge=0, le=EXACT_IN_INT64)]
+Kinds = Annotated[dict[str, Count], at_most(1000)]
 
 
 @dataclass
@@ -90,27 +105,50 @@ def save(measurement: Measurement, path: Path) -> None:
     write_text(path, json.dumps(document, ensure_ascii=True) + "\n")
 
 
-def load(path: Path) -> Measurement:
+def load(path: Path, allow_large: bool = False, room: int = MOST_HISTOGRAM_BYTES) -> Measurement:
     """Read a measurement that `save` wrote.
+
+    Args:
+        path: the file.
+        allow_large: read it whatever memory it takes.
+        room: how many bytes its histograms may have.
 
     Raises:
         NotFoundError: there is no such file.
         UnavailableError: it cannot be read.
-        UsageError: it is none.
+        UsageError: it is none, or larger than is allowed.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        content = read_regular(path, EXACT_IN_INT64 if allow_large else MOST_BYTES)
+    except TooLargeError as error:
+        raise _too_large(path, str(error.strerror)) from error
     except OSError as error:
         raise explain_os_error(error, f"read {path}") from error
-    except UnicodeDecodeError as error:
-        raise _no_measurement(path, "it is no text") from error
     try:
-        document = json.loads(text)
-        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        document = parse_json(content)
+        schema = document.get("schema") if isinstance(document, dict) else None
+        if schema != SCHEMA:
             raise _no_measurement(path, f"its schema is not {SCHEMA}")
-        return _read(document)
-    except (ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError) as error:
+        saved = _Saved.from_plain(document)
+        num_bytes = sum(8 * channel.bins for one in saved.histograms for channel in one.channels)
+        if num_bytes > room and not allow_large:
+            raise _too_large(
+                path,
+                f"its histograms take {num_bytes:,} bytes, more than the {room:,} left for them",
+            )
+        return saved.measurement()
+    except ValueError as error:
         raise _no_measurement(path, f"it is damaged: {error}") from error
+
+
+def load_parts(paths: Iterable[Path], allow_large: bool = False) -> list[tuple[Path, Measurement]]:
+    """Read several measurements, for `merge`; see `load`."""
+    parts, room = [], MOST_HISTOGRAM_BYTES
+    for path in paths:
+        part = load(path, allow_large, room)
+        room -= part.tally.histogram_bytes
+        parts.append((path, part))
+    return parts
 
 
 def merge(parts: Sequence[tuple[Path, Measurement]]) -> Measurement:
@@ -156,6 +194,8 @@ def merge(parts: Sequence[tuple[Path, Measurement]]) -> Measurement:
             f"{'is' if len(missing) == 1 else 'are'} missing",
             f"measure with --shard {missing[0]}/{first.shard[1]} --save FILE",
         )
+    if sum(part.tally.num_pixels for _, part in parts) > EXACT_IN_INT64:
+        raise UsageError("the parts have more pixels than can be counted", "measure them again")
     whole = Tally()
     classes: dict[str, None] = {}
     for _, part in sorted(parts, key=lambda one: one[1].shard or (0, 0)):
@@ -166,37 +206,194 @@ def merge(parts: Sequence[tuple[Path, Measurement]]) -> Measurement:
     )
 
 
-def _read(document: dict[str, Any]) -> Measurement:
-    tally = Tally()
-    for one in document["histograms"]:
-        tally.add_histogram(one["class"], np.stack([from_sparse(c) for c in one["channels"]]))
-    for one in document["sums"]:
-        lists = [[int(value) for value in one[key]] for key in ("means", "squares", "deviations")]
-        tally.add_sums(one["class"], len(lists[0]), ImageSums(int(one["num_images"]), *lists))
-    tally.sizes = Counter({(int(w), int(h)): int(number) for w, h, number in document["sizes"]})
-    for name in ("modes", "formats", "changes"):
-        setattr(tally, name, Counter({str(k): int(v) for k, v in document[name].items()}))
-    for name in ("num_oriented", "num_bytes", "num_pixels"):
-        setattr(tally, name, int(document[name]))
-    tally.bad = [(str(name), str(reason)) for name, reason in document["bad"]]
-    if document["sample"] is not None:
-        tally.sample = [
-            SampledImage(int(n), tuple(map(int, totals)), tuple(map(int, squares)))
-            for n, totals, squares in document["sample"]
-        ]
-    if sum(int(one[0].sum()) for one in tally.histograms.values()) != tally.num_pixels:
-        raise ValueError("its pixels do not add up")
-    shard = document["shard"]
-    return Measurement(
-        dataset=str(document["dataset"]),
-        split=str(document["split"]),
-        fingerprint=str(document["fingerprint"]),
-        transform=str(document["transform"]),
-        classes=[str(name) for name in document["classes"]],
-        tally=tally,
-        population=None if document["population"] is None else int(document["population"]),
-        shard=None if shard is None else (int(shard[0]), int(shard[1])),
-    )
+class _SavedHistogram(Record):
+    """Pixels of a channel by value; values that do not occur are left out."""
+
+    bins: Literal[256, 65536]
+    values: List[int]
+    counts: List[Count]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(self.values) != len(self.counts) or not 0 < len(self.values) <= self.bins:
+            raise ValueError("values and counts do not fit")
+        if not all(a < b for a, b in zip(self.values, self.values[1:], strict=False)):
+            raise ValueError("its values do not rise")
+        if self.values[0] < 0 or self.values[-1] >= self.bins or 0 in self.counts:
+            raise ValueError("it counts what there is not")
+        return self
+
+    def counts_by_value(self) -> Counts:
+        """Return the histogram, int64 of shape (bins,)."""
+        return from_sparse({"bins": self.bins, "values": self.values, "counts": self.counts})
+
+
+class _SavedHistograms(Record):
+    """The histograms of a class."""
+
+    class_name: Annotated[str, Field(alias="class")]
+    channels: List[_SavedHistogram]
+
+    @property
+    def num_pixels(self) -> int:
+        """How many pixels each channel has."""
+        return sum(self.channels[0].counts)
+
+    @property
+    def kind(self) -> tuple[str, int, int]:
+        """Class, channels and bins."""
+        return self.class_name, len(self.channels), self.channels[0].bins
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(self.channels) not in (1, 3):
+            raise ValueError(f"it has {len(self.channels)} channels")
+        if len({(one.bins, sum(one.counts)) for one in self.channels}) != 1:
+            raise ValueError("its channels have not as many pixels each")
+        return self
+
+
+class _SavedSums(Record):
+    """The sums over images of a class."""
+
+    class_name: Annotated[str, Field(alias="class")]
+    num_images: Annotated[int, Field(ge=1, le=EXACT_IN_INT64)]
+    means: List[int]
+    squares: List[int]
+    deviations: List[int]
+
+    @property
+    def kind(self) -> tuple[str, int]:
+        """Class and channels."""
+        return self.class_name, len(self.means)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not len(self.means) == len(self.squares) == len(self.deviations):
+            raise ValueError("its sums are of several numbers of channels")
+        whole = self.num_images << FRACTION_BITS
+        if not all(0 <= one <= whole for one in (*self.means, *self.squares)) or not all(
+            0 <= one <= self.num_images << DEVIATION_BITS for one in self.deviations
+        ):
+            raise ValueError("its sums are larger than its images can have")
+        return self
+
+    def sums(self) -> ImageSums:
+        """Return them for a tally."""
+        return ImageSums(
+            self.num_images, list(self.means), list(self.squares), list(self.deviations)
+        )
+
+
+class _Saved(Record):
+    """What a file holds; see `save`."""
+
+    dataset: str
+    split: str
+    fingerprint: str
+    transform: str
+    classes: List[str]
+    population: Count | None
+    shard: Annotated[list[Count], at_most(2)] | None
+    histograms: List[_SavedHistograms]
+    sums: List[_SavedSums]
+    sizes: List[Annotated[List[int], Field(min_length=3, max_length=3)]]
+    modes: Kinds
+    formats: Kinds
+    changes: Kinds
+    num_oriented: Count
+    num_bytes: Count
+    num_pixels: Count
+    bad: List[Annotated[List[str], Field(min_length=2, max_length=2)]]
+    sample: list[Any] | None  # rows of one number and two lists of them
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        kinds = {one.kind for one in self.histograms}
+        sums = {one.kind for one in self.sums}
+        if len(kinds) != len(self.histograms) or len(sums) != len(self.sums):
+            raise ValueError("a class is there twice")
+        if {(name, channels) for name, channels, _ in kinds} != sums:
+            raise ValueError("histograms and sums are of different classes")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("the name of a class is there twice")
+        if sum(one.num_pixels for one in self.histograms) != self.num_pixels:
+            raise ValueError("its pixels do not add up")
+        num_images = sum(one.num_images for one in self.sums)
+        if not num_images <= self.num_pixels or self.num_oriented > num_images:
+            raise ValueError("it has more images than pixels, or than there are")
+        if not all(min(one) >= 1 and max(one[:2]) <= MOST_SIDE for one in self.sizes):
+            raise ValueError("an image has no pixels, or too many")
+        for of, numbers in (
+            ("sizes", [number for _, _, number in self.sizes]),
+            ("modes", list(self.modes.values())),
+            ("formats", list(self.formats.values())),
+        ):
+            if sum(numbers) != num_images and (numbers or of != "formats"):
+                raise ValueError(f"its {of} do not add up to {num_images:,} images")
+        if self.shard is not None and not (
+            len(self.shard) == 2 and 1 <= self.shard[0] <= self.shard[1]
+        ):
+            raise ValueError("there is no such part")
+        if self.sample is not None:
+            self._check_sample(num_images)
+        try:
+            Transform.parse(self.transform) if self.transform else Transform()
+        except UsageError as error:
+            raise ValueError("there is no such transform") from error
+        return self
+
+    def _check_sample(self, num_images: int) -> None:
+        assert self.sample is not None
+        if len(self.sample) != num_images or (self.population or 0) < num_images:
+            raise ValueError("its sample is of another number of images")
+        if not all(one.is_possible for one in map(_sampled, self.sample)):
+            raise ValueError("an image of its sample has other values than there are")
+
+    def measurement(self) -> Measurement:
+        """Return it with the histograms in memory."""
+        tally = Tally()
+        for one in self.histograms:
+            tally.add_histogram(
+                one.class_name, np.stack([channel.counts_by_value() for channel in one.channels])
+            )
+        for sums in self.sums:
+            tally.add_sums(*sums.kind, sums.sums())
+        tally.sizes = Counter({(width, height): number for width, height, number in self.sizes})
+        for name in ("modes", "formats", "changes"):
+            setattr(tally, name, Counter(getattr(self, name)))
+        for name in ("num_oriented", "num_bytes", "num_pixels"):
+            setattr(tally, name, getattr(self, name))
+        tally.bad = [(name, reason) for name, reason in self.bad]
+        if self.sample is not None:
+            tally.sample = [_sampled(one) for one in self.sample]
+        return Measurement(
+            dataset=self.dataset,
+            split=self.split,
+            fingerprint=self.fingerprint,
+            transform=self.transform,
+            classes=list(self.classes),
+            tally=tally,
+            population=self.population,
+            shard=None if self.shard is None else (self.shard[0], self.shard[1]),
+        )
+
+
+def _sampled(row: Any) -> SampledImage:
+    """Return an image of a sample.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match row:
+        case [number, list(totals), list(squares)]:
+            if len(totals) <= 3 and all(type(one) is int for one in (number, *totals, *squares)):
+                return SampledImage(number, tuple(totals), tuple(squares))
+    raise ValueError("an image of its sample is incomplete")
+
+
+def _too_large(path: Path, why: str) -> UsageError:
+    return UsageError(f"{path} is too large: {why}", "--allow-large reads it")
 
 
 def _no_measurement(path: Path, why: str) -> UsageError:

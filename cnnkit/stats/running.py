@@ -8,7 +8,7 @@ from cnnkit.data.image_set import EncodedSet, TensorSet
 from cnnkit.data.opening import ALL, open_images, split_names
 from cnnkit.distributed import Ranks
 from cnnkit.errors import UsageError
-from cnnkit.events import Note, ignore
+from cnnkit.events import Note, Warned, ignore
 from cnnkit.stats.counting.cache import RecordCache
 from cnnkit.stats.counting.measuring import Examination, Treatment, measure_files
 from cnnkit.stats.counting.memory import CLAIM_IMAGES, measure_tensors
@@ -153,7 +153,7 @@ def _measure_files(
     cache = None
     if request.cache is not None:
         treatment = f"{request.transform} {'large' if request.allow_large else ''}"
-        cache = RecordCache(request.cache, treatment)
+        cache = RecordCache(request.cache, treatment, request.on_event)
     try:
         measure_files(
             source.images(is_wanted, chosen),
@@ -169,6 +169,13 @@ def _measure_files(
             cache.close()
     if cache is not None:
         request.on_event(Note(f"{cache.num_known:,} images known from {cache.path}"))
+        if cache.num_damaged:
+            request.on_event(
+                Warned(
+                    f"{cache.num_damaged:,} records of {cache.path} were damaged, and their images "
+                    "were measured again"
+                )
+            )
 
 
 def _examine_split(

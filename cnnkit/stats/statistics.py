@@ -14,7 +14,7 @@ from cnnkit.stats.against import load_against, with_against
 from cnnkit.stats.counting.transform import Transform
 from cnnkit.stats.inspection.examining import Examinations
 from cnnkit.stats.labels import count_labels
-from cnnkit.stats.measurement import load, merge, save
+from cnnkit.stats.measurement import load_parts, merge, save
 from cnnkit.stats.reporting import summarize
 from cnnkit.stats.request import Request
 from cnnkit.stats.running import measure
@@ -56,7 +56,7 @@ def measure_dataset(
         by_class: whether the tables show means and deviations of classes.
         limit: measure a sample of so many images.
         seed: chooses the sample.
-        allow_large: decode images of very many pixels as well.
+        allow_large: decode images of very many pixels, and read a large file to compare with.
         duplicates: look for images that are there twice, in this split or in another.
         issues: look for blank, very dark, very bright and blurred images.
         shard: number of a part, from 1, and of all parts, to be measured alone.
@@ -98,7 +98,7 @@ def measure_dataset(
                              "leave one out")  # fmt: skip
         request.check_for_labels()
         return count_labels(request)
-    other = load_against(against) if against is not None else None
+    other = load_against(against, allow_large) if against is not None else None
     examinations = Examinations(duplicates, issues)
     with joined_ranks() as ranks:
         measured = measure(request, examinations, ranks)
@@ -121,6 +121,7 @@ def merge_parts(
     by_class: bool = False,
     save_to: Path | None = None,
     against: str | None = None,
+    allow_large: bool = False,
     data_dir: Path | None = None,
     num_workers: int | None = None,
     on_event: OnEvent = ignore,
@@ -133,6 +134,7 @@ def merge_parts(
         by_class: whether the tables show means and deviations of classes.
         save_to: where the histograms of the whole are written.
         against: a saved file or a dataset to compare with.
+        allow_large: read files whatever memory they take, and images of very many pixels.
         data_dir: where the files of that are.
         num_workers: threads that decode that.
         on_event: told what was done.
@@ -147,9 +149,9 @@ def merge_parts(
     _check_weighting(weighting)
     if not paths:
         raise UsageError("there is nothing to merge", "name the files that --save wrote")
-    measured = merge([(path, load(path)) for path in paths])
+    measured = merge(load_parts(paths, allow_large))
     measured = replace(measured, seconds=time.monotonic() - started)
-    other = load_against(against) if against is not None else None
+    other = load_against(against, allow_large) if against is not None else None
     if save_to is not None:
         save(measured, save_to)
         on_event(Note(f"wrote {save_to}"))
@@ -160,6 +162,7 @@ def merge_parts(
             measured.split,
             data_dir,
             transform=Transform.parse(measured.transform) if measured.transform else Transform(),
+            allow_large=allow_large,
             num_workers=num_usable_cores() if num_workers is None else num_workers,
             on_event=on_event,
         )

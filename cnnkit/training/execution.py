@@ -15,6 +15,7 @@ from cnnkit.devices import (
 from cnnkit.distributed import RankLostError
 from cnnkit.errors import (
     BrokenImageError,
+    CheckFailedError,
     CnnkitError,
     DivergedRunError,
     InterruptedRunError,
@@ -24,11 +25,13 @@ from cnnkit.evaluation import predict_all
 from cnnkit.events import Note, OnEvent, RunStarted
 from cnnkit.results import TrainResult
 from cnnkit.runs import RunFolder
+from cnnkit.torch_files import in_a_line
 from cnnkit.training.job import Job, explained
 from cnnkit.training.processes import from_first
 from cnnkit.training.steps.interrupt import terminated_as_interrupted
 from cnnkit.training.steps.loop import Trainer, tell_confusion
 from cnnkit.training.steps.record import Record
+from cnnkit.training.steps.saved import load_weights
 from cnnkit.training.steps.stepping import Stepper
 from cnnkit.training.steps.team import Team
 
@@ -119,7 +122,15 @@ def _train_and_test(
     fitted = trainer.fit()
     if fitted.is_interrupted:
         raise _interrupted(trainer, run)
-    network.load_state_dict(dict(from_first(ranks, lambda: run.load_checkpoint("best").weights)))
+    best = from_first(ranks, lambda: run.load_checkpoint("best").weights)
+    try:
+        load_weights(network, best)
+    except (ValueError, RuntimeError) as error:
+        raise CheckFailedError(
+            f"{run.checkpoints.path / 'best'} does not hold the weights of the network: "
+            f"{in_a_line(error)}",
+            "put back those that the run wrote",
+        ) from error
     metrics = None
     if test is not None:
         predictions = predict_all(
@@ -173,7 +184,7 @@ def _trainer(
         None if ranks is None else Team(network, ranks, place.device),
     )
     batches = [one for one in (train, val, followed) if one is not None]
-    record = Record(run, run_id, job.checkpointing, stepper, batches, start, ranks)
+    record = Record(run, run_id, job.asked(), job.checkpointing, stepper, batches, start, ranks)
     num_classes = len(setup.classes)
     return Trainer(
         num_classes, recipe, train, val, followed, stepper, record, on_event, setup.precision, ranks

@@ -7,7 +7,7 @@ from cnnkit.data import default_data_dir, lasting_name
 from cnnkit.devices import num_usable_cores
 from cnnkit.distributed import Ranks
 from cnnkit.errors import CheckFailedError, UsageError
-from cnnkit.evaluation import Setup, check_views, file_sha256
+from cnnkit.evaluation import Setup, check_views
 from cnnkit.events import OnEvent
 from cnnkit.models import find_model
 from cnnkit.training.checkpointing import Checkpointing
@@ -30,6 +30,7 @@ from cnnkit.training.network.weights_file import WeightsFile, open_weights
 from cnnkit.training.processes import device_of, from_first
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.steps.team import check_batch_size
+from cnnkit.trust import file_sha256
 
 MAX_EVAL_BATCH = 1000
 EVAL_BATCH_PIXELS = 2**20  # about so many input values make an evaluation batch

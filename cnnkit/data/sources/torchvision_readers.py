@@ -15,6 +15,8 @@ from cnnkit.compat import labelled_samples, omniglot_drawings, pcam_files
 from cnnkit.data.entry import Reader, TorchvisionSource
 
 CHUNK_IMAGES = 4096
+PCAM_IMAGES = 262_144  # of its largest split
+PCAM_SHAPE = (96, 96, 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,13 +126,21 @@ def read_fer2013(dataset: Any, source: TorchvisionSource) -> Contents:
 
 
 def read_pcam(dataset: Any, source: TorchvisionSource) -> Contents:
-    """Read the two HDF5 files of a split, in chunks, for the images are gigabytes."""
+    """Read the two HDF5 files of a split, in chunks, for the images are gigabytes.
+
+    Raises:
+        ValueError: they announce other images than the published ones, or more.
+    """
     h5py = import_module("h5py")  # not one of cnnkit's own requirements
     paths = pcam_files(dataset)
     with h5py.File(paths["targets"], "r") as file:
+        if np.prod(file["y"].shape, dtype=object) > PCAM_IMAGES:
+            raise ValueError(f"{paths['targets']} has labels of shape {file['y'].shape}")
         labels = torch.as_tensor(np.asarray(file["y"]).reshape(-1).astype(np.int64))
     with h5py.File(paths["images"], "r") as file:
         stored = file["x"]
+        if stored.shape != (len(labels), *PCAM_SHAPE):
+            raise ValueError(f"{paths['images']} has images of shape {stored.shape}")
         num_images, height, width, channels = stored.shape
         images = torch.empty((num_images, channels, height, width), dtype=torch.uint8)
         for start in range(0, num_images, CHUNK_IMAGES):

@@ -4,36 +4,47 @@ A file is known again by its path, size and time of change; that of an archive b
 archive. What is kept is the histogram of each image, so the sums are the same integers.
 """
 
-import contextlib
-import json
 import sqlite3
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import PIL
+from pydantic import Field
 
 from cnnkit.data.encoded import EncodedImage, Stamp
 from cnnkit.errors import UnavailableError
+from cnnkit.events import OnEvent, Warned, ignore
+from cnnkit.files import opened_regular
+from cnnkit.records import Record
 from cnnkit.stats.counting.tally import ImageRecord
 
 VERSION = 2  # grows whenever a record of today would be read otherwise
 FLUSH_SECONDS = 2.0
 WAIT_SECONDS = 60.0  # for another process that writes to the same cache
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS records (
+MOST_RECORD_BYTES = 2**20  # unpacked: three histograms of 65,536 counts take 768 kB
+MOST_SIDE = 2**31
+
+SCHEMA = """CREATE TABLE IF NOT EXISTS records (
     path BLOB NOT NULL,
     treatment TEXT NOT NULL,
     size INTEGER NOT NULL,
     modified_ns INTEGER NOT NULL,
     record BLOB NOT NULL,
     PRIMARY KEY (path, treatment)
-) WITHOUT ROWID
-"""
+) WITHOUT ROWID"""
+_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # SQLite says damaged names in its errors
+_OUT_OF_REACH = (
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOLFS,
+)  # fmt: skip
+TABLES = "SELECT sql FROM sqlite_master"
 FIND = "SELECT size, modified_ns, record FROM records WHERE path = ? AND treatment = ?"
 STORE = "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?)"
 
@@ -51,23 +62,28 @@ class RecordCache:
     Args:
         path: the database; made where there is none.
         treatment: how images were treated; others' records are not taken.
+        on_event: told that the database was damaged, and is made again.
 
     Attributes:
         num_known: how many files were known.
+        num_damaged: how many records were damaged, whose images are measured again.
     """
 
-    def __init__(self, path: Path, treatment: str) -> None:
+    def __init__(self, path: Path, treatment: str, on_event: OnEvent = ignore) -> None:
         self.path = path
         self.num_known = 0
+        self.num_damaged = 0
+        self._on_event = on_event
+        self._is_ours = path == default_cache()  # what else is called so may be anything
         # Another version of the decoder may give other integers.
         self._treatment = f"{VERSION} Pillow {PIL.__version__} {treatment}"
         self._news: list[tuple[bytes, str, int, int, bytes]] = []
         self._last_flush = time.monotonic()
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(path, timeout=WAIT_SECONDS)
-            self._database.execute(SCHEMA)
-            self._database.commit()
+            with suppress(FileNotFoundError):
+                opened_regular(path).close()  # SQLite would wait for a pipe
+            self._database = self._opened()
 
     def look_up(
         self, images: Sequence[EncodedImage]
@@ -76,7 +92,7 @@ class RecordCache:
         known, unknown = [], []
         with self._explained():
             for image in images:
-                record = self._find(image)
+                record = self._found(image)
                 if record is None:
                     unknown.append(image)
                 else:
@@ -99,8 +115,11 @@ class RecordCache:
     def flush(self) -> None:
         """Write what is new."""
         with self._explained():
-            self._database.executemany(STORE, self._news)
-            self._database.commit()
+            try:
+                self._write()
+            except _ERRORS as error:
+                self._make_again(error)
+                self._write()
         self._news.clear()
         self._last_flush = time.monotonic()
 
@@ -111,53 +130,134 @@ class RecordCache:
         finally:
             self._database.close()
 
-    def _find(self, image: EncodedImage) -> ImageRecord | None:
+    def _opened(self) -> sqlite3.Connection:
+        """Return the database, made where there is none, and made again where it is another."""
+        database = sqlite3.connect(self.path, timeout=WAIT_SECONDS)
+        # Else a record of any size would be read; a trigger or a view may ask for any work.
+        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2 * MOST_RECORD_BYTES)
+        try:
+            database.execute(SCHEMA)
+            database.commit()
+            tables = [str(row[0]).strip() for row in database.execute(TABLES)]
+            if tables != [SCHEMA.replace("IF NOT EXISTS ", "")]:
+                raise sqlite3.DatabaseError("it holds other tables")
+            self._is_ours = True
+        except _ERRORS as error:
+            database.close()
+            if self._is_ours and _is_damaged(error):
+                return self._replaced(error)
+            raise
+        return database
+
+    def _write(self) -> None:
+        with self._database:
+            self._database.executemany(STORE, self._news)
+
+    def _make_again(self, error: Exception) -> None:
+        """Begin with an empty database where this one is damaged."""
+        if not _is_damaged(error):
+            raise error
+        self._database.close()
+        self._database = self._replaced(error)
+
+    def _replaced(self, error: Exception) -> sqlite3.Connection:
+        self._on_event(Warned(f"the cache {self.path} is damaged ({error}), and is made again"))
+        self._is_ours = False  # once is enough
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        return self._opened()
+
+    def _found(self, image: EncodedImage) -> ImageRecord | None:
+        """Return what is known of an image; None where it is not known, or has changed."""
         stamp = None if image.reason else image.stamp()
         if stamp is None:
             return None
-        row = self._database.execute(FIND, (stamp.key, self._treatment)).fetchone()
+        try:
+            row = self._database.execute(FIND, (stamp.key, self._treatment)).fetchone()
+        except sqlite3.DataError:  # it is longer than a record may be
+            self.num_damaged += 1
+            return None
+        except _ERRORS as error:
+            self._make_again(error)
+            return None
         if row is None or Stamp(stamp.key, row[0], row[1]) != stamp:
             return None
-        with contextlib.suppress(zlib.error, ValueError, KeyError, TypeError):  # then it is read
+        try:
             return _unpack(row[2], image)
-        return None
+        except (zlib.error, ValueError, TypeError):
+            self.num_damaged += 1
+            return None
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (*_ERRORS, OSError) as error:
             raise UnavailableError(
                 f"the cache {self.path} cannot be used: {error}",
                 "remove it, or leave --cache out",
             ) from error
 
 
+class _Head(Record):
+    """What is kept of an image beside its histogram."""
+
+    shape: tuple[Literal[1, 3], Literal[256, 65536]]
+    image: tuple[
+        Annotated[int, Field(ge=1, lt=MOST_SIDE)],
+        Annotated[int, Field(ge=1, lt=MOST_SIDE)],
+        str,
+        str,
+        Annotated[int, Field(ge=0, lt=2**63)],
+    ]
+    is_oriented: bool
+    changes: tuple[str, ...]
+
+
+def _is_damaged(error: Exception) -> bool:
+    """Return whether a database is no database of this kind, and not only out of reach."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_NOTADB)
+    return code & 0xFF not in _OUT_OF_REACH
+
+
 def _pack(record: ImageRecord) -> bytes:
     assert record.counts is not None
-    head = {
-        "shape": record.counts.shape,
-        "image": (record.width, record.height, record.mode, record.form, record.num_bytes),
-        "is_oriented": record.is_oriented,
-        "changes": record.changes,
-    }
+    channels, bins = record.counts.shape
+    head = _Head.model_construct(
+        shape=(channels, bins),
+        image=(record.width, record.height, record.mode, record.form, record.num_bytes),
+        is_oriented=record.is_oriented,
+        changes=record.changes,
+    )
     counts = record.counts.astype("<u4").tobytes()
-    return zlib.compress(json.dumps(head).encode() + b"\0" + counts, level=1)
+    return zlib.compress(head.model_dump_json().encode() + b"\0" + counts, level=1)
 
 
 def _unpack(packed: bytes, image: EncodedImage) -> ImageRecord:
-    head, _, counts = zlib.decompress(packed).partition(b"\0")
-    fields = json.loads(head)
-    width, height, mode, form, num_bytes = fields["image"]
+    """Return the record that `_pack` packed.
+
+    Raises:
+        zlib.error, ValueError, TypeError: it is none.
+    """
+    unpacking = zlib.decompressobj()
+    content = unpacking.decompress(packed, MOST_RECORD_BYTES)
+    if not unpacking.eof or unpacking.unused_data:
+        raise ValueError("it is too long, or too short")
+    text, _, packed_counts = content.partition(b"\0")
+    head = _Head.from_json(text)
+    counts = np.frombuffer(packed_counts, dtype="<u4").astype(np.int64).reshape(head.shape)
+    if not counts.sum(1).all() or len(set(counts.sum(1).tolist())) != 1:
+        raise ValueError("its channels have not as many pixels each")
+    width, height, mode, form, num_bytes = head.image
     return ImageRecord(
         name=image.name,
         class_name=image.class_name,
-        counts=np.frombuffer(counts, dtype="<u4").astype(np.int64).reshape(fields["shape"]),
+        counts=counts,
         width=width,
         height=height,
         mode=mode,
         form=form,
         num_bytes=num_bytes,
-        is_oriented=fields["is_oriented"],
-        changes=tuple(fields["changes"]),
+        is_oriented=head.is_oriented,
+        changes=head.changes,
     )

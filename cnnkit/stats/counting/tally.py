@@ -93,6 +93,17 @@ class SampledImage:
     totals: tuple[int, ...]
     squares: tuple[int, ...]
 
+    @property
+    def is_possible(self) -> bool:
+        """Whether an image may have these sums."""
+        return (
+            1 <= self.num_pixels < 2**63
+            and len(self.totals) == len(self.squares)
+            and len(self.totals) in (1, 3)
+            and all(0 <= one <= self.num_pixels * 65535 for one in self.totals)
+            and all(0 <= one <= self.num_pixels * 65535**2 for one in self.squares)
+        )
+
 
 @dataclass
 class Tally:
@@ -144,6 +155,11 @@ class Tally:
     def num_grey(self) -> int:
         """How many of the images are grey."""
         return sum(one.number for (_, channels), one in self.sums.items() if channels == 1)
+
+    @property
+    def histogram_bytes(self) -> int:
+        """How much memory the histograms take."""
+        return sum(counts.nbytes for counts in self.histograms.values())
 
     def classes(self) -> set[str]:
         """Return the names of the classes that have images."""

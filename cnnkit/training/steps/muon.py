@@ -30,6 +30,7 @@ class MuonAndAdamW(optim.Optimizer):
         weight_decay: decoupled, of both.
 
     Attributes:
+        parts: Muon, and AdamW where something is left for it.
         found_inf: a flag of shape () on the device; where it is 1 a step changes nothing. None to
             take every step.
 
@@ -51,34 +52,34 @@ class MuonAndAdamW(optim.Optimizer):
             )
         chosen = {id(one) for one in filters}
         rest = [one for one in model.parameters() if one.requires_grad and id(one) not in chosen]
-        self._parts: list[optim.Optimizer] = [
+        self.parts: list[optim.Optimizer] = [
             Muon(filters, lr, momentum=momentum, weight_decay=weight_decay)
         ]
         if rest:
-            self._parts.append(optim.AdamW(rest, lr_rest, weight_decay=weight_decay, fused=True))
+            self.parts.append(optim.AdamW(rest, lr_rest, weight_decay=weight_decay, fused=True))
         super().__init__([*filters, *rest], {})
         self._share_groups()
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Take a step of both."""
-        for part in self._parts:
+        for part in self.parts:
             part.found_inf = self.found_inf  # type: ignore[attr-defined]
             part.step()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of both."""
-        return {"parts": [part.state_dict() for part in self._parts]}
+        return {"parts": [part.state_dict() for part in self.parts]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
-        for part, state in zip(self._parts, state_dict["parts"], strict=True):
+        for part, state in zip(self.parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
         self._share_groups()
 
     def _share_groups(self) -> None:
         """Let whoever changes a learning rate here change that of the part."""
-        self.param_groups = [group for part in self._parts for group in part.param_groups]
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
 
 
 class Muon(optim.Optimizer):

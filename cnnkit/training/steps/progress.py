@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cnnkit.results import EpochMetrics
+from cnnkit.training.steps.saved import SavedProgress, SavedRunning
 from cnnkit.training.steps.stepping import NotFiniteError, Step, are_right
 
 STEPS_HELD = 64  # losses and logits of so many steps are kept before they are added up
@@ -98,9 +99,9 @@ class RunningMetrics:
         }
 
     @classmethod
-    def of(cls, state: dict[str, Any]) -> "RunningMetrics":
+    def of(cls, saved: SavedRunning) -> "RunningMetrics":
         """Return what `state` was asked of."""
-        return cls(state["num_images"], state["loss_sum"], state["num_correct"])
+        return cls(saved.num_images, saved.loss_sum, saved.num_correct)
 
 
 @dataclass
@@ -154,12 +155,15 @@ class Progress:
         }
 
     @classmethod
-    def of(cls, state: dict[str, Any]) -> "Progress":
+    def of(cls, saved: SavedProgress) -> "Progress":
         """Return what `state` was asked of."""
         return cls(
-            **{
-                **state,
-                "running": RunningMetrics.of(state["running"]),
-                "epochs": [EpochMetrics(**metrics) for metrics in state["epochs"]],
-            }
+            epoch=saved.epoch,
+            step=saved.step,
+            running=RunningMetrics.of(saved.running),
+            train_seconds=saved.train_seconds,
+            epochs=saved.metrics(),
+            best_epoch=saved.best_epoch,
+            best_accuracy=saved.best_accuracy,
+            improved_epoch=saved.improved_epoch,
         )

@@ -1,7 +1,7 @@
 """What a training keeps in its run folder, and how it is put back from there."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnkit.checkpoints import Checkpoint, TrainingCheckpoint
@@ -9,8 +9,10 @@ from cnnkit.data.loading.batches import Batches
 from cnnkit.distributed import Ranks
 from cnnkit.errors import CheckFailedError
 from cnnkit.runs import RunFolder
+from cnnkit.torch_files import in_a_line
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.steps.progress import Progress
+from cnnkit.training.steps.saved import SavedTraining, load_weights
 from cnnkit.training.steps.stepping import Stepper
 
 
@@ -20,6 +22,8 @@ class Record:
     Args:
         run: the folder.
         run_id: tells the checkpoints of the run from those of others.
+        asked: the settings that a checkpoint is good for, by name: texts, numbers, and lists and
+            dictionaries of them.
         checkpointing: when to write the state, beside the end of every epoch.
         stepper: what takes the steps, and has weights and the state of the optimizer.
         batches: of every set that is gone through; which images were left out is kept.
@@ -31,6 +35,7 @@ class Record:
         self,
         run: RunFolder,
         run_id: str,
+        asked: Mapping[str, Any],
         checkpointing: Checkpointing,
         stepper: Stepper,
         batches: Sequence[Batches],
@@ -39,6 +44,7 @@ class Record:
     ) -> None:
         self.run = run
         self._run_id = run_id
+        self._asked = asked
         self._checkpointing = checkpointing
         self._stepper = stepper
         self._batches = batches
@@ -58,30 +64,74 @@ class Record:
         Raises:
             CheckFailedError: it belongs to another run, or to another network.
         """
-        stepper, state = self._stepper, checkpoint.state
-        if state.get("run_id") != self._run_id:
+        stepper = self._stepper
+        if checkpoint.state.get("run_id") != self._run_id:
             raise CheckFailedError(
                 f"the checkpoint in {self.run.path} is of another run",
                 "put back the one that the run wrote",
             )
+        self._check_asked(checkpoint.state.get("asked"))
         raw = checkpoint.weights if checkpoint.raw_weights is None else checkpoint.raw_weights
         try:
-            stepper.model.load_state_dict(dict(raw))
-            stepper.evaluated.load_state_dict(dict(checkpoint.weights))
-            random = state["stepper"]["random"]
-            if self._ranks is not None:
-                random = state["random"][self._ranks.rank]
-            stepper.restore({**state["stepper"], "random": random})
-            progress = Progress.of(state["progress"])
-        except (RuntimeError, KeyError, TypeError, ValueError) as error:
+            load_weights(stepper.model, raw)
+            load_weights(stepper.evaluated, checkpoint.weights)
+            saved = SavedTraining.from_plain(checkpoint.state)
+            progress = Progress.of(saved.progress)
+            self._check_place(progress, checkpoint)
+            own = {**saved.stepper, "random": self._own_random(saved)}
+            stepper.restore(own, self._num_steps(progress))
+            self._skip(saved.skipped)
+        except (RuntimeError, ValueError, TypeError) as error:
             raise CheckFailedError(
                 f"the checkpoint in {self.run.path} does not fit the network and recipe of its "
-                f"run: {' '.join(str(error).split())[:200]}",
+                f"run: {in_a_line(error)}",
                 "put back the one that the run wrote",
             ) from error
-        self._earlier_seconds = float(state["seconds"])
-        self._skip(state["skipped"])
+        self._earlier_seconds = saved.seconds
         return progress
+
+    def _check_asked(self, asked: object) -> None:
+        """Refuse settings that the checkpoint was not written with.
+
+        Those that it does not know are of a newer version, and have their defaults.
+
+        Raises:
+            CheckFailedError: one of them is another.
+        """
+        for name, then in asked.items() if isinstance(asked, Mapping) else ():
+            if name in self._asked and self._asked[name] != then:
+                raise CheckFailedError(
+                    f"{name} in {self.run.path / 'run.json'} is not what it was when the "
+                    "checkpoint was written",
+                    "restore run.json, or begin a new run",
+                )
+
+    def _num_steps(self, progress: Progress) -> int:
+        """Return how many steps were done in all epochs."""
+        return (progress.epoch - 1) * self._batches[0].num_batches + progress.step
+
+    def _check_place(self, progress: Progress, checkpoint: TrainingCheckpoint) -> None:
+        """Refuse a state of another epoch or step than the manifest says.
+
+        Raises:
+            ValueError: it is.
+        """
+        if (progress.epoch - 1, progress.step) != (checkpoint.epoch, checkpoint.step):
+            raise ValueError("it is of another epoch or step than its manifest says")
+        if progress.step > self._batches[0].num_batches:
+            raise ValueError(f"no epoch has {progress.step:,} steps")
+
+    def _own_random(self, saved: SavedTraining) -> Any:
+        """Return the states of random numbers of this process.
+
+        Raises:
+            ValueError: there are not as many as processes.
+        """
+        if self._ranks is None:
+            return saved.stepper.get("random")
+        if saved.random is None or len(saved.random) != self._ranks.size:
+            raise ValueError(f"it has not the random numbers of {self._ranks.size} processes")
+        return saved.random[self._ranks.rank]
 
     def is_due(self, num_steps: int) -> bool:
         """Return whether to write the state now, after so many steps of all epochs."""
@@ -95,6 +145,7 @@ class Record:
         stepper = self._stepper
         state: dict[str, Any] = {
             "run_id": self._run_id,
+            "asked": dict(self._asked),
             "progress": progress.state(),
             "stepper": stepper.state(),
             "seconds": self.seconds(),

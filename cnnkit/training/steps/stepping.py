@@ -1,7 +1,7 @@
 """One step of training: the gradients of a batch, checked, clipped, and put to use."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,13 @@ from cnnkit.training.steps.averaging import WeightAverage
 from cnnkit.training.steps.compiling import Compiled
 from cnnkit.training.steps.optimizers import make_optimizer, make_schedule
 from cnnkit.training.steps.randomness import random_state, set_random_state
+from cnnkit.training.steps.saved import (
+    SavedStepper,
+    checked_random,
+    load_optimizer,
+    load_scaler,
+    load_schedule,
+)
 from cnnkit.training.steps.team import Team, WholeBatch, has_batch_norm
 
 MIN_PART = 2  # images: batch norm cannot train on one
@@ -198,18 +205,27 @@ class Stepper:
             "random": random_state(self.device),
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from where `state` was called; the weights are put back by the caller."""
-        self.optimizer.load_state_dict(state["optimizer"])
+    def restore(self, state: Mapping[str, Any], num_steps: float = math.inf) -> None:
+        """Go on from where `state` was called; the weights are put back by the caller.
+
+        Args:
+            state: what it returned.
+            num_steps: how many steps were done in all epochs, as far as that is known.
+
+        Raises:
+            ValueError: it is not the state of this network and recipe.
+        """
+        saved = SavedStepper.from_plain(state)
+        load_optimizer(self.optimizer, saved.optimizer)
         if self.schedule is not None:
-            self.schedule.load_state_dict(state["schedule"])
+            load_schedule(self.schedule, saved.schedule, num_steps)
         if self.average is not None:
-            self.average.num_updates = state["num_averaged"]
-        self.learning_rate = state["learning_rate"]
-        self.num_parts = state["num_parts"]
+            self.average.num_updates = saved.num_averaged
+        self.learning_rate = saved.learning_rate
+        self.num_parts = saved.num_parts
         if self._scaler is not None:
-            self._scaler.load_state_dict(state["scaler"])
-        set_random_state(state["random"], self.device)
+            load_scaler(self._scaler, saved.scaler)
+        set_random_state(checked_random(saved.random, random_state(self.device)), self.device)
 
     def _set_gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Set the gradients of the batch; return its loss and its logits.

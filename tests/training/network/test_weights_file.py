@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import pickle
 import shutil
@@ -224,6 +225,60 @@ def test_files_that_are_none_are_refused(cnnkit: Cnnkit, state: dict[str, Tensor
     assert not RUNS.exists()
     with pytest.raises(UsageError, match="pretrained and weights contradict each other"):
         Recipe.of(pretrained=True, weights="w.pt")
+
+
+@pytest.mark.parametrize("name", ["w.pth.tar", "w.bin", "w.ckpt", "w", "w.safetensors.bak"])
+def test_weights_are_known_by_how_they_begin(name: str, state: dict[str, Tensor]) -> None:
+    for write in (
+        lambda: torch.save({"epoch": 3, "state_dict": state}, name),
+        lambda: torch.save(state, name, _use_new_zipfile_serialization=False),
+        lambda: save_file(state, name),
+    ):
+        write()
+        assert open_weights(name, RUNS).read().keys() == state.keys()
+    Path(name).write_bytes(pickle.dumps(Harm()))
+    with pytest.raises(UsageError, match="is no file of weights by its name; those that are read"):
+        open_weights(name, RUNS)
+    assert not Path("executed").exists()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_not_finite_are_said_to_be_those_of_the_file(
+    cnnkit: Cnnkit, state: dict[str, Tensor], value: float
+) -> None:
+    state["3.weight"].view(-1)[5] = value
+    torch.save(state, "w.pt")
+    answer = cnnkit("train", "lenet5", FAKE, "--weights", "w.pt")
+    assert answer.code == 6
+    (line,) = answer.stderr.splitlines()
+    assert "w.pt holds weights that are not finite (NaN or infinity): 3.weight; name a" in line
+    assert not RUNS.exists()
+
+
+def test_weights_that_are_not_finite_do_no_harm_where_they_are_not_used(
+    state: dict[str, Tensor],
+) -> None:
+    state["11.weight"].fill_(math.nan)
+    torch.save(state, "w.pt")
+    network = build_model("lenet5", num_classes=4, in_channels=1)
+    assert "the last layer begins anew" in open_weights("w.pt", RUNS).load_into(network)
+    mask = nn.Sequential(nn.Linear(2, 2))
+    mask.register_buffer("mask", torch.tensor([-math.inf, 0]))
+    torch.save(mask.state_dict(), "w.pt")
+    open_weights("w.pt", RUNS).load_into(mask)
+
+
+def test_a_flipped_bit_in_the_numbers_is_noticed(cnnkit: Cnnkit, state: dict[str, Tensor]) -> None:
+    torch.save({"state_dict": state, "optimizer": {"momentum": torch.ones(50)}}, "w.pt")
+    whole = Path("w.pt").read_bytes()
+    for numbers in (state["3.weight"].numpy().tobytes(), torch.ones(50).numpy().tobytes()):
+        flipped = bytearray(whole)
+        flipped[whole.index(numbers) + len(numbers) // 2] ^= 4
+        Path("w.pt").write_bytes(flipped)
+        answer = cnnkit("train", "lenet5", FAKE, "--weights", "w.pt")
+        assert answer.code == 6
+        (line,) = answer.stderr.splitlines()
+        assert "is refused, for it is damaged: Bad CRC-32 for file 'w/data/" in line
 
 
 def test_the_weights_of_another_network_are_refused_by_name(state: dict[str, Tensor]) -> None:
