@@ -75,6 +75,7 @@ class _Preprocessing(_Closed):
     mean: list[Annotated[float, Field(ge=-1e6, le=1e6)]]
     std: list[Annotated[float, Field(ge=1e-12, le=1e6)]]
     allow_large: bool = False
+    decoding: Literal["full", "fast", "before"] = "before"
 
     @model_validator(mode="after")
     def _has_a_value_for_each_channel(self) -> Self:
