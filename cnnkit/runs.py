@@ -1,6 +1,7 @@
 """The folder of a run: what was asked, and what came of it."""
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -13,8 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from cnnkit.checkpoints import CHECKPOINT_NAMES, Checkpoint, CheckpointFolder
-from cnnkit.errors import NotFoundError, UnavailableError, UsageError
-from cnnkit.files import explain_os_error, flush_folder, remove_tree, write_text
+from cnnkit.errors import CheckFailedError, NotFoundError, UnavailableError, UsageError
+from cnnkit.files import (
+    explain_os_error,
+    flush_folder,
+    open_regular,
+    remove_tree,
+    write_bytes,
+    write_text,
+)
 from cnnkit.locks import locked
 from cnnkit.registry import did_you_mean
 
@@ -27,6 +35,10 @@ MOST_BYTES = 100  # of network and dataset each in the name of a run, whose limi
 _DESCRIPTION = "run.json"
 _RESULT = "result.json"
 _METRICS = "metrics.csv"
+_SEEN_IMAGES = "seen_images.bin"
+_SEEN_SCHEMA = b"cnnkit.seen_images/1\n"
+SEEN_HASH_BYTES = 16
+MAX_SEEN_BYTES = 2**32  # the hashes of 268 million images
 
 
 class RunFolder:
@@ -109,6 +121,44 @@ class RunFolder:
         writer.writeheader()
         writer.writerows(rows)
         write_text(self.path / _METRICS, text.getvalue())
+
+    def write_seen_images(self, hashes: bytes) -> None:
+        """Write the hashes of the image files that the run has used, sorted, as `seen_images.bin`.
+
+        Raises:
+            UnavailableError: no space, no permission.
+        """
+        checksum = hashlib.sha256(hashes).digest()
+        write_bytes(self.path / _SEEN_IMAGES, _SEEN_SCHEMA + checksum + hashes)
+
+    def read_seen_images(self) -> bytes | None:
+        """Return what `write_seen_images` wrote; None where nothing was.
+
+        Raises:
+            CheckFailedError: the file is damaged.
+            UnavailableError: it cannot be read.
+        """
+        path = self.path / _SEEN_IMAGES
+        try:
+            handle = open_regular(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise explain_os_error(error, f"read {path}") from error
+        with os.fdopen(handle, "rb") as file:
+            content = file.read(MAX_SEEN_BYTES)
+        start = len(_SEEN_SCHEMA) + hashlib.sha256().digest_size
+        checksum, hashes = content[len(_SEEN_SCHEMA) : start], content[start:]
+        if (
+            not content.startswith(_SEEN_SCHEMA)
+            or checksum != hashlib.sha256(hashes).digest()
+            or len(hashes) % SEEN_HASH_BYTES
+        ):
+            raise CheckFailedError(
+                f"{path} is damaged: it does not hold the hashes that the run wrote",
+                "restore it from a copy, or remove it: what was trained on is then unknown",
+            )
+        return hashes
 
     def lock(self) -> AbstractContextManager[bool]:
         """Return the lock of the run, to be held while it is trained; see `locked`."""
