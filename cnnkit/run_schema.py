@@ -76,6 +76,7 @@ class _Preprocessing(_Closed):
     std: list[Annotated[float, Field(ge=1e-12, le=1e6)]]
     allow_large: bool = False
     decoding: Literal["full", "fast", "before"] = "before"
+    sizes: Literal["torchvision", "rounded"] = "rounded"
 
     @model_validator(mode="after")
     def _has_a_value_for_each_channel(self) -> Self:

@@ -1,6 +1,7 @@
 """The folder of a run: what was asked, and what came of it."""
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -40,8 +41,12 @@ MAX_JSON_BYTES = 16 * 2**20  # some ten times that of a run with 20,000 classes
 _DESCRIPTION = "run.json"
 _RESULT = "result.json"
 _METRICS = "metrics.csv"
-_FILES = (".lock", _DESCRIPTION, _RESULT, _METRICS, "curves.png")
+_SEEN_IMAGES = "seen_images.bin"
+_FILES = (".lock", _DESCRIPTION, _RESULT, _METRICS, "curves.png", _SEEN_IMAGES)
 _FOLDERS = ("checkpoints", "tensorboard", NETWORK_FOLDER)
+_SEEN_SCHEMA = b"cnnkit.seen_images/1\n"
+SEEN_HASH_BYTES = 16
+MAX_SEEN_BYTES = 2**32  # the hashes of 268 million images
 
 
 class RunFolder:
@@ -135,6 +140,40 @@ class RunFolder:
         writer.writeheader()
         writer.writerows(rows)
         replace_bytes(self.path / _METRICS, text.getvalue().encode())
+
+    def write_seen_images(self, hashes: bytes) -> None:
+        """Write the hashes of the image files that the run has used, sorted, as `seen_images.bin`.
+
+        Raises:
+            UnavailableError: no space, no permission.
+        """
+        checksum = hashlib.sha256(hashes).digest()
+        replace_bytes(self.path / _SEEN_IMAGES, _SEEN_SCHEMA + checksum + hashes)
+
+    def read_seen_images(self) -> bytes | None:
+        """Return what `write_seen_images` wrote; None where nothing was.
+
+        Raises:
+            CheckFailedError: the file is damaged.
+            UnavailableError: it cannot be read.
+        """
+        path = self.path / _SEEN_IMAGES
+        try:
+            content = read_plain(path, MAX_SEEN_BYTES)
+        except NotFoundError:
+            return None
+        start = len(_SEEN_SCHEMA) + hashlib.sha256().digest_size
+        checksum, hashes = content[len(_SEEN_SCHEMA) : start], content[start:]
+        if (
+            not content.startswith(_SEEN_SCHEMA)
+            or checksum != hashlib.sha256(hashes).digest()
+            or len(hashes) % SEEN_HASH_BYTES
+        ):
+            raise CheckFailedError(
+                f"{path} is damaged: it does not hold the hashes that the run wrote",
+                "restore it from a copy, or remove it: what was trained on is then unknown",
+            )
+        return hashes
 
     def lock(self) -> AbstractContextManager[bool]:
         """Return the lock of the run, to be held while it is trained; see `locked`."""

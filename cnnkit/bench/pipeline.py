@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,15 +17,24 @@ from cnnkit.data import default_data_dir, find_dataset, open_dataset
 from cnnkit.data.image_set import ImageSet
 from cnnkit.data.loading.batches import Batch, Batches
 from cnnkit.data.loading.batching import make_batches
+from cnnkit.data.normalization import measure_channels
 from cnnkit.devices import num_usable_cores
 from cnnkit.errors import UsageError
 from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
 from cnnkit.models import ModelDescription, build_model, find_model
 from cnnkit.results.bench import PipelineResult, PipelineRow
 from cnnkit.training.data import checked_workers
-from cnnkit.training.fitting import InputShape, choose_input, choose_preprocessing, describe_fit
+from cnnkit.training.fitting import (
+    InputShape,
+    Normalization,
+    choose_input,
+    describe_fit,
+    known_normalization,
+    not_normalized,
+)
 
 TASK = "bench with data"
+MAX_MEASURED = 2048  # files, where no values are published
 ROUNDS = 3  # of each of the three, in turn
 
 
@@ -85,11 +95,16 @@ def benchmark_pipeline(
         for number, setting in enumerate(settings):
             description = find_model(models[setting.model])
             shape = choose_input(description, images, input_shape)
-            treatment, origin = choose_preprocessing(
-                shape, entry, images, "auto", workers, skip_bad, allow_large=allow_large
+            treatment = not_normalized(shape, allow_large)
+            # What the numbers are does not change how long it takes, so a few images have to do.
+            normalization = known_normalization(
+                shape.channels, entry, "auto"
+            ) or Normalization.of_measured(
+                measure_channels([images], treatment, workers, skip_bad, most_files=MAX_MEASURED)
             )
+            treatment = replace(treatment, mean=normalization.mean, std=normalization.std)
             if number == 0:
-                on_event(Note(describe_fit(images, shape, origin)))
+                on_event(Note(describe_fit(images, shape, normalization)))
             with preserved_state():
                 set_state(setting.threads, setting.precision)
                 batch_size = min(_batch_size(setting, shape), len(images))

@@ -4,15 +4,20 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial, wraps
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic.fields import FieldInfo
 
 from cnnkit.cli.output import with_default
+from cnnkit.data.mean_std import MeanStd
+from cnnkit.errors import CnnkitError
 from cnnkit.events import Note, OnEvent
 from cnnkit.training.recipe import RECIPE_PANEL, Recipe
 from cnnkit.trust import check_named
+
+if TYPE_CHECKING:
+    from cnnkit.training.recipe_files import NamedRecipe
 
 SHORT = {"batch_size": "-b"}
 NONE = "none"  # takes back what a recipe sets, where a setting may be left open
@@ -58,6 +63,8 @@ def begin_with(name: str, asked: Asked, trust_code: bool, on_event: OnEvent) -> 
     from cnnkit.models import find_model
     from cnnkit.training.recipe_files import find_recipe
 
+    if asked.dataset is None and asked.model is not None and _is_dataset(asked.model):
+        asked = replace(asked, model=None, dataset=asked.model)  # the recipe has the network
     named = find_recipe(name, asked.model, asked.dataset)
     if asked.model is None and named.model is not None:
         check_named(named.model, f"the recipe {named.name}", trust_code)
@@ -69,6 +76,10 @@ def begin_with(name: str, asked: Asked, trust_code: bool, on_event: OnEvent) -> 
     if not (is_its_model and is_its_data):
         made_for = " on ".join(one for one in (named.model, named.dataset) if one is not None)
         on_event(Note(f"it is made for {made_for}, and may not suit {model} on {dataset}"))
+    numbers = _numbers_of(named, dataset) if "normalize" not in asked.settings else None
+    if numbers is not None:
+        settings["normalize"] = numbers
+        on_event(Note(f"nothing is published for {dataset}: normalised as {named.dataset} is"))
     if fallen:
         on_event(
             Note(f"its {', '.join(fallen)} were chosen for its own optimizer, and are left out")
@@ -83,6 +94,39 @@ def begin_with(name: str, asked: Asked, trust_code: bool, on_event: OnEvent) -> 
         settings,
         named.name,
     )
+
+
+def _is_dataset(name: str) -> bool:
+    """Return whether a name is no network's, and is a dataset's."""
+    from cnnkit.data import find_dataset
+    from cnnkit.models import find_model
+
+    try:
+        find_model(name)
+    except CnnkitError:
+        try:
+            find_dataset(name)
+        except CnnkitError:
+            return False
+        return True
+    return False
+
+
+def _numbers_of(named: "NamedRecipe", dataset: str | None) -> str | None:
+    """Return the published numbers that a recipe means, where another dataset has none; else None.
+
+    Args:
+        named: the recipe.
+        dataset: that it is used for.
+    """
+    from cnnkit.data import find_dataset
+
+    if named.settings.get("normalize") != "published" or None in (dataset, named.dataset):
+        return None
+    own = find_dataset(str(named.dataset)).published
+    if own is None or find_dataset(str(dataset)).published is not None:
+        return None
+    return str(MeanStd(own.mean, own.std))
 
 
 def with_recipe(command: Callable[..., None]) -> Callable[..., None]:
@@ -125,7 +169,7 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
             field.description, str(extra.get("shown_default") or _shown(field.default))
         ),
         parser=None if kind is None else partial(_value_or_none, kind),
-        metavar=None if kind is None else f"<{extra.get('metavar', kind.__name__)}|{NONE}>",
+        metavar=_metavar(kind, extra.get("metavar")),
         show_default=False,
         rich_help_panel=str(extra.get("panel", RECIPE_PANEL)),
     )
@@ -135,6 +179,13 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
         default=None,
         annotation=Annotated[annotation | None, option],
     )
+
+
+def _metavar(kind: type | None, said: object) -> str | None:
+    """Return what the help shows in the place of a value; None for what typer makes of its type."""
+    if kind is None:
+        return None if said is None else str(said)
+    return f"<{said or kind.__name__}|{NONE}>"
 
 
 def _value_or_none(kind: type[int] | type[float] | type[str], text: object) -> object:

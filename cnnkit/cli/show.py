@@ -14,6 +14,7 @@ from cnnkit.cli.options import (
     parse_input,
 )
 from cnnkit.cli.output import Output, with_default, with_output
+from cnnkit.data.mean_std import NORMALIZE_WORDS
 from cnnkit.errors import UsageError
 from cnnkit.events import Warned
 
@@ -96,6 +97,17 @@ def show(
             rich_help_panel=DATA_PANEL,
         ),
     ] = False,
+    normalize: Annotated[
+        str | None,
+        typer.Option(
+            metavar=f"{'|'.join(NORMALIZE_WORDS)}|MEAN/STD",
+            help=with_default(
+                "With which mean and std, as for train; --normalized goes without saying.", "auto"
+            ),
+            show_default=False,
+            rich_help_panel=DATA_PANEL,
+        ),
+    ] = None,
     augmented: Annotated[
         str | None,
         typer.Option(
@@ -128,6 +140,7 @@ def show(
         seed=seed,
         input_shape=shape,
         normalized=normalized,
+        normalize=normalize,
         augmentation=augmentation,
         allow_large=allow_large,
         data_dir=data_dir,

@@ -1,17 +1,54 @@
-"""Channel mean and standard deviation of a set, for its normalisation."""
+"""Channel mean and standard deviation of a split, to normalize with: measured the same everywhere.
+
+Every verb that normalizes measures here, so that they report the same numbers of the same images.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cnnkit.data.histogram import Moments, count_values
+from cnnkit.data.content_hashes import ContentHashes
+from cnnkit.data.histogram import Counts, Moments, count_values
 from cnnkit.data.image_set import DecodedSet, EncodedSet, ImageSet, TensorSet
-from cnnkit.data.loading.file_batches import FileBatches
+from cnnkit.data.loading.file_batches import DECODED_AT_ONCE, FileBatches
 from cnnkit.data.loading.preprocessing import Preprocessing, to_channels
 from cnnkit.errors import RunFailedError
+from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
 
-SAMPLE_SIZE = 2048  # files are decoded for this, so a sample of a large set has to do
+MAX_MEASURED_FILES = 100_000  # of more a sample is measured, whose mean is off by about 0.001
 SAMPLE_SEED = 0
+TASK = "measure images"
+
+
+@dataclass(frozen=True)
+class MeasuredChannels:
+    """What was measured of the images of a split.
+
+    Attributes:
+        mean: of each channel, on the scale 0..1.
+        std: population standard deviation of each channel; 1 where all pixels are the same, for
+            there is no spread to divide by.
+        num_images: how many images were measured, without those that are broken.
+        num_sampled: how many images the sample had; None where all images were to be measured.
+        num_total: how many images the split has.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    num_images: int
+    num_sampled: int | None
+    num_total: int
+
+    def origin(self) -> str:
+        """Return on which images it was measured, in words."""
+        if self.num_sampled is not None:
+            return f"measured on a sample of {self.num_images:,} of {self.num_total:,} images"
+        if self.num_images < self.num_total:
+            return f"measured on {self.num_images:,} of the {self.num_total:,} training images"
+        return "measured on the training images"
 
 
 def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -25,50 +62,103 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
     Returns:
         Means and (population) standard deviations, one a channel, on the scale 0..1.
     """
-    moments = [Moments.of(counts) for counts in count_values(images)]
+    return _mean_and_std(count_values(images))
+
+
+def measure_channels(
+    split: Sequence[ImageSet],
+    preprocessing: Preprocessing,
+    num_workers: int,
+    skip_bad: bool,
+    on_event: OnEvent = ignore,
+    *,
+    order: Tensor | None = None,
+    hashes: Sequence[ContentHashes | None] = (),
+    most_files: int = MAX_MEASURED_FILES,
+) -> MeasuredChannels:
+    """Measure the channels of a split, exactly: every pixel counts the same.
+
+    Images in memory are measured as they are stored, as published values are; image files at the
+    size that the network sees, as they are decoded for it. Both are brought to its channels first.
+    Of more than `most_files` files a sample is measured, chosen by their number and a fixed seed.
+
+    Args:
+        split: the images, in one set or in several.
+        preprocessing: brings files to channels and size.
+        num_workers: threads that decode files.
+        skip_bad: leave broken images out.
+        on_event: told how far the work is, where files are decoded for it.
+        order: the place of each image in the split, int64 of shape (N,), sets one after another;
+            None where they are in order.
+        hashes: keep the hash of each file that is decoded, one object a set; None for no one.
+        most_files: see above.
+
+    Raises:
+        RunFailedError: an image is broken, and is not to be skipped; or all are.
+    """
+    total = sum(map(len, split))
+    is_sampled = total > most_files and any(
+        isinstance(images, EncodedSet | DecodedSet) for images in split
+    )
+    rows: list[Tensor | None] = [None] * len(split)
+    if is_sampled:
+        is_chosen = torch.zeros(total, dtype=torch.bool)
+        stream = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(SAMPLE_SEED)))
+        is_chosen[torch.from_numpy(stream.permutation(total)[:most_files])] = True
+        chosen = is_chosen if order is None else is_chosen[order]
+        sizes = [len(images) for images in split]
+        rows = [torch.nonzero(part).flatten() for part in chosen.split_with_sizes(sizes)]
+    counts = np.zeros((1, 256), dtype=np.int64)
+    number = 0
+    for place, images in enumerate(split):
+        keeper = hashes[place] if hashes and not is_sampled else None
+        chosen_rows = rows[place]
+        if chosen_rows is not None:
+            images = images.subset(chosen_rows)
+        if isinstance(images, EncodedSet):
+            files = FileBatches(
+                images, preprocessing, DECODED_AT_ONCE, torch.device("cpu"),
+                num_workers=num_workers, skip_bad=skip_bad, hashes=keeper,
+            )  # fmt: skip
+            own, num_counted = _count_files(files, on_event)
+        else:
+            own, num_counted = _count_tensor(images, preprocessing.channels)
+        counts = counts + own  # of no image there is one channel, which fits any number of them
+        number += num_counted
+    if number == 0:
+        raise RunFailedError("every image to be measured is broken", "repair them")
+    mean, std = _mean_and_std(counts)
+    repeat = preprocessing.channels // len(mean)
+    std = tuple(value or 1.0 for value in std)
+    sampled = min(most_files, total) if is_sampled else None
+    return MeasuredChannels(mean * repeat, std * repeat, number, sampled, total)
+
+
+def _mean_and_std(counts: Counts) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    moments = [Moments.of(one) for one in counts]
     return tuple(one.mean for one in moments), tuple(one.std for one in moments)
 
 
-def measure_statistics(
-    images: ImageSet, preprocessing: Preprocessing, num_workers: int, skip_bad: bool
-) -> tuple[tuple[float, ...], tuple[float, ...], int]:
-    """Measure the channel statistics of a set after its channels were brought to the network's.
-
-    A set in memory is measured whole, before any resizing. Of files, at most `SAMPLE_SIZE` are
-    measured as the network will see them, chosen by a fixed seed; they are decoded for that unless
-    all were.
-
-    Returns:
-        Means and standard deviations a channel, scale 0..1, and the number of images measured.
-
-    Raises:
-        RunFailedError: an image is broken, and is not to be skipped.
-    """
-    is_of_files = isinstance(images, EncodedSet | DecodedSet)
-    if is_of_files and len(images) > SAMPLE_SIZE:
-        order = np.random.Generator(np.random.PCG64(SAMPLE_SEED)).permutation(len(images))
-        images = images.subset(torch.from_numpy(np.sort(order[:SAMPLE_SIZE])))
-    if isinstance(images, DecodedSet):
-        pixels = images.images[images.is_whole]
-    elif isinstance(images, TensorSet):
-        pixels = to_channels(images.images, preprocessing.channels)
-    elif isinstance(images, EncodedSet):
-        files = FileBatches(
-            images,
-            preprocessing,
-            64,
-            torch.device("cpu"),
-            num_workers=num_workers,
-            skip_bad=skip_bad,
-        )
-        pixels = torch.cat([torch.empty(0, dtype=torch.uint8), *(part for part, _ in files.raw())])
-    else:
+def _count_tensor(images: ImageSet, channels: int) -> tuple[Counts, int]:
+    """Return the histograms of the images in memory, int64 of shape (C, 256), and their number."""
+    if not isinstance(images, TensorSet):
         raise TypeError(f"unknown kind of image set: {type(images).__name__}")
-    number = len(pixels)
-    if number == 0:
-        raise RunFailedError("every image of the sample is broken", "repair them")
-    mean, std = channel_statistics(pixels)
-    if len(mean) < preprocessing.channels:
-        mean, std = mean * preprocessing.channels, std * preprocessing.channels
-    # A channel of one single value has no spread to divide by.
-    return mean, tuple(value or 1.0 for value in std), number
+    pixels = images.images
+    if isinstance(images, DecodedSet) and not images.is_whole.all():
+        pixels = pixels[images.is_whole]
+    return count_values(to_channels(pixels, channels)), len(pixels)
+
+
+def _count_files(files: FileBatches, on_event: OnEvent) -> tuple[Counts, int]:
+    """Return the histograms of files, int64 of shape (C, 256), and how many could be decoded."""
+    counts = np.zeros((1, 256), dtype=np.int64)
+    done = 0
+    on_event(TaskStarted(TASK, files.num_images, "images"))
+    try:
+        for pixels, rows in files.raw():
+            counts = counts + count_values(pixels)
+            done += len(rows)
+            on_event(TaskAdvanced(TASK, done + len(files.skipped)))
+    finally:
+        on_event(TaskEnded(TASK))
+    return counts, done

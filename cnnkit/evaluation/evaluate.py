@@ -20,6 +20,7 @@ from cnnkit.devices import (
 from cnnkit.errors import CheckFailedError
 from cnnkit.evaluation.predictions import predict_all
 from cnnkit.evaluation.setup import Setup, check_fits
+from cnnkit.evaluation.unseen import without_seen
 from cnnkit.evaluation.views import check_views
 from cnnkit.events import Note, OnEvent, Warned, ignore
 from cnnkit.results import EvalResult
@@ -51,7 +52,8 @@ def evaluate(
 
     Args:
         run: the folder of the run, or its name in `runs_dir`.
-        dataset: another dataset with the same classes.
+        dataset: another dataset with the same classes; images of it that the network was trained
+            on are left out.
         split: `test`, `val` or `train` as the run saw them, or another of the dataset; `test` by
             default, and every image of another dataset that has no test set of its own.
         checkpoint: `best` or `last`; the best where there is one.
@@ -80,6 +82,9 @@ def evaluate(
     description = folder.read_description(on_event)
     built_from = network_of(folder, description, Trusted(network, trust_code), on_event)
     setup = Setup.from_dict(description["setup"], built_from)
+    treated = setup.preprocessing
+    treated = replace(treated, allow_large=allow_large or treated.allow_large)
+    setup = replace(setup, preprocessing=treated)
     tta = setup.tta if tta is None else tta
     check_views(tta, setup.preprocessing.height, setup.preprocessing.width)
     weights = folder.load_checkpoint(checkpoint)
@@ -96,17 +101,18 @@ def evaluate(
         _load(model, weights, setup, folder)
         layout = memory_format(target, setup.channels_last)
         model = model.to(target).to(memory_format=layout)
-        images = _open_images(setup, split, dataset, data_dir or default_data_dir(), on_event)
+        workers = num_usable_cores() if num_workers is None else num_workers
+        images = _open_images(
+            setup, split, dataset, folder, data_dir or default_data_dir(), workers, on_event
+        )
         say_decoding(images, setup.preprocessing, on_event)
         batches = make_batches(
             images,
-            replace(
-                setup.preprocessing, allow_large=allow_large or setup.preprocessing.allow_large
-            ),
+            setup.preprocessing,
             setup.eval_batch_size,
             target,
             layout,
-            num_usable_cores() if num_workers is None else num_workers,
+            workers,
             skip_bad,
         )
         task = f"evaluate {images.split}"
@@ -142,18 +148,26 @@ def _load(model: nn.Module, weights: Checkpoint, setup: Setup, folder: RunFolder
 
 
 def _open_images(
-    setup: Setup, split: str | None, dataset: str | None, data_dir: Path, on_event: OnEvent
+    setup: Setup,
+    split: str | None,
+    dataset: str | None,
+    folder: RunFolder,
+    data_dir: Path,
+    num_workers: int,
+    on_event: OnEvent,
 ) -> ImageSet:
-    if dataset is not None and lasting_name(dataset) == setup.dataset:
-        dataset = None
-    elif dataset is not None and split is None and _lacks_test(dataset):
+    """Return the images to evaluate; of another dataset without those that the run has used."""
+    if dataset is None or lasting_name(dataset) == setup.dataset:
+        images = setup.open_split(split or "test", data_dir, on_event)
+        return replace(images, split=split or "test")
+    if split is None and _lacks_test(dataset):
         images = setup.open_all(dataset, data_dir, on_event)
-        if images is None:  # a copy of the images that it was trained on
-            return _open_images(setup, split, None, data_dir, on_event)
         on_event(Note(f"{dataset} has no test set of its own: all its images are evaluated"))
-        return replace(images, split="all")
-    images = setup.open_split(split or "test", data_dir, on_event, dataset)
-    return replace(images, split=split or "test")
+        images = replace(images, split="all")
+    else:
+        images = setup.open_split(split or "test", data_dir, on_event, dataset)
+        images = replace(images, split=split or "test")
+    return without_seen(images, dataset, setup, folder, data_dir, num_workers, on_event)
 
 
 def _lacks_test(dataset: str) -> bool:

@@ -146,17 +146,13 @@ class Setup:
             raise UsageError(f"there are no {split} images in {chosen}")
         return images
 
-    def open_all(self, dataset: str, data_dir: Path, on_event: OnEvent = ignore) -> ImageSet | None:
+    def open_all(self, dataset: str, data_dir: Path, on_event: OnEvent = ignore) -> ImageSet:
         """Return every image of another dataset that has no test set of its own.
-
-        None says that it is no other: its training images are those of the run.
 
         Raises:
             UsageError: its classes are others.
         """
         train = self.open_split("train", data_dir, on_event, dataset)
-        if train.fingerprint() == self.fingerprint:
-            return None
         return joined(train, self.open_split("test", data_dir, on_event, dataset))
 
     def _check_unchanged(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cnnkit.data import find_dataset, open_dataset
+from cnnkit.data.content_hashes import HASH_BYTES, ContentHashes
 from cnnkit.data.entry import DatasetEntry
 from cnnkit.data.image_set import DecodedSet, EncodedSet, ImageSet
 from cnnkit.data.loading.augmentation import Augmentation
@@ -16,6 +17,7 @@ from cnnkit.data.loading.batching import make_batches
 from cnnkit.data.loading.file_batches import decoded
 from cnnkit.data.loading.preprocessing import Preprocessing
 from cnnkit.data.loading.sharing import Share
+from cnnkit.data.normalization import MeasuredChannels, measure_channels
 from cnnkit.data.splits import stratified_holdout
 from cnnkit.devices import available_bytes, memory_format
 from cnnkit.distributed import Ranks
@@ -40,6 +42,10 @@ class RunData:
         test: None where there are none.
         fingerprint: of the training images before any were held out.
         val_fingerprint: of the validation images; None where they are held out of those.
+        order: the place in the training split of each image of `train`, and then of `val`; None
+            where none are held out.
+        train_hashes: of the training files, as far as they were read; None for a set in memory.
+        val_hashes: of the validation files, likewise.
     """
 
     entry: DatasetEntry
@@ -48,6 +54,9 @@ class RunData:
     test: ImageSet | None
     fingerprint: str
     val_fingerprint: str | None
+    order: Tensor | None = None
+    train_hashes: ContentHashes | None = None
+    val_hashes: ContentHashes | None = None
 
     def counts(self) -> str:
         """Return how many images are there for what, as a sentence says it."""
@@ -80,7 +89,7 @@ def open_data(dataset: str, recipe: Recipe, data_dir: Path, on_event: OnEvent) -
     images: ImageSet = open_dataset(dataset, "train", data_dir=data_dir, on_event=on_event)
     fingerprint = images.fingerprint()
     val: ImageSet | None = None
-    val_fingerprint = None
+    val_fingerprint = order = None
     if recipe.val_split and "val" in entry.splits:
         val = open_dataset(dataset, "val", data_dir=data_dir, on_event=on_event)
         val_fingerprint = val.fingerprint()
@@ -88,6 +97,7 @@ def open_data(dataset: str, recipe: Recipe, data_dir: Path, on_event: OnEvent) -
         stay, held_out = stratified_holdout(images.labels, recipe.val_split, recipe.seed)
         _check_classes(dataset, images, held_out)
         images, val = images.subset(stay), images.subset(held_out)
+        order = torch.cat([stay, held_out])
     if recipe.patience is not None and val is None:
         raise UsageError(
             "--patience waits for a better epoch, and nothing is held out to tell by",
@@ -99,7 +109,13 @@ def open_data(dataset: str, recipe: Recipe, data_dir: Path, on_event: OnEvent) -
         test = test if len(test) else None  # of classes with an image each nothing can be held out
     if recipe.monitor == "test" and test is None:
         raise UsageError(f"{dataset} has no test set to monitor", "use --monitor val")
-    return RunData(entry, images, val, test, fingerprint, val_fingerprint)
+    return RunData(
+        entry, images, val, test, fingerprint, val_fingerprint, order, _hashes(images), _hashes(val)
+    )
+
+
+def _hashes(images: ImageSet | None) -> ContentHashes | None:
+    return ContentHashes(len(images)) if isinstance(images, EncodedSet) else None
 
 
 def _check_classes(dataset: str, images: ImageSet, held_out: Tensor) -> None:
@@ -153,6 +169,7 @@ class Place:
         setup: Setup,
         batch_size: int,
         augmentation: Augmentation | None = None,
+        hashes: ContentHashes | None = None,
     ) -> Batches:
         """Return the batches of a set, and remember them for their skipped images."""
         batches = make_batches(
@@ -164,6 +181,7 @@ class Place:
             self.num_workers,
             self.skip_bad,
             augmentation,
+            hashes,
         )
         self._made.append(batches)
         return batches
@@ -173,6 +191,27 @@ class Place:
         return len(set().union(*(batches.skipped for batches in self._made)))
 
 
+def measured(
+    data: RunData, preprocessing: Preprocessing, place: Place, on_event: OnEvent
+) -> MeasuredChannels:
+    """Measure the channels of the whole training split, with what was held out of it.
+
+    Raises:
+        RunFailedError: an image is broken, and is not to be left out.
+    """
+    is_held_out = data.val is not None and data.order is not None
+    split = [data.train, data.val] if data.val is not None and is_held_out else [data.train]
+    return measure_channels(
+        split,
+        preprocessing,
+        place.num_workers,
+        place.skip_bad,
+        on_event,
+        order=data.order,
+        hashes=(data.train_hashes, data.val_hashes),
+    )
+
+
 def cached(
     data: RunData,
     recipe: Recipe,
@@ -180,18 +219,19 @@ def cached(
     place: Place,
     ranks: Ranks | None,
     on_event: OnEvent,
+    is_measured: bool = False,
 ) -> RunData:
     """Return the data with image files decoded, where that is worth it, and say what was chosen.
 
-    They are decoded where they are gone through more than once, and take no more than a quarter of
-    the memory that is free: of several processes each has all of them, whose batches go through
-    the whole set.
+    They are decoded where they are gone through more than once, with what `is_measured` goes
+    through, and take no more than a quarter of the memory that is free: of several processes each
+    has all of them, whose batches go through the whole set.
 
     Raises:
         RunFailedError: an image is broken, and is not to be left out.
     """
     number = data.num_files(recipe)
-    if not number or recipe.epochs == 1 or recipe.cache == "off":
+    if not number or (recipe.epochs == 1 and not is_measured) or recipe.cache == "off":
         return data
     size = number * preprocessing.channels * preprocessing.height * preprocessing.width
     if ranks is not None and place.device.type == "cpu":  # GPUs have a memory each
@@ -227,38 +267,46 @@ def with_decoded(
         RunFailedError: an image is broken, and is not to be left out.
     """
 
-    def in_memory(images: ImageSet | None) -> ImageSet | None:
+    def in_memory(images: ImageSet | None, hashes: ContentHashes | None = None) -> ImageSet | None:
         if not isinstance(images, EncodedSet):
             return images
         if ranks is None:
-            return decode(images)
-        return _decoded_together(images, decode, ranks)
+            return decode(images, hashes)
+        return _decoded_together(images, decode, ranks, hashes)
 
-    def decode(images: EncodedSet) -> DecodedSet:
-        return decoded(images, preprocessing, place.num_workers, place.skip_bad, on_event)
+    def decode(images: EncodedSet, hashes: ContentHashes | None) -> DecodedSet:
+        return decoded(images, preprocessing, place.num_workers, place.skip_bad, on_event, hashes)
 
-    train = in_memory(data.train)
+    train = in_memory(data.train, data.train_hashes)
     assert train is not None
     return replace(
         data,
         train=train,
-        val=in_memory(data.val),
+        val=in_memory(data.val, data.val_hashes),
         test=in_memory(data.test) if recipe.monitor == "test" else data.test,
     )
 
 
 def _decoded_together(
-    images: EncodedSet, decode: Callable[[EncodedSet], DecodedSet], ranks: Ranks
+    images: EncodedSet,
+    decode: Callable[[EncodedSet, ContentHashes | None], DecodedSet],
+    ranks: Ranks,
+    hashes: ContentHashes | None,
 ) -> DecodedSet:
     """Return a set of which every process decoded a part."""
     bounds = [Share(rank, ranks.size).of_units(len(images)) for rank in range(ranks.size)]
     start, end = bounds[ranks.rank]
-    part = decode(images.subset(torch.arange(start, end)))
+    own = ContentHashes(end - start)
+    part = decode(images.subset(torch.arange(start, end)), own)
     pixels = torch.empty((len(images), *part.images.shape[1:]), dtype=part.images.dtype)
     is_whole = torch.empty(len(images), dtype=part.is_whole.dtype)
     pixels[start:end], is_whole[start:end] = part.images, part.is_whole
-    for rows in (pixels, is_whole):
+    all_hashes = torch.zeros((len(images), HASH_BYTES), dtype=torch.uint8)
+    all_hashes[start:end] = own.rows
+    for rows in (pixels, is_whole, all_hashes):
         ranks.fill_in(rows, bounds)
+    if hashes is not None:
+        hashes.add(all_hashes)
     return replace(
         part,
         labels=images.labels,

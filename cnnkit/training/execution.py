@@ -28,6 +28,7 @@ from cnnkit.runs import RunFolder
 from cnnkit.torch_files import in_a_line
 from cnnkit.training.job import Job, explained
 from cnnkit.training.processes import from_first
+from cnnkit.training.seen_images import keep_all_seen
 from cnnkit.training.steps.interrupt import terminated_as_interrupted
 from cnnkit.training.steps.loop import Trainer, tell_confusion
 from cnnkit.training.steps.record import Record
@@ -122,6 +123,7 @@ def _train_and_test(
     fitted = trainer.fit()
     if fitted.is_interrupted:
         raise _interrupted(trainer, run)
+    keep_all_seen(job, run, told)
     best = from_first(ranks, lambda: run.load_checkpoint("best").weights)
     try:
         load_weights(network, best)
@@ -170,8 +172,12 @@ def _trainer(
 ) -> Trainer:
     """Return what trains the network, with what takes its steps and what keeps its state."""
     setup, recipe, data, place, ranks = job.setup, job.recipe, job.data, job.place, job.ranks
-    train = place.batches(data.train, setup, recipe.batch_size, recipe.augmentation)
-    val = None if data.val is None else place.batches(data.val, setup, setup.eval_batch_size)
+    train = place.batches(
+        data.train, setup, recipe.batch_size, recipe.augmentation, data.train_hashes
+    )
+    val = None
+    if data.val is not None:
+        val = place.batches(data.val, setup, setup.eval_batch_size, hashes=data.val_hashes)
     followed = test if recipe.monitor == "test" else None
     stepper = Stepper(
         network,

@@ -31,6 +31,7 @@ from cnnkit.training.processes import (
 )
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.resuming import go_on
+from cnnkit.training.seen_images import keep_seen
 
 
 def train(
@@ -147,6 +148,7 @@ def _begin(
                 )
                 if writes:
                     run.write_description(plain)
+                    keep_seen(job, run)
                 if writes and joined is not None:
                     joined.remember("run", str(run.path))
                 return carry_out(job, network, run, plain, None, start, on_event)

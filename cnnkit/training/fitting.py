@@ -1,14 +1,15 @@
 """Bringing a dataset to what a network needs, visibly."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any, Self
 
 from cnnkit.data.entry import DatasetEntry
 from cnnkit.data.image_set import ImageSet
 from cnnkit.data.loading.preprocessing import Decoding, Preprocessing
-from cnnkit.data.normalization import measure_statistics
-from cnnkit.errors import UsageError
+from cnnkit.data.mean_std import NORMALIZE_WORDS, MeanStd
+from cnnkit.data.normalization import MeasuredChannels
+from cnnkit.errors import SettingError, UsageError
 from cnnkit.models import ModelDescription, check_request
-from cnnkit.results import format_value
 from cnnkit.training.network.pretrained import PretrainedWeights
 
 
@@ -63,75 +64,115 @@ def choose_input(
     return InputShape(channels, height, width)
 
 
-def choose_preprocessing(
-    shape: InputShape,
+@dataclass(frozen=True)
+class Normalization:
+    """Mean and standard deviation of every channel of the input, and where they come from.
+
+    Attributes:
+        mean: on the scale 0..1.
+        std: likewise.
+        source: `none`, `given`, `published`, `weights` or `measured`.
+        measured: what was measured, where it was.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    source: str
+    measured: MeasuredChannels | None = None
+
+    @classmethod
+    def of_measured(cls, measured: MeasuredChannels) -> Self:
+        """Return the normalization by what was measured."""
+        return cls(measured.mean, measured.std, "measured", measured)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `run.json` keeps beside the numbers."""
+        measured = self.measured
+        return {
+            "source": self.source,
+            "num_images": None if measured is None else measured.num_images,
+            "num_total": None if measured is None else measured.num_total,
+        }
+
+    def sentence(self) -> str:
+        """Return what it is, in words."""
+        if self.source == "none":
+            return "not normalised: pixels 0..1"
+        origin = {
+            "given": "as given",
+            "published": "published",
+            "weights": "as the weights want it",
+        }.get(self.source)
+        if self.measured is not None:
+            origin = self.measured.origin()
+        return f"normalised with mean {_listed(self.mean)}, std {_listed(self.std)} ({origin})"
+
+
+def known_normalization(
+    channels: int,
     dataset: DatasetEntry,
-    train: ImageSet,
     normalize: str,
-    num_workers: int,
-    skip_bad: bool,
     weights: PretrainedWeights | None = None,
-    allow_large: bool = False,
-    decoding: Decoding = "full",
-) -> tuple[Preprocessing, str]:
-    """Return how images are treated, and where the normalisation comes from.
+) -> Normalization | None:
+    """Return the normalization that is known without a look at the images.
 
     Args:
-        shape: of the input.
-        dataset: may know published figures.
-        train: the training images, to measure on.
-        normalize: `auto`, `published`, `measured` or `none`.
-        num_workers: threads that decode files for the measurement.
-        skip_bad: leave broken images out of it.
-        weights: that the network starts from; `auto` means their normalisation.
-        allow_large: decode images above the limits as well.
-        decoding: how files are decoded; see `Preprocessing`.
+        channels: of the input.
+        dataset: may know published values.
+        normalize: as in `Recipe`.
+        weights: that the network starts from; `auto` means their normalization.
+
+    Returns:
+        None where it is to be measured.
 
     Raises:
-        UsageError: published figures were asked for and there are none.
-        RunFailedError: an image is broken.
+        UsageError: published values were asked for and there are none, or numbers were given for
+            another number of channels.
     """
-    channels = shape.channels
-    plain = not_normalized(shape, allow_large, decoding)
     if normalize == "none":
-        return plain, "not normalised: pixels 0..1"
+        return Normalization((0.0,) * channels, (1.0,) * channels, "none")
+    if normalize not in NORMALIZE_WORDS:
+        given = _given(normalize, channels)
+        return Normalization(given.mean, given.std, "given")
     published = dataset.published
     if normalize == "published" and published is None:
-        raise UsageError(
-            f"no mean and deviation are published for {dataset.name}",
-            "use --normalize measured",
+        raise SettingError(
+            f"no mean and standard deviation are published for {dataset.name}",
+            "use {normalize} measured, or give numbers such as {normalize} 0.5/0.25",
         )
-    usable = published is not None and len(published.mean) in (1, channels)
-    if normalize == "published" and not usable:
-        raise UsageError(
-            f"the published figures of {dataset.name} are for colour, and the network sees grey",
-            "use --normalize measured",
+    is_usable = published is not None and len(published.mean) in (1, channels)
+    if normalize == "published" and not is_usable:
+        raise SettingError(
+            f"the published values of {dataset.name} are for colour, and the network sees grey",
+            "use {normalize} measured",
         )
     if weights is not None and normalize == "auto":
-        mean, std = weights.mean, weights.std
-        origin = "as the weights want it"
-    elif published is not None and usable and normalize != "measured":
+        return Normalization(weights.mean, weights.std, "weights")
+    if published is not None and is_usable and normalize != "measured":
         repeat = channels // len(published.mean)
-        mean, std = published.mean * repeat, published.std * repeat
-        origin = "published"
-    else:
-        mean, std, number = measure_statistics(train, plain, num_workers, skip_bad)
-        whole = "the" if number == len(train) else f"{format_value('integer', number)} of the"
-        origin = f"measured on {whole} training images"
-    treated = replace(plain, mean=mean, std=std)
-    return treated, f"normalised with mean {_listed(mean)}, std {_listed(std)} ({origin})"
+        return Normalization(published.mean * repeat, published.std * repeat, "published")
+    return None
+
+
+def _given(normalize: str, channels: int) -> MeanStd:
+    try:
+        return MeanStd.parse(normalize).for_channels(channels)
+    except ValueError as error:
+        raise SettingError(
+            f"{{normalize}} {normalize} {error}", "give one number for all channels, or one each"
+        ) from error
 
 
 def not_normalized(
     shape: InputShape, allow_large: bool = False, decoding: Decoding = "full"
 ) -> Preprocessing:
-    """Return the treatment that brings images to a shape, and leaves pixels from 0 to 1."""
+    """Return the preprocessing that brings images to a shape, and leaves pixels from 0 to 1."""
     zeros, ones = (0.0,) * shape.channels, (1.0,) * shape.channels
     size = shape.height, shape.width
     return Preprocessing(shape.channels, *size, zeros, ones, allow_large, decoding)
 
 
-def describe_fit(images: ImageSet, shape: InputShape, normalization: str) -> str:
+def describe_fit(images: ImageSet, shape: InputShape, normalization: Normalization) -> str:
     """Return one line that says what happens to an image on its way to the network."""
     if images.size is not None:
         parts = [f"{images.channels}x{images.size[0]}x{images.size[1]}"]
@@ -143,7 +184,7 @@ def describe_fit(images: ImageSet, shape: InputShape, normalization: str) -> str
         same_shape = images.size and images.size[0] * shape.width == images.size[1] * shape.height
         cropped = "" if same_shape else " and cropped at the centre"
         parts.append(f"resized{cropped} to {shape.height}x{shape.width}")
-    return f"images: {', '.join([*parts, normalization])}"
+    return f"images: {', '.join([*parts, normalization.sentence()])}"
 
 
 def _listed(values: tuple[float, ...]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -51,6 +52,8 @@ class Job:
         fit: one line that says what happens to an image on its way to the network.
         weights: those that it begins with; None for fresh ones.
         ranks: the processes that train together; None for this one alone.
+        normalization: where mean and standard deviation come from; None for a run that is resumed,
+            whose `run.json` says so already.
     """
 
     setup: Setup
@@ -62,6 +65,7 @@ class Job:
     fit: str
     weights: WeightsFile | None = None
     ranks: Ranks | None = None
+    normalization: Mapping[str, Any] | None = None
 
     def build(self, on_event: OnEvent = ignore, is_new: bool = True) -> nn.Module:
         """Return the network with its first weights, on its device, tried on an input.
@@ -151,6 +155,7 @@ class Job:
             "created": now(),
             "setup": self.setup.to_dict(),
             "recipe": self.recipe.model_dump(),
+            "normalization": self.normalization,
             "weights": None if self.weights is None else self.weights.name,
             "weights_sha256": None if self.weights is None else self.weights.sha256,
             "num_params": num_params,

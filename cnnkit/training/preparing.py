@@ -1,6 +1,7 @@
 """Putting a network and a dataset together, from two names to a settled job."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from cnnkit.data import default_data_dir, lasting_name
@@ -16,12 +17,14 @@ from cnnkit.training.data import (
     RunData,
     cached,
     checked_workers,
+    measured,
     open_data,
 )
 from cnnkit.training.fitting import (
+    Normalization,
     choose_input,
-    choose_preprocessing,
     describe_fit,
+    known_normalization,
     not_normalized,
 )
 from cnnkit.training.job import Job
@@ -77,21 +80,14 @@ def prepare(
     check_views(recipe.tta, shape.height, shape.width)
     original = data.train
     plain = not_normalized(shape, allow_large, recipe.decode)
-    data = cached(data, recipe, plain, place, ranks, on_event)
-    preprocessing, normalization = from_first(
-        ranks,
-        lambda: choose_preprocessing(
-            shape,
-            data.entry,
-            data.train,
-            recipe.normalize,
-            workers,
-            skip_bad,
-            weights,
-            allow_large,
-            recipe.decode,
-        ),
-    )
+    normalization = known_normalization(shape.channels, data.entry, recipe.normalize, weights)
+    is_measured = normalization is None
+    data = cached(data, recipe, plain, place, ranks, on_event, is_measured)
+    if normalization is None:
+        normalization = from_first(
+            ranks, lambda: Normalization.of_measured(measured(data, plain, place, on_event))
+        )
+    preprocessing = replace(plain, mean=normalization.mean, std=normalization.std)
     setup = Setup(
         model=description.spec,
         dataset=lasting_name(dataset),
@@ -118,7 +114,10 @@ def prepare(
     fit = describe_fit(original, shape, normalization)
     if weights is not None:
         file = obtained(weights, ranks, on_event)
-    return Job(setup, recipe, data, place, checkpointing, data_dir, fit, file, ranks)
+    return Job(
+        setup, recipe, data, place, checkpointing, data_dir, fit, file, ranks,
+        normalization.to_dict(),
+    )  # fmt: skip
 
 
 def opened(

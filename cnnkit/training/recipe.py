@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from cnnkit.data.loading.augmentation import MAX_RANDAUGMENT, Augmentation, Flip
+from cnnkit.data.mean_std import NORMALIZE_WORDS, normalize_text
 from cnnkit.errors import SettingError, UsageError
 from cnnkit.registry import did_you_mean
 from cnnkit.validation import requirement
@@ -22,7 +23,6 @@ from cnnkit.validation import requirement
 Model = TypeVar("Model", bound=BaseModel)
 Optimizer = Literal["sgd", "adam", "adamw", "muon"]
 Schedule = Literal["constant", "cosine", "linear", "onecycle", "step"]
-Normalize = Literal["auto", "published", "measured", "none"]
 Monitor = Literal["val", "test"]
 TestTime = Literal["none", "mirror", "shift"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -91,9 +91,9 @@ class Recipe(BaseModel):
         seed: of the weights, the order, the augmentation, dropout and the validation split.
         val_split: share of each class of the training set held out to choose the best epoch;
             0 for none; a dataset that brings a validation set uses that.
-        normalize: `published` figures of the dataset, `measured` on the training set, `none`
-            (pixels 0..1), or `auto`: what pretrained weights were trained with, else published
-            where there are any, else measured.
+        normalize: `published` values of the dataset, `measured` on the training split, `none`
+            (pixels 0..1), `auto`: what pretrained weights were trained with, else published
+            where there are any, else measured; or numbers, as `MeanStd.parse` reads them.
         monitor: `val`, or `test` to follow the test set every epoch as well.
         precision: in which the network computes; `auto` takes bf16 where that is faster; see
             `choose_precision`.
@@ -257,9 +257,10 @@ class Recipe(BaseModel):
         lt=1,
         description="Share of the training set held out to choose the best epoch; 0 for none.",
     )
-    normalize: Normalize = Field(
+    normalize: str = Field(
         default="auto",
-        description="Mean and deviation: published ones where there are, else measured.",
+        description="Mean and std: published ones where there are, else measured; or numbers.",
+        json_schema_extra={**_shown(), "metavar": f"{'|'.join(NORMALIZE_WORDS)}|MEAN/STD"},
     )
     monitor: Monitor = Field(
         default="val", description="Follow the test set every epoch as well, as lectures do."
@@ -310,6 +311,13 @@ class Recipe(BaseModel):
     @classmethod
     def _as_text(cls, value: object) -> object:
         return str(value) if isinstance(value, Path) else value
+
+    @field_validator("normalize", mode="before")
+    @classmethod
+    def _as_words_or_numbers(cls, value: object) -> object:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            value = str(value)  # as a file of settings may have it
+        return normalize_text(value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

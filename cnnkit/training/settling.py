@@ -123,6 +123,8 @@ def _as_the_run_has_it(name: str, value: Any, then: Mapping[str, Any]) -> Any:
     if name == "input":
         channels, height, width = value
         return (then["input"][0] if channels is None else channels, height, width)
+    if name == "normalize":
+        return Recipe.of(normalize=value).normalize
     if name in ("device", "precision") and value == "auto":
         return then[name]
     return value

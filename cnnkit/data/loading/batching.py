@@ -2,6 +2,7 @@
 
 import torch
 
+from cnnkit.data.content_hashes import ContentHashes
 from cnnkit.data.image_set import EncodedSet, ImageSet, TensorSet
 from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.data.loading.batches import Batches
@@ -19,6 +20,7 @@ def make_batches(
     num_workers: int = 0,
     skip_bad: bool = False,
     augmentation: Augmentation | None = None,
+    hashes: ContentHashes | None = None,
 ) -> Batches:
     """Return the batches of a set of either kind; see `Batches` and `FileBatches`."""
     if isinstance(images, TensorSet):
@@ -33,5 +35,6 @@ def make_batches(
             num_workers,
             skip_bad,
             augmentation,
+            hashes,
         )
     raise TypeError(f"unknown kind of image set: {type(images).__name__}")

@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from cnnkit.data.content_hashes import ContentHashes
 from cnnkit.data.image_files import pillow_limits
 from cnnkit.data.image_limits import BadImageError, check_stopped, one_image, stop_with
 from cnnkit.data.image_set import DecodedSet, EncodedSet
@@ -38,6 +39,7 @@ class FileBatches(Batches):
         num_workers: threads that read ahead; 0 reads where the batches are used.
         skip_bad: leave broken images out, and note their names in `skipped`.
         augmentation: what is done to the images of a shuffled pass.
+        hashes: keeps the hash of each file that is decoded; None for no one.
     """
 
     def __init__(
@@ -50,11 +52,13 @@ class FileBatches(Batches):
         num_workers: int = 0,
         skip_bad: bool = False,
         augmentation: Augmentation | None = None,
+        hashes: ContentHashes | None = None,
     ) -> None:
         super().__init__(images, preprocessing, batch_size, device, memory_format, augmentation)
         self._files = images.files
         self._labels = images.labels
         self._num_workers = num_workers
+        self._hashes = hashes
         self.skip_bad = skip_bad
 
     @property
@@ -129,6 +133,8 @@ class FileBatches(Batches):
                     with one_image():
                         content = self._files.read(row, allow_large)
                         images.append(self._preprocessing.decode(content))
+                    if self._hashes is not None:
+                        self._hashes.note(row, content)
                     kept.append(row)
                 except BadImageError as error:
                     if not self.skip_bad:
@@ -146,8 +152,17 @@ def decoded(
     num_workers: int,
     skip_bad: bool,
     on_event: OnEvent,
+    hashes: ContentHashes | None = None,
 ) -> DecodedSet:
     """Decode every image of a set once; batches of the result are those of the files.
+
+    Args:
+        images: the set.
+        preprocessing: what is done to each image.
+        num_workers: threads that decode, 0 for none beside this one.
+        skip_bad: leave broken images out.
+        on_event: told how far the work is.
+        hashes: keeps the hash of each file; None for no one.
 
     Raises:
         RunFailedError: an image is broken, and is not to be left out.
@@ -159,6 +174,7 @@ def decoded(
         torch.device("cpu"),
         num_workers=num_workers,
         skip_bad=skip_bad,
+        hashes=hashes,
     )
     shape = (len(images), preprocessing.channels, preprocessing.height, preprocessing.width)
     pixels = torch.zeros(shape, dtype=torch.uint8)

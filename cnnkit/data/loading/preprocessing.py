@@ -41,6 +41,8 @@ class Preprocessing:
         decoding: `full` decodes every pixel; `fast` decodes large JPEG files at 1/2, 1/4 or 1/8 of
             their size where that still covers (`height`, `width`); `before` does so too, ignores
             the EXIF orientation, and takes the upper byte of 16 bits, as earlier versions did.
+        sizes: `torchvision` computes the resized side and the margins of the crop as its `Resize`
+            and `CenterCrop` do; `rounded` as they were in runs that do not say it.
     """
 
     channels: int
@@ -50,12 +52,13 @@ class Preprocessing:
     std: tuple[float, ...]
     allow_large: bool = False
     decoding: Decoding = "full"
+    sizes: Literal["torchvision", "rounded"] = "torchvision"
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Self:
         """Return what `dataclasses.asdict` made a dictionary of, in this version or before."""
-        values = {"mean": tuple(plain["mean"]), "std": tuple(plain["std"])}
-        return cls(**{"decoding": "before"} | plain | values)
+        numbers = {"mean": tuple(plain["mean"]), "std": tuple(plain["std"])}
+        return cls(**{"decoding": "before", "sizes": "rounded"} | plain | numbers)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -89,9 +92,8 @@ class Preprocessing:
         return image if image.mode == mode else image.convert(mode)
 
     def _resized_and_cropped(self, image: Image.Image) -> Image.Image:
-        width, height = _covering(image.width, image.height, self.width, self.height)
+        width, height, left, top = self._covering(image.width, image.height)
         check_resized(image.size, (width, height), self.allow_large)
-        left, top = (width - self.width) // 2, (height - self.height) // 2
         if width * height > MAX_UNCROPPED_PIXELS:  # only the part that stays is computed
             across, down = image.width / width, image.height / height
             right, bottom = left + self.width, top + self.height
@@ -99,6 +101,23 @@ class Preprocessing:
             return image.resize((self.width, self.height), Image.Resampling.BILINEAR, box)
         image = image.resize((width, height), Image.Resampling.BILINEAR)
         return image.crop((left, top, left + self.width, top + self.height))
+
+    def _covering(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Return width and height that just cover the size, and where the crop begins in them."""
+        is_old = self.sizes == "rounded"
+        new_width, new_height = self.width, self.height
+        # Compared as products, so that equal shapes give exactly the wanted size.
+        if width * self.height >= height * self.width:
+            side = round(width * self.height / height) if is_old else 0
+            new_width = max(self.width, side or covering_side(width, self.height, height))
+        else:
+            side = round(height * self.width / width) if is_old else 0
+            new_height = max(self.height, side or covering_side(height, self.width, width))
+        if is_old:
+            left, top = (new_width - self.width) // 2, (new_height - self.height) // 2
+        else:
+            left, top = centre_margin(new_width, self.width), centre_margin(new_height, self.height)
+        return new_width, new_height, left, top
 
     def resize(self, images: Tensor) -> Tensor:
         """Bring images to the size, on the device where they are.
@@ -112,8 +131,7 @@ class Preprocessing:
         height, width = images.shape[-2:]
         if (height, width) == self.size:
             return images
-        new_width, new_height = _covering(width, height, self.width, self.height)
-        top, left = (new_height - self.height) // 2, (new_width - self.width) // 2
+        new_width, new_height, left, top = self._covering(width, height)
         resized = torch.empty(
             (*images.shape[:2], *self.size), dtype=torch.uint8, device=images.device
         )
@@ -191,9 +209,14 @@ def to_channels(images: Tensor, channels: int) -> Tensor:
     return grey
 
 
-def _covering(width: int, height: int, wanted_width: int, wanted_height: int) -> tuple[int, int]:
-    """Return the size of the same shape that just covers the wanted one, as (width, height)."""
-    # Compared as products, so that equal shapes give exactly the wanted size.
-    if width * wanted_height >= height * wanted_width:
-        return max(wanted_width, round(width * wanted_height / height)), wanted_height
-    return wanted_width, max(wanted_height, round(height * wanted_width / width))
+def covering_side(size: int, wanted: int, other: int) -> int:
+    """Return how long a side becomes when another one of `other` pixels becomes `wanted`.
+
+    As torchvision's `Resize` computes it: what is beyond a whole pixel is cut off.
+    """
+    return max(1, int(wanted * size / other))
+
+
+def centre_margin(size: int, wanted: int) -> int:
+    """Return how far inside a side a centred crop begins, as torchvision's `CenterCrop` does."""
+    return round((size - wanted) / 2)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from cnnkit.data.decode import DecodedImage
 from cnnkit.data.image_limits import check_resized
+from cnnkit.data.loading.preprocessing import centre_margin, covering_side
 from cnnkit.errors import UsageError
 
 FORM = "the form is resize=256,crop=224; a size is S or HxW"
@@ -124,10 +125,10 @@ def _resized(width: int, height: int, size: int, other: int | None) -> tuple[int
     if other is not None:
         return other, size
     if width <= height:
-        return size, max(1, int(size * height / width))
-    return max(1, int(size * width / height)), size
+        return size, covering_side(height, size, width)
+    return covering_side(width, size, height), size
 
 
 def _margin(size: int, wanted: int) -> int:
     """Return how far inside a side a centred crop begins; below 0 beside it."""
-    return round((size - wanted) / 2) if size >= wanted else -((wanted - size) // 2)
+    return centre_margin(size, wanted) if size >= wanted else -((wanted - size) // 2)

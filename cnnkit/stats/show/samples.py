@@ -14,8 +14,12 @@ from cnnkit.data.image_files import pillow_limits
 from cnnkit.data.image_limits import BadImageError
 from cnnkit.data.image_set import EncodedSet, TensorSet
 from cnnkit.data.loading.augmentation import Augmentation
-from cnnkit.data.opening import open_images, some_of
-from cnnkit.errors import NotFoundError, RunFailedError, UsageError
+from cnnkit.data.loading.preprocessing import Preprocessing
+from cnnkit.data.mean_std import NORMALIZE_WORDS, MeanStd, normalize_text
+from cnnkit.data.normalization import measure_channels
+from cnnkit.data.opening import ALL, open_dataset, open_images, some_of
+from cnnkit.devices import num_usable_cores
+from cnnkit.errors import BrokenImageError, NotFoundError, RunFailedError, SettingError, UsageError
 from cnnkit.events import OnEvent, Warned, ignore
 from cnnkit.registry import did_you_mean
 from cnnkit.results.samples import Sample, SampleList
@@ -30,9 +34,6 @@ from cnnkit.stats.statistics import measure_dataset
 
 Source = TensorSet | EncodedSet
 
-MAX_MEASURED = 2048
-"""So many images are measured where no figures are published to normalise with."""
-
 
 def show_dataset(
     dataset: str,
@@ -44,6 +45,7 @@ def show_dataset(
     seed: int = 0,
     input_shape: tuple[int | None, int, int] | None = None,
     normalized: bool = False,
+    normalize: str | None = None,
     augmentation: Augmentation | None = None,
     allow_large: bool = False,
     data_dir: Path | None = None,
@@ -62,8 +64,10 @@ def show_dataset(
         seed: chooses the images; the same set and seed give the same ones.
         input_shape: bring images to channels (None for their own), height and width, just as
             training does.
-        normalized: normalise them, with published figures where there are some, else with those
-            measured on `MAX_MEASURED` images.
+        normalized: show them normalised.
+        normalize: with which values, as in `Recipe`: `published`, `measured`, numbers such as
+            `0.5/0.25`, or `none`; then they are shown so. None for published values where there
+            are any, else measured ones.
         augmentation: show what training makes of them with it, in each of its first epochs.
         allow_large: decode images of very many pixels as well.
         data_dir: where the files of named sets are looked for, and downloaded to.
@@ -81,6 +85,8 @@ def show_dataset(
         raise UsageError("--index and --class are both given", "leave one of the two out")
     if input_shape is not None and input_shape[0] not in (None, 1, 3):
         raise UsageError(f"images have 1 or 3 channels, not {input_shape[0]}")
+    wanted = _checked(normalize or "auto")
+    normalized = normalized or normalize is not None
     source = open_images(
         dataset, split, data_dir=data_dir, download=download, allow_large=allow_large,
         on_event=on_event,
@@ -93,8 +99,8 @@ def show_dataset(
     _check_indices(source, chosen, number)
     figures = None
     if normalized or (augmentation is not None and augmentation.cutout):
-        figures = _published(source, input_shape) or _measured(
-            source, input_shape, seed, data_dir, allow_large, num_workers, on_event
+        figures = _figures(
+            source, wanted, input_shape, data_dir, allow_large, num_workers, on_event
         )
     num_pictures = len(chosen) * (1 if augmentation is None else 1 + NUM_EPOCHS)
     treatment = ImageTreatment(
@@ -217,32 +223,82 @@ def _sample_of_file(encoded: EncodedImage, treatment: ImageTreatment) -> Sample:
         return replace(broken, reason=str(error))
 
 
-def _published(source: Source, shape: tuple[int | None, int, int] | None) -> Figures | None:
-    entry = DATASETS.get(source.dataset)
-    published = entry.published if entry is not None else None
-    if published is None:
-        return None
-    repeat = _repeats(source, len(published.mean), shape)
-    return Figures(published.mean * repeat, published.std * repeat, "published")
+def _checked(normalize: str) -> str:
+    try:
+        return normalize_text(normalize)
+    except ValueError as error:
+        raise SettingError(str(error)) from error
 
 
-def _measured(
+def _figures(
     source: Source,
+    normalize: str,
     shape: tuple[int | None, int, int] | None,
-    seed: int,
     data_dir: Path | None,
     allow_large: bool,
     num_workers: int | None,
     on_event: OnEvent,
 ) -> Figures:
+    """Return the mean and standard deviation to normalize with.
+
+    Raises:
+        UsageError: there are none that are published, or those there are do not fit the channels.
+    """
+    channels = shape[0] if shape else None
+    if normalize not in NORMALIZE_WORDS or normalize == "none":
+        channels = channels or _channels(source, data_dir, on_event)
+        if normalize == "none":
+            return Figures((0.0,) * channels, (1.0,) * channels, "not at all")
+        try:
+            given = MeanStd.parse(normalize).for_channels(channels)
+        except ValueError as error:
+            raise SettingError(
+                f"{{normalize}} {normalize} {error}",
+                "give one number for all channels, or one each",
+            ) from error
+        return Figures(given.mean, given.std, "as given")
+    entry = DATASETS.get(source.dataset)
+    published = entry.published if entry is not None else None
+    if normalize == "published" and published is None:
+        raise SettingError(
+            f"no mean and standard deviation are published for {source.dataset}",
+            "use {normalize} measured",
+        )
+    is_too_grey = published is not None and channels is not None and channels < len(published.mean)
+    if normalize == "published" or (normalize == "auto" and published and not is_too_grey):
+        assert published is not None
+        repeat = _repeats(source, len(published.mean), shape)
+        return Figures(published.mean * repeat, published.std * repeat, "published")
+    return _measured(source, shape, data_dir, allow_large, num_workers, on_event)
+
+
+def _measured(
+    source: Source,
+    shape: tuple[int | None, int, int] | None,
+    data_dir: Path | None,
+    allow_large: bool,
+    num_workers: int | None,
+    on_event: OnEvent,
+) -> Figures:
+    """Measure the training split as `train` does; at the images' own size as `stats` does."""
+    workers = num_usable_cores() if num_workers is None else num_workers
+    images = None
+    if shape is not None or isinstance(source, TensorSet):
+        images = _training_images(source, data_dir, on_event)
+    if images is not None:
+        channels, height, width = shape or (None, 1, 1)  # in memory they are measured as stored
+        channels = channels or images.channels
+        zeros, ones = (0.0,) * channels, (1.0,) * channels
+        plain = Preprocessing(channels, height, width, zeros, ones, allow_large)
+        found = measure_channels([images], plain, workers, True, on_event)
+        is_whole = found.num_images == found.num_total
+        origin = f"measured on {found.num_images:,} training images"
+        return Figures(found.mean, found.std, origin if is_whole else found.origin())
     measured = measure_dataset(
         source.dataset,
-        split=source.split,
-        limit=MAX_MEASURED,
-        seed=seed,
         allow_large=allow_large,
         data_dir=data_dir,
-        num_workers=num_workers,
+        num_workers=workers,
         on_event=on_event,
     )
     assert measured.mean is not None
@@ -250,12 +306,30 @@ def _measured(
     repeat = _repeats(source, len(measured.mean), shape)
     # A channel of one single value has no spread to divide by.
     std = tuple(value or 1.0 for value in measured.std)
-    number = f"{measured.num_images:,} images"
-    return Figures(measured.mean * repeat, std * repeat, f"measured on {number}")
+    split = "" if measured.split == ALL else f"{measured.split} "
+    number = f"{measured.num_images:,} {split}images"
+    size = " at their own size" if shape is not None else ""
+    return Figures(measured.mean * repeat, std * repeat, f"measured on {number}{size}")
+
+
+def _training_images(
+    source: Source, data_dir: Path | None, on_event: OnEvent
+) -> TensorSet | EncodedSet | None:
+    """Return the images that `train` would measure; None of a set that it does not take."""
+    try:
+        return open_dataset(source.dataset, "train", data_dir=data_dir, on_event=on_event)
+    except (UsageError, BrokenImageError):  # such as a single class, which can only be looked at
+        return None
+
+
+def _channels(source: Source, data_dir: Path | None, on_event: OnEvent) -> int:
+    """Return the channels of the images; colour where only reading them all would tell."""
+    images = _training_images(source, data_dir, on_event)
+    return 3 if images is None else images.channels
 
 
 def _repeats(source: Source, known: int, shape: tuple[int | None, int, int] | None) -> int:
-    """Return how often the figures of `known` channels must be repeated."""
+    """Return how often the values of `known` channels must be repeated."""
     wanted = (shape[0] if shape else None) or known
     if wanted < known:
         raise UsageError(

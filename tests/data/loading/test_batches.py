@@ -14,7 +14,7 @@ from cnnkit.data.loading.batching import make_batches
 from cnnkit.data.loading.file_batches import FileBatches, decoded
 from cnnkit.data.loading.preprocessing import Preprocessing
 from cnnkit.data.loading.tensor_batches import TensorBatches
-from cnnkit.data.normalization import measure_statistics
+from cnnkit.data.normalization import measure_channels
 from cnnkit.errors import RunFailedError
 
 CPU = torch.device("cpu")
@@ -152,7 +152,9 @@ def test_files_decoded_once_give_the_batches_of_the_files(
     for our_batch, their_batch in zip(ours.ordered(), theirs.ordered(), strict=True):
         assert all(map(torch.equal, our_batch, their_batch))
     plain = Preprocessing(3, 8, 8, (0.0,) * 3, (1.0,) * 3)
-    assert measure_statistics(once, plain, 0, True) == measure_statistics(in_files, plain, 0, True)
+    ours, theirs = (measure_channels([one], plain, 0, True) for one in (once, in_files))
+    assert ours == theirs
+    assert ours.num_images == 65 - len(broken)
     half = once.subset(torch.arange(10, 30))
     assert torch.equal(half.is_whole, once.is_whole[10:30])
 
@@ -188,12 +190,28 @@ def test_measured_statistics_of_memory_and_files_agree(
     in_memory: TensorSet, in_files: EncodedSet
 ) -> None:
     plain = Preprocessing(3, 8, 8, (0.0,) * 3, (1.0,) * 3)
-    ours = measure_statistics(in_memory, plain, 0, False)
-    assert measure_statistics(in_files, plain, 2, False) == ours
+    ours = measure_channels([in_memory], plain, 0, False)
+    assert measure_channels([in_files], plain, 2, False) == ours
+    parts = [in_files.subset(torch.arange(20, 65)), in_files.subset(torch.arange(20))]
+    assert measure_channels(parts, plain, 2, False) == ours
     scaled = in_memory.images.double().numpy() / 255
-    np.testing.assert_allclose(ours[0], scaled.mean((0, 2, 3)))
-    np.testing.assert_allclose(ours[1], scaled.std((0, 2, 3)))
-    assert ours[2] == 65
+    np.testing.assert_allclose(ours.mean, scaled.mean((0, 2, 3)))
+    np.testing.assert_allclose(ours.std, scaled.std((0, 2, 3)))
+    assert (ours.num_images, ours.num_total, ours.num_sampled) == (65, 65, None)
+    assert ours.origin() == "measured on the training images"
+
+
+def test_a_sample_is_the_same_however_the_files_are_held(in_files: EncodedSet) -> None:
+    plain = Preprocessing(3, 8, 8, (0.0,) * 3, (1.0,) * 3)
+    whole = measure_channels([in_files], plain, 2, False, most_files=20)
+    assert (whole.num_images, whole.num_sampled, whole.num_total) == (20, 20, 65)
+    assert whole.origin() == "measured on a sample of 20 of 65 images"
+    assert whole.mean != measure_channels([in_files], plain, 2, False).mean
+    once = decoded(in_files, TREATED, 2, False, lambda event: None)
+    assert measure_channels([once], plain, 0, False, most_files=20) == whole
+    order = torch.cat([torch.arange(0, 65, 2), torch.arange(1, 65, 2)])
+    parts = [in_files.subset(order[:33]), in_files.subset(order[33:])]
+    assert measure_channels(parts, plain, 2, False, order=order, most_files=20) == whole
 
 
 def test_a_constant_channel_is_divided_by_one() -> None:
@@ -202,4 +220,5 @@ def test_a_constant_channel_is_divided_by_one() -> None:
         torch.zeros(3, 1, 2, 2, dtype=torch.uint8),
     )  # fmt: skip
     plain = Preprocessing(1, 2, 2, (0.0,), (1.0,))
-    assert measure_statistics(black, plain, 0, False) == ((0.0,), (1.0,), 3)
+    measured = measure_channels([black], plain, 0, False)
+    assert (measured.mean, measured.std, measured.num_images) == ((0.0,), (1.0,), 3)

@@ -163,7 +163,9 @@ def test_classes_and_indices(photos: Path) -> None:
         ({"indices": [1], "classes": ["dog"]}, UsageError, "--index and --class are both given"),
         ({"split": "val"}, UsageError, "has no split 'val'"),
         ({"input_shape": (2, 8, 8)}, UsageError, "1 or 3 channels, not 2"),
-        ({"input_shape": (1, 8, 8), "normalized": True}, UsageError, "are those of colour"),
+        ({"normalize": "published"}, UsageError, "no mean and standard deviation are published"),
+        ({"normalize": "0.5,0.5,0.5/0.2", "input_shape": (1, 8, 8)}, UsageError, "has 1 channel"),
+        ({"normalize": "0.5/0"}, UsageError, "has a std of 0"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

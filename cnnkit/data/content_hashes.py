@@ -1,0 +1,109 @@
+"""Which image files a set holds, by the hash of their bytes: names say nothing of pixels."""
+
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cnnkit.data.encoded import EncodedFiles
+from cnnkit.data.image_limits import BadImageError, one_image
+from cnnkit.data.image_set import TensorSet
+from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
+
+HASH_BYTES = 16
+HASH = np.dtype(f"S{HASH_BYTES}")
+READ_AT_ONCE = 256  # files that a thread takes
+
+Hashes = npt.NDArray[np.bytes_]
+
+
+class ContentHashes:
+    """The BLAKE2b hash of each file of a set, noted by whoever reads it first.
+
+    Threads may note at once. A file that nobody has read, or that is broken, has none.
+
+    Args:
+        number: how many files the set has.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._hashes: Hashes = np.zeros(number, dtype=HASH)
+
+    def note(self, row: int, content: bytes) -> None:
+        """Keep the hash of a file, unless it is known."""
+        if not self._hashes[row]:
+            self._hashes[row] = blake2b(content, digest_size=HASH_BYTES).digest()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the hash of every file is known."""
+        return bool((self._hashes != b"").all())
+
+    @property
+    def rows(self) -> Tensor:
+        """The hashes as bytes, uint8 of shape (N, 16); zeros where there is none."""
+        return torch.from_numpy(self._hashes.view(np.uint8).reshape(-1, HASH_BYTES))
+
+    def add(self, rows: Tensor) -> None:
+        """Take over what another process has noted, uint8 of shape (N, 16)."""
+        theirs = np.ascontiguousarray(rows.numpy()).reshape(-1).view(HASH)
+        self._hashes = np.where(self._hashes == b"", theirs, self._hashes)
+
+    def known(self) -> Hashes:
+        """Return the hashes that there are, sorted, each once."""
+        return np.unique(self._hashes[self._hashes != b""])
+
+    def is_among(self, known: Hashes) -> npt.NDArray[np.bool_]:
+        """Return of each file whether its hash is one of these, bool of shape (N,)."""
+        found: npt.NDArray[np.bool_] = np.isin(self._hashes, known) & (self._hashes != b"")
+        return found
+
+    def read_missing(
+        self, files: EncodedFiles, num_workers: int, allow_large: bool, on_event: OnEvent
+    ) -> None:
+        """Read the files that have no hash; those that cannot be read stay without.
+
+        Args:
+            files: of the set.
+            num_workers: threads that read, 0 for none beside this one.
+            allow_large: read files above the limit as well.
+            on_event: told how far the work is.
+        """
+        missing = np.flatnonzero(self._hashes == b"")
+        if not len(missing):
+            return
+
+        def read(rows: npt.NDArray[np.intp]) -> int:
+            for row in rows.tolist():
+                try:
+                    with one_image():
+                        self.note(row, files.read(row, allow_large))
+                except BadImageError:
+                    continue  # it can be no image that is used
+            return len(rows)
+
+        parts = np.split(missing, range(READ_AT_ONCE, len(missing), READ_AT_ONCE))
+        task, done = "read images", 0
+        on_event(TaskStarted(task, len(missing), "images"))
+        pool = ThreadPoolExecutor(max(1, num_workers), "cnnkit-read")
+        try:
+            for number in pool.map(read, parts) if num_workers else map(read, parts):
+                done += number
+                on_event(TaskAdvanced(task, done))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            on_event(TaskEnded(task))
+
+
+def pixel_hashes(images: TensorSet) -> Hashes:
+    """Return a hash of the pixels of each image in memory."""
+    shape = blake2b(repr(tuple(images.images.shape[1:])).encode(), digest_size=HASH_BYTES)
+    found: Hashes = np.zeros(len(images), dtype=HASH)
+    for row, pixels in enumerate(images.images.numpy()):
+        one = shape.copy()
+        one.update(np.ascontiguousarray(pixels).data)
+        found[row] = one.digest()
+    return found

@@ -1,0 +1,101 @@
+"""Leaving out of an evaluation what the network was trained on, told by content and not by name."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cnnkit.data import find_dataset, open_dataset
+from cnnkit.data.content_hashes import HASH, ContentHashes, Hashes, pixel_hashes
+from cnnkit.data.image_set import EncodedSet, ImageSet, TensorSet
+from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.evaluation.setup import Setup
+from cnnkit.events import OnEvent, Warned
+from cnnkit.runs import RunFolder
+
+SEEN = "trained on, or chose the best epoch"
+
+
+def without_seen(
+    images: ImageSet,
+    dataset: str,
+    setup: Setup,
+    run: RunFolder,
+    data_dir: Path,
+    num_workers: int,
+    on_event: OnEvent,
+) -> ImageSet:
+    """Return the images of another dataset without those that the run has used, and say so.
+
+    An image was used if its file, or its pixels where it is in memory, are the same to the last
+    bit. Of `train` nothing is left out: who names that wants to see it.
+
+    Args:
+        images: a split, or all images, of the dataset.
+        dataset: what the user calls it.
+        setup: of the run.
+        run: its folder, which holds the hashes of image files.
+        data_dir: where the dataset of the run lies, if that is in memory.
+        num_workers: threads that read files.
+        on_event: told what is left out, or why that is unknown.
+
+    Raises:
+        UsageError: no image would be left.
+        CheckFailedError: what the run wrote about its images is damaged.
+    """
+    known = _of_run(images, setup, run, data_dir, on_event)
+    if isinstance(known, str):
+        on_event(Warned(f"unknown whether images of {dataset} were trained on: {known}"))
+        return images
+    if isinstance(images, EncodedSet):
+        hashes = ContentHashes(len(images))
+        hashes.read_missing(images.files, num_workers, setup.preprocessing.allow_large, on_event)
+        is_seen = hashes.is_among(known)
+    else:
+        assert isinstance(images, TensorSet)
+        is_seen = np.isin(pixel_hashes(images), known)
+    number = int(is_seen.sum())
+    if not number:
+        return images
+    split = "" if images.split == "all" else f"{images.split} "
+    of_all = f"{number:,} of the {len(images):,} {split}images of {dataset} were {SEEN}"
+    if images.split == "train":
+        on_event(Warned(f"{of_all}: the accuracy is too good for what the network has not seen"))
+        return images
+    if number == len(images):
+        raise UsageError(
+            f"every image of {dataset} was {SEEN}",
+            "name images that were kept apart; --split train evaluates images that were trained on",
+        )
+    on_event(Warned(f"{of_all}, and are left out"))
+    return images.subset(torch.from_numpy(np.flatnonzero(~is_seen)))
+
+
+def _of_run(
+    images: ImageSet, setup: Setup, run: RunFolder, data_dir: Path, on_event: OnEvent
+) -> Hashes | str:
+    """Return the sorted hashes of what a run has used; or why they are not known."""
+    kept = run.read_seen_images()
+    if isinstance(images, EncodedSet):
+        if kept is None:
+            return "the run has kept no hashes of image files"
+        return np.frombuffer(kept, dtype=HASH)
+    if kept is not None:
+        return "the run is of image files, and these images are in memory"
+    # A set in memory is its own record: its fingerprint is that of every pixel.
+    found = []
+    try:
+        splits = find_dataset(setup.dataset).splits
+        names = [name for name in ("train", "val") if name in splits]
+        for name in names:
+            part = open_dataset(
+                setup.dataset, name, data_dir=data_dir, download=False, on_event=on_event
+            )
+            if not isinstance(part, TensorSet):
+                return "the run has kept no hashes of image files"
+            if name == "train" and part.fingerprint() != setup.fingerprint:
+                return f"the images of {setup.dataset} are no longer those of the run"
+            found.append(pixel_hashes(part))
+    except CnnkitError as error:
+        return f"the images of the run cannot be opened: {error.message}"
+    return np.unique(np.concatenate(found))
