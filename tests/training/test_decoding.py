@@ -41,7 +41,9 @@ def make_upright(folder: Path, turned: Path) -> Path:
 
 
 def quick(**settings: object) -> Recipe:
-    return Recipe.of(**{"epochs": 2, "batch_size": 8, "normalize": "measured", "val_split": 0.0, **settings})
+    return Recipe.of(
+        **{"epochs": 2, "batch_size": 8, "normalize": "measured", "val_split": 0.0, **settings}
+    )
 
 
 @pytest.mark.parametrize("orientation", [2, 6])
@@ -52,7 +54,9 @@ def test_training_sees_upright_images(
     turned = make_set(tmp_path / "turned", orientation)
     upright = make_upright(tmp_path / "upright", turned)
     results = [train("lenet5", str(folder), quick()) for folder in (turned, upright)]
-    assert [one.train_loss for one in results[0].epochs] == [one.train_loss for one in results[1].epochs]
+    assert [one.train_loss for one in results[0].epochs] == [
+        one.train_loss for one in results[1].epochs
+    ]
     tested = [evaluate(one.run, split="train") for one in results]
     assert tested[0].metrics == tested[1].metrics
 
