@@ -13,7 +13,7 @@ from cnnkit.devices import has_native_bf16, num_usable_cores, processor_name
 from cnnkit.results import DoctorReport, Finding, format_value
 
 PACKAGES = ("torch", "torchvision", "typer", "rich", "pandas", "pydantic", "safetensors")
-EXTRAS = ("tensorboard", "timm", "pi-heif")
+EXTRAS = ("tensorboard", "timm")
 # What makes networks fast on a processor: wide vectors, and bf16 multiplied as it is.
 INSTRUCTIONS = {
     "avx2": "AVX2",
