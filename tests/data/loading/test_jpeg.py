@@ -1,10 +1,12 @@
 import io
+import struct
+import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cnnkit.data.decode import decode
 from cnnkit.data.image_limits import BadImageError
@@ -89,3 +91,44 @@ def test_every_cut_is_found() -> None:
     for length in range(len(PLAIN)):
         with pytest.raises(BadImageError):
             decode(PLAIN[:length])
+
+
+def with_exif(order: str, *entries: tuple[int, int, int, int]) -> bytes:
+    """Return a JPEG file with EXIF of these tags: number, type, number of values, value."""
+    packed = b"".join(struct.pack(f"{order}HHIH2x", *entry) for entry in entries)
+    head = struct.pack(f"{order}IH", 8, len(entries))
+    exif = b"Exif\0\0" + (b"II*\0" if order == "<" else b"MM\0*") + head + packed + bytes(4)
+    return encode(Image.fromarray(noise(1, 9, 12)), "JPEG", exif=exif)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_upright_photographs_of_cameras_are_plain(order: str) -> None:
+    maker = (271, 2, 2, 65)
+    for content in (
+        with_exif(order),
+        with_exif(order, maker),
+        with_exif(order, maker, (274, 3, 1, 1)),
+        encode(Image.fromarray(noise(1, 9, 12)), "JPEG", xmp=b"<x:xmpmeta/>"),
+    ):
+        ours = decode_plain_jpeg(content, MOST)
+        assert ours is not None
+        with Image.open(io.BytesIO(content)) as theirs:
+            assert (np.asarray(ours) == np.asarray(theirs)).all()
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [(274, 3, 1, 6)], [(274, 3, 1, 0)], [(274, 3, 1, 9)], [(274, 4, 1, 1)], [(274, 3, 2, 1)],
+        [(274, 3, 1, 1), (274, 3, 1, 8)],
+    ],
+)  # fmt: skip
+def test_what_is_not_surely_upright_is_left_to_pillows_reader(
+    entries: list[tuple[int, int, int, int]],
+) -> None:
+    content = with_exif("<", *entries)
+    assert decode_plain_jpeg(content, MOST) is None
+    with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
+        warnings.simplefilter("ignore")  # of the tag with two values
+        upright = ImageOps.exif_transpose(image)
+    assert (decode(content).width, decode(content).height) == upright.size
