@@ -92,14 +92,16 @@ class EncodedFiles:
         """Return what a user would call the image: its path."""
         return name_of(self.items[index])
 
-    def header(self, index: int) -> tuple[str, tuple[int, int]]:
+    def header(self, index: int, allow_large: bool = False) -> tuple[str, tuple[int, int]]:
         """Return mode and (height, width) of an image, upright, without decoding it.
 
         Raises:
             BadImageError: its header cannot be read.
         """
         item = self.items[index]
-        return read_header(item) if isinstance(item, str) else header_of(read_item(item))
+        if isinstance(item, str):
+            return read_header(item, allow_large)
+        return header_of(read_item(item, allow_large), allow_large)
 
     def subset(self, indices: Iterable[int]) -> Self:
         """Return these files, in this order."""

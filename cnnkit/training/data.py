@@ -10,23 +10,26 @@ from torch import Tensor
 from cnnkit.data import find_dataset, open_dataset
 from cnnkit.data.content_hashes import HASH_BYTES, ContentHashes
 from cnnkit.data.entry import DatasetEntry
+from cnnkit.data.image_limits import BadImageError
 from cnnkit.data.image_set import DecodedSet, EncodedSet, ImageSet
 from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.data.loading.batches import Batches
 from cnnkit.data.loading.batching import make_batches
-from cnnkit.data.loading.file_batches import decoded
+from cnnkit.data.loading.file_batches import broken_image, decoded
 from cnnkit.data.loading.preprocessing import Preprocessing
 from cnnkit.data.loading.sharing import Share
 from cnnkit.data.normalization import MeasuredChannels, measure_channels
+from cnnkit.data.sources.file_sets import MOST_MEASURED
 from cnnkit.data.splits import stratified_holdout
 from cnnkit.devices import available_bytes, memory_format
 from cnnkit.distributed import Ranks
 from cnnkit.errors import UsageError
 from cnnkit.evaluation import Setup
-from cnnkit.events import Note, OnEvent
+from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted
 from cnnkit.results import format_value
 from cnnkit.training.recipe import Recipe
 
+EVENT_FILES = 256
 CACHE_SHARE = 0.25  # of the memory that is free may be filled with decoded images
 UNKNOWN_MEMORY = 2**32  # what is taken to be free where nobody tells
 
@@ -251,6 +254,34 @@ def cached(
         return data
     on_event(Note(f"files are decoded once, and take {told} of memory"))
     return with_decoded(data, recipe, preprocessing, place, ranks, on_event)
+
+
+def check_headers(data: RunData, place: Place, allow_large: bool, on_event: OnEvent) -> None:
+    """Look at the headers of the image files that are not decoded yet.
+
+    So an image that is none, or is too large, is found before the training and not behind it, when
+    the test images are decoded. Sets of very many files are not looked at.
+
+    Raises:
+        BrokenImageError: there is one, and it is not to be left out.
+    """
+    if place.skip_bad:
+        return
+    task = "read image headers"
+    for images in (data.train, data.val, data.test):
+        if not isinstance(images, EncodedSet) or len(images) > MOST_MEASURED:
+            continue
+        on_event(TaskStarted(task, len(images), "files"))
+        try:
+            for index in range(len(images)):
+                try:
+                    images.files.header(index, allow_large)
+                except BadImageError as error:
+                    raise broken_image(images.files.name(index), error) from error
+                if index % EVENT_FILES == 0:
+                    on_event(TaskAdvanced(task, index))
+        finally:
+            on_event(TaskEnded(task))
 
 
 def with_decoded(

@@ -16,6 +16,7 @@ from cnnkit.training.data import (
     Place,
     RunData,
     cached,
+    check_headers,
     checked_workers,
     measured,
     open_data,
@@ -83,6 +84,7 @@ def prepare(
     normalization = known_normalization(shape.channels, data.entry, recipe.normalize, weights)
     is_measured = normalization is None
     data = cached(data, recipe, plain, place, ranks, on_event, is_measured)
+    from_first(ranks, lambda: check_headers(data, place, allow_large, on_event))
     if normalization is None:
         normalization = from_first(
             ranks, lambda: Normalization.of_measured(measured(data, plain, place, on_event))

@@ -279,3 +279,18 @@ def test_folders_of_systems_and_links_back_are_no_classes(
     found = open_images(str(root), None)
     assert found.classes == CLASSES
     assert found.labels.bincount().tolist() == [NUM_EACH] * 3
+
+
+def test_a_test_image_that_cannot_be_read_is_found_before_the_training(
+    sources: dict[str, str], tmp_path: Path, cnnkit: Cnnkit
+) -> None:
+    for name in ("train", "test"):
+        shutil.copytree(tmp_path / "photos", tmp_path / "parts" / name)
+    (tmp_path / "parts" / "test" / "dog" / "03.png").write_bytes(b"no image")
+    given = ("train", "linear", tmp_path / "parts", "--epochs", 2, "--input", "3x10x12")
+    answer = cnnkit(*given)
+    assert answer.code == 5
+    assert "dog/03.png: no image in a format that cnnkit reads" in " ".join(answer.stderr.split())
+    assert "1/2" not in answer.stderr  # not an epoch
+    assert not list(tmp_path.glob("runs/*/metrics.csv"))
+    assert cnnkit(*given, "--skip-bad").code == 0
