@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnkit.data import decode
+from cnnkit.data import image_limits
 from cnnkit.errors import ExitCode
 from tests.conftest import Cnnkit
 from tests.stats.making import encode, write_files
@@ -24,7 +24,7 @@ REFUSED = "refused: 20 x 20 pixels, more than 300; --allow-large reads it"
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder of images that have more pixels than are allowed in these tests."""
-    monkeypatch.setattr(decode, "MAX_PIXELS", 300)
+    monkeypatch.setattr(image_limits, "MAX_PIXELS", 300)
     stream = np.random.default_rng(0)
     for number in range(12):
         side = 20 if number > 9 else 9
