@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnnkit.compat import processor_capabilities
 from cnnkit.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -137,9 +138,9 @@ def has_native_bf16(device: "torch.device") -> bool:
 
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
-    capabilities = torch.cpu.get_capabilities()
+    capabilities = processor_capabilities()
     return device.type == "cpu" and any(
-        capabilities.get(name) for name in ("avx512_bf16", "amx_bf16")
+        capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")
     )
 
 

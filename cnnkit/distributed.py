@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from cnnkit.compat import default_store, output_of_gloo_on_stderr
 from cnnkit.devices import num_usable_cores
 from cnnkit.errors import CnnkitError, ExitCode, RunFailedError, ToldElsewhereError
 from cnnkit.events import OnEvent, ignore
@@ -53,7 +54,7 @@ class Ranks:
         self.num_restarts = int(_said_by_torchrun("TORCHELASTIC_RESTART_COUNT"))
         self.max_restarts = int(_said_by_torchrun("TORCHELASTIC_MAX_RESTARTS"))
         self.is_launched_here = _said_by_torchrun("TORCHELASTIC_RUN_ID").startswith(LAUNCHED_HERE)
-        self._store = distributed.distributed_c10d._get_default_store()
+        self._store = default_store()
         self._lasting = lasting
         self._num_works = 0
         self._launcher = os.getppid()
@@ -304,13 +305,14 @@ def joined_ranks(device: str = "cpu") -> Iterator[Ranks | None]:
     # The store outlives the processes: those that are started anew must not read in it where the
     # ones before them could be reached.
     attempt = _said_by_torchrun("TORCHELASTIC_RESTART_COUNT")
-    distributed.init_process_group(
-        "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo",
-        timeout=PATIENCE,
-        store=distributed.distributed_c10d.PrefixStore(f"cnnkit/attempt-{attempt}", lasting),
-        rank=rank,
-        world_size=size,
-    )
+    with output_of_gloo_on_stderr():
+        distributed.init_process_group(
+            "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo",
+            timeout=PATIENCE,
+            store=distributed.distributed_c10d.PrefixStore(f"cnnkit/attempt-{attempt}", lasting),
+            rank=rank,
+            world_size=size,
+        )
     try:
         yield Ranks(lasting)
     except BaseException:

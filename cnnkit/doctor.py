@@ -6,9 +6,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from cnnkit import __version__
+from cnnkit.compat import processor_capabilities
 from cnnkit.data import DATASETS, default_data_dir
 from cnnkit.data.entry import TorchvisionSource
-from cnnkit.devices import num_usable_cores, processor_name
+from cnnkit.devices import has_native_bf16, num_usable_cores, processor_name
 from cnnkit.results import DoctorReport, Finding, format_value
 
 PACKAGES = ("torch", "torchvision", "typer", "rich", "pandas", "pydantic", "safetensors")
@@ -54,9 +55,9 @@ def _versions() -> list[Finding]:
 def _processor() -> list[Finding]:
     import torch
 
-    capabilities = torch.cpu.get_capabilities()
+    capabilities = processor_capabilities()
     named = [label for key, label in INSTRUCTIONS.items() if capabilities.get(key)]
-    bf16 = any(capabilities.get(key) for key in ("avx512_bf16", "amx_bf16", "bf16"))
+    bf16 = has_native_bf16(torch.device("cpu"))
     return [
         Finding("processor", "name", processor_name()),
         Finding("processor", "usable cores", str(num_usable_cores())),

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
@@ -80,7 +81,7 @@ def launch(arguments: Sequence[str], num_processes: int, max_restarts: int) -> N
             local_world_size=num_processes,
             rdzv_handler=StaticTCPRendezvous(HOST, store.port, 0, 1, name, timeout=300),
             entrypoint=sys.executable,
-            args=("-m", "cnnkit", *arguments),
+            args=(*_safe_path(), "-m", "cnnkit", *arguments),
             max_restarts=max_restarts,
             monitor_interval=POLL_SECONDS,
             local_addr=HOST,
@@ -129,6 +130,15 @@ class StoppedError(InterruptedRunError):
     def __init__(self, what: str, run: str | None) -> None:
         super().__init__(what)
         self.run = run
+
+
+def _safe_path() -> tuple[str, ...]:
+    """Return what keeps Python from importing modules of the current folder, as `-m` lets it.
+
+    It may be the folder of a run. Where this process imports from there too, so must the others.
+    """
+    here = Path.cwd()
+    return () if any(not one or Path(one) == here for one in sys.path) else ("-P",)
 
 
 def _lost(failures: dict[int, ProcessFailure]) -> str | None:

@@ -3,14 +3,17 @@
 import errno
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cnnkit.errors import UnavailableError
-from cnnkit.files import explain_os_error
+from cnnkit.errors import CheckFailedError, UnavailableError
+from cnnkit.files import explain_os_error, open_plain
 
 CANNOT_LOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some disks on the network
+MAX_WAIT_SECONDS = 10.0
+POLL_SECONDS = 0.02
 
 
 @contextmanager
@@ -21,6 +24,7 @@ def locked(folder: Path) -> Iterator[bool]:
 
     Raises:
         UnavailableError: another process holds it.
+        CheckFailedError: `.lock` is a link, or no file.
     """
     path = folder / ".lock"
     try:
@@ -43,20 +47,49 @@ def locked(folder: Path) -> Iterator[bool]:
         os.close(handle)
 
 
+@contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Hold a lock on a file, for the moment that it takes to change another.
+
+    Whoever holds it is waited for, but not for ever; a disk that cannot lock lets everybody in.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        for _ in range(round(MAX_WAIT_SECONDS / POLL_SECONDS)):
+            try:
+                lock_handle(handle)
+            except OSError as error:
+                if error.errno in CANNOT_LOCK:
+                    break
+                time.sleep(POLL_SECONDS)
+            else:
+                break
+        yield
+    finally:
+        os.close(handle)
+
+
 def _opened(path: Path) -> tuple[int | None, bool]:
     """Return the open file, None where another process holds it, and whether it is locked."""
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = open_plain(path, os.O_RDWR | os.O_CREAT)
+        if os.fstat(handle).st_nlink > 1:  # it is written to, and so would be the other
+            os.close(handle)
+            raise CheckFailedError(f"{path} is another file as well, by a hard link", "remove it")
         try:
-            _lock(handle)
+            lock_handle(handle)
         except OSError as error:
             if error.errno in CANNOT_LOCK:
                 return handle, False
             os.close(handle)
             return None, False
         # Whoever held it may have removed the file since it was opened here.
-        if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
-            return handle, True
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), path.lstat()):
+                return handle, True
         os.close(handle)
 
 
@@ -71,12 +104,14 @@ def _holder(path: Path) -> str:
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(handle: int) -> None:
+    def lock_handle(handle: int) -> None:
+        """Lock an open file until it is closed, or raise OSError where that cannot be at once."""
         os.lseek(handle, 0, os.SEEK_SET)
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
-    def _lock(handle: int) -> None:
+    def lock_handle(handle: int) -> None:
+        """Lock an open file until it is closed, or raise OSError where that cannot be at once."""
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,20 +13,35 @@ from pathlib import Path
 from typing import Any
 
 from cnnkit.checkpoints import CHECKPOINT_NAMES, Checkpoint, CheckpointFolder
-from cnnkit.errors import NotFoundError, UnavailableError, UsageError
-from cnnkit.files import explain_os_error, flush_folder, remove_tree, write_text
+from cnnkit.errors import CheckFailedError, NotFoundError, UnavailableError, UsageError
+from cnnkit.events import OnEvent, Warned, ignore
+from cnnkit.files import (
+    check_plain,
+    explain_os_error,
+    flush_folder,
+    is_folder,
+    read_plain,
+    remove_tree,
+    replace_bytes,
+)
 from cnnkit.locks import locked
 from cnnkit.registry import did_you_mean
 
 SCHEMA = "cnnkit.run/1"
 
+NETWORK_FOLDER = "network"
+
 OTHER_RUNS_DIR = "choose another --runs-dir"
 
 MOST_BYTES = 100  # of network and dataset each in the name of a run, whose limit is 255
 
+MAX_JSON_BYTES = 16 * 2**20  # some ten times that of a run with 20,000 classes
+
 _DESCRIPTION = "run.json"
 _RESULT = "result.json"
 _METRICS = "metrics.csv"
+_FILES = (".lock", _DESCRIPTION, _RESULT, _METRICS, "curves.png")
+_FOLDERS = ("checkpoints", "tensorboard", NETWORK_FOLDER)
 
 
 class RunFolder:
@@ -44,46 +59,57 @@ class RunFolder:
         self.checkpoints = CheckpointFolder(path / "checkpoints")
 
     def write_description(self, description: Mapping[str, Any]) -> None:
-        """Write what was asked, every default resolved, as `run.json`."""
-        self._write_json(_DESCRIPTION, {"schema": SCHEMA, **description})
-
-    def read_description(self) -> dict[str, Any]:
-        """Return what was asked.
+        """Write what was asked, every default resolved, as `run.json`, with its checksum.
 
         Raises:
-            NotFoundError: there is no `run.json`, or it cannot be read.
-            UnavailableError: it was written by a newer cnnkit.
+            UsageError: a value is none that a run can have.
+            UnavailableError: no space, no permission.
         """
+        from cnnkit.run_schema import CHECKSUM, checksum, problem
+
+        plain = json.loads(json.dumps({"schema": SCHEMA, **description}, allow_nan=False))
+        wrong = problem(plain)
+        if wrong is not None:
+            raise UsageError(f"no run can have this: {wrong}")
+        self._write_json(_DESCRIPTION, {**plain, CHECKSUM: checksum(plain)})
+
+    def read_description(self, on_event: OnEvent = ignore) -> dict[str, Any]:
+        """Return what was asked, every value checked; no link in the folder is followed from here.
+
+        Args:
+            on_event: told where `run.json` has no checksum.
+
+        Raises:
+            NotFoundError: there is no `run.json`.
+            CheckFailedError: it is damaged, or the folder holds a link, a pipe or a device.
+            UnavailableError: it was written by a newer cnnkit, or cannot be read.
+        """
+        from cnnkit.run_schema import CHECKSUM, EDITED, WAY_OUT, checksum, parse, problem
+
         path = self.path / _DESCRIPTION
-        try:
-            description = json.loads(path.read_text(encoding="utf-8"))
-            schema = str(description["schema"])
-        except FileNotFoundError as error:
+        if not os.path.lexists(path):
             raise NotFoundError(
                 f"{self.path} is not a run folder: it has no {_DESCRIPTION}",
                 "name a folder that `cnnkit train` has made",
-            ) from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise NotFoundError(
-                f"{path} is damaged: it does not hold the description of a run", "train again"
-            ) from error
-        except OSError as error:
-            raise explain_os_error(error, f"read {path}") from error
-        name, _, version = schema.partition("/")
-        if name != SCHEMA.partition("/")[0] or not version.isdigit():
-            raise NotFoundError(f"{path} does not describe a run: its schema is {schema!r}")
-        if int(version) > int(SCHEMA.partition("/")[2]):
-            raise UnavailableError(
-                f"{self.path} was written by a newer cnnkit ({schema}; this one reads {SCHEMA})",
-                "update cnnkit",
             )
-        result: dict[str, Any] = description
-        return result
+        self._check_plain()
+        plain = parse(read_plain(path, MAX_JSON_BYTES), path)
+        if CHECKSUM in plain and plain[CHECKSUM] != checksum(plain):
+            raise CheckFailedError(
+                f"{path} is not what was written: its SHA-256 differs from the one in it", EDITED
+            )
+        self._check_schema(plain)
+        wrong = problem(plain)
+        if wrong is not None:
+            raise CheckFailedError(f"{path} is damaged: {wrong}", WAY_OUT)
+        if CHECKSUM not in plain:
+            on_event(Warned(f"{path} has no checksum, so a change in it would not be noticed"))
+        return plain
 
     @property
     def is_described(self) -> bool:
         """Whether there is a `run.json`."""
-        return (self.path / _DESCRIPTION).exists()
+        return os.path.lexists(self.path / _DESCRIPTION)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write what came of the run as `result.json`."""
@@ -92,10 +118,10 @@ class RunFolder:
     @property
     def is_complete(self) -> bool:
         """Whether the run was trained and tested to its end."""
-        return (self.path / _RESULT).exists()
+        return (self.path / _RESULT).is_file()
 
     def remove_result(self) -> None:
-        """Remove `result.json`: the run goes on."""
+        """Remove `result.json`: the run is not complete any more."""
         (self.path / _RESULT).unlink(missing_ok=True)
 
     def write_metrics(self, rows: Sequence[Mapping[str, float | int | None]]) -> None:
@@ -108,7 +134,7 @@ class RunFolder:
         writer = csv.DictWriter(text, list(rows[0]) if rows else [])
         writer.writeheader()
         writer.writerows(rows)
-        write_text(self.path / _METRICS, text.getvalue())
+        replace_bytes(self.path / _METRICS, text.getvalue().encode())
 
     def lock(self) -> AbstractContextManager[bool]:
         """Return the lock of the run, to be held while it is trained; see `locked`."""
@@ -140,7 +166,28 @@ class RunFolder:
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         # ASCII: the name of a file need not be valid text.
         text = json.dumps(content, indent=2, allow_nan=False)
-        write_text(self.path / name, text + "\n")
+        replace_bytes(self.path / name, f"{text}\n".encode())
+
+    def _check_plain(self) -> None:
+        for name in _FILES:
+            check_plain(self.path / name)
+        for name in _FOLDERS:
+            check_plain(self.path / name, is_folder=True)
+
+    def _check_schema(self, plain: Mapping[str, Any]) -> None:
+        schema = plain.get("schema")
+        name, _, version = schema.partition("/") if isinstance(schema, str) else ("", "", "")
+        if name != SCHEMA.partition("/")[0] or not re.fullmatch(r"[1-9][0-9]{0,8}", version):
+            raise CheckFailedError(
+                f"{self.path / _DESCRIPTION} does not describe a run: its schema is "
+                f"{ascii(schema)[:80]}",
+                "name a folder that `cnnkit train` has made",
+            )
+        if int(version) > int(SCHEMA.partition("/")[2]):
+            raise UnavailableError(
+                f"{self.path} was written by a newer cnnkit ({schema}; this one reads {SCHEMA})",
+                "update cnnkit",
+            )
 
 
 def check_runs_dir(runs_dir: Path) -> None:
@@ -194,9 +241,9 @@ def open_run(name: str, runs_dir: Path) -> RunFolder:
         UsageError: it is a file.
     """
     for path in (Path(name), runs_dir / name):
-        if path.is_dir():
+        if is_folder(path):
             return RunFolder(path)
-        if path.is_file():
+        if os.path.isfile(path):  # noqa: PTH113  # which takes a name that is too long
             raise UsageError(f"{path} is a file", "name the folder of the run")
     described = sorted(runs_dir.glob(f"*/{_DESCRIPTION}"), key=lambda path: path.stat().st_mtime)
     known = [path.parent.name for path in described]

@@ -8,14 +8,35 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import shutil
+import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from cnnkit.cli.app import run
+from tests.audit.watching import VARIABLE, watch
+
+# No process may be started by reading data: this one, the workers of xdist, and the processes that
+# tests start all look, and write to the same file.
+if "watching" not in sys.modules:  # a worker has loaded it when it started
+    sys.addaudithook(watch)
+if VARIABLE not in os.environ:
+    os.environ[VARIABLE] = str(Path(tempfile.mkdtemp(prefix="cnnkit-audit-"), "started"))
+AUDIT_FOLDER = str(Path(__file__).parent / "audit")
+if AUDIT_FOLDER not in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+    paths = (AUDIT_FOLDER, os.environ.get("PYTHONPATH", ""))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+AUDIT_FILE = Path(os.environ[VARIABLE])
+
+# CI tries the same examples every time; by hand there are new ones at each run.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
+if "CI" in os.environ:
+    hypothesis.settings.load_profile("ci")
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -44,6 +65,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("CNNKIT_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
 
 
@@ -58,6 +80,27 @@ def cnnkit(capsys: pytest.CaptureFixture[str]) -> Cnnkit:
         return Answer(int(code), captured.out, captured.err)
 
     return call
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run where reading data started a process."""
+    if hasattr(session.config, "workerinput"):
+        return  # the process that started the workers looks once, at the end
+    if AUDIT_FILE.exists():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Name the processes that reading data started."""
+    if AUDIT_FILE.exists():
+        terminalreporter.section("processes that were started by reading data")
+        terminalreporter.write(AUDIT_FILE.read_text())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave nothing behind."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(AUDIT_FILE.parent, ignore_errors=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -25,7 +25,10 @@ RANKS = {
     "models": 4,
     "data": 4,
     "results": 3,
+    "trust": 3,
     "runs": 3,
+    "run_code": 4,
+    "run_schema": 2,
     "checkpoints": 2.5,
     "locks": 2,
     "devices": 2,
@@ -37,11 +40,15 @@ RANKS = {
     "torch_parts": 2,
     "records": 1,
     "pickles": 1,
+    "compat": 0,
+    "validation": 1,
     "registry": 1,
     "events": 1,
     "errors": 0,
 }
-STANDARD_LIBRARY_ALONE = ("results", "errors", "events", "registry", "files")
+# `print(result)` shows tables: the one import upwards, and made only then.
+EXCEPTIONS = {("results/base.py", "render")}
+STANDARD_LIBRARY_ALONE = ("results", "errors", "events", "registry", "files", "validation")
 
 
 def part_of(module: str) -> str:
@@ -75,6 +82,8 @@ def test_arrows_point_down(path: Path) -> None:
             continue
         other = part_of(module)
         if other in (part, "__version__"):
+            continue
+        if (path.relative_to(PACKAGE).as_posix(), other) in EXCEPTIONS:
             continue
         assert RANKS[other] < RANKS[part], f"{part} must not import {other}"
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 import typer
+from packaging.version import Version
 
 from cnnkit.cli.app import app
 from cnnkit.errors import ExitCode
@@ -278,7 +279,7 @@ def test_the_two_lines_of_the_readme() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     lines = [b.text for b in blocks(ROOT / "README.md") if b.language == "bash"][:2]
     assert lines == [
-        "python3.11 -m venv .venv && . .venv/bin/activate && pip install -e '.[dev]' && "
+        "python3 -m venv .venv && . .venv/bin/activate && pip install -e '.[dev]' && "
         "cnnkit train lenet5 digits\n",
         "pytest -n 2\n",
     ]
@@ -286,6 +287,19 @@ def test_the_two_lines_of_the_readme() -> None:
     assert any(one.startswith("pytest-xdist") for one in project["optional-dependencies"]["dev"])
     assert "cnnkit" in project["scripts"]
     assert ".venv/" in (ROOT / ".gitignore").read_text("utf-8")
+
+
+def test_the_oldest_environment_is_that_of_the_requirements() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    floors = dict(one.split(">=") for one in project["dependencies"])
+    pins = (ROOT / "tests" / "compat" / "oldest.txt").read_text("utf-8").splitlines()
+    oldest = dict(one.split("==") for one in pins if "#" not in one)
+    assert {"torch", "torchvision", "typer"} <= set(oldest)
+    for name, version in oldest.items():
+        assert Version(version) == Version(floors[name]), name
+    versions = (DOCS / "versions.md").read_text("utf-8")
+    for name in ("torch", "torchvision", "typer"):
+        assert f"| {name} | {oldest[name]} |" in versions
 
 
 def test_the_readme_counts_right() -> None:

@@ -23,6 +23,7 @@ from cnnkit.results import (
     Difference,
     SummaryResult,
 )
+from cnnkit.run_code import Trusted
 
 _TASK = "comparing"
 
@@ -37,6 +38,7 @@ def compare(
     sort: str | None = None,
     baseline: bool = False,
     runs_dir: Path = Path("runs"),
+    trust_code: bool = False,
     on_event: OnEvent = ignore,
 ) -> ComparisonResult:
     """Return several networks side by side: what they cost, and what was published of them.
@@ -56,12 +58,15 @@ def compare(
             in which they are given.
         baseline: also hold every network against the first that is given.
         runs_dir: where runs are looked for.
+        trust_code: let the code run that a run folder brings, though this user has not trained
+            with it.
         on_event: told of the progress, and where real tensors are needed.
 
     Raises:
         NotFoundError: there is no such network, file, function or run.
         UsageError: a network cannot take the input, or an argument is wrong.
         UnavailableError: a package is missing.
+        CheckFailedError: a run is damaged, or brings code that the user does not trust.
     """
     if sort is not None and sort not in COMPARE_SORT_KEYS:
         raise UsageError(
@@ -71,7 +76,7 @@ def compare(
         )
     # All names are looked up before the work begins, so that a wrong one is told at once.
     inputs = as_input_shapes(input)
-    candidates = _candidates(models, inputs, runs_dir)
+    candidates = _candidates(models, inputs, runs_dir, Trusted(code=trust_code))
     if baseline and len(candidates) < 2:
         raise UsageError("there is nothing to hold against the first network", "name a second one")
 
@@ -84,6 +89,7 @@ def compare(
             optimizer=optimizer,
             arguments=arguments,
             runs_dir=runs_dir,
+            trust_code=trust_code,
             on_event=on_event,
         )
 
@@ -136,6 +142,7 @@ def _candidates(
     models: str | nn.Module | Sequence[str | nn.Module],
     inputs: tuple[InputShape, ...],
     runs_dir: Path,
+    trusted: Trusted,
 ) -> list[_Candidate]:
     """Return every network once, in the order in which they are named, under names of their own.
 
@@ -150,7 +157,7 @@ def _candidates(
     for one in given:
         names = [one] if isinstance(one, nn.Module) or not _is_pattern(one, runs_dir) else []
         for model in names or [entry.name for entry in MODELS.matching(str(one))]:
-            candidate = _candidate(model, inputs, runs_dir)
+            candidate = _candidate(model, inputs, runs_dir, trusted)
             if any(candidate.model is other.model for other in found):
                 continue
             if not isinstance(model, nn.Module) and candidate.model in [c.model for c in found]:
@@ -171,9 +178,9 @@ def _is_pattern(text: str, runs_dir: Path) -> bool:
 
 
 def _candidate(
-    model: str | nn.Module, inputs: tuple[InputShape, ...], runs_dir: Path
+    model: str | nn.Module, inputs: tuple[InputShape, ...], runs_dir: Path, trusted: Trusted
 ) -> _Candidate:
-    subject = find_subject(model, inputs, None, {}, runs_dir)
+    subject = find_subject(model, inputs, None, {}, runs_dir, trusted)
     if not isinstance(model, str):
         return _Candidate(model, subject.name, None)
     entry = subject.description.entry if subject.description is not None else None

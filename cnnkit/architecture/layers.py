@@ -5,12 +5,13 @@ from typing import Any
 
 from torch import nn
 
+from cnnkit.architecture.layer_kinds import CONVOLUTIONS, TRANSPOSED_CONVOLUTIONS
 from cnnkit.architecture.tracing import LayerTrace, Trace
 from cnnkit.results.layer_tree import LayerRow
 
 _KINDS: dict[str, tuple[type[nn.Module], ...]] = {
-    "conv": (nn.Conv1d, nn.Conv2d, nn.Conv3d),
-    "transposed conv": (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    "conv": CONVOLUTIONS,
+    "transposed conv": TRANSPOSED_CONVOLUTIONS,
     "max pool": (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
     "avg pool": (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
 }

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.architecture.running import run_network
+from cnnkit.compat import storage_key
 
 # Tensors that an optimizer keeps for every parameter, of its shape and dtype: Adam two averages of
 # the gradient, sgd its momentum, plain sgd nothing.
@@ -17,11 +18,10 @@ def bytes_by_dtype(network: nn.Module) -> dict[str, int]:
     found: dict[str, int] = {}
     storages = set()
     for tensor in [*network.parameters(), *network.buffers()]:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in storages:
-            storages.add(storage._cdata)
+        if storage_key(tensor) not in storages:
+            storages.add(storage_key(tensor))
             dtype = str(tensor.dtype).removeprefix("torch.")
-            found[dtype] = found.get(dtype, 0) + storage.nbytes()
+            found[dtype] = found.get(dtype, 0) + tensor.untyped_storage().nbytes()
     return found
 
 
@@ -39,13 +39,13 @@ def saved_bytes(network: nn.Module, places: Sequence[Tensor], names: Mapping[str
     Raises:
         ForwardError: the network failed.
     """
-    own = {t.untyped_storage()._cdata for t in [*network.parameters(), *network.buffers()]}
+    own = {storage_key(one) for one in [*network.parameters(), *network.buffers()]}
     kept: dict[int, torch.UntypedStorage] = {}  # held, so that no address is used twice
 
     def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in own:
-            kept[storage._cdata] = storage
+        key = storage_key(tensor)
+        if key not in own:
+            kept[key] = tensor.untyped_storage()
         return tensor
 
     network.train()

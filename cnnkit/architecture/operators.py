@@ -1,8 +1,9 @@
 """What an operator of torch costs: multiply-accumulates, other work, or unknown.
 
-Multiply-accumulates (MACs) of convolutions, matrix products and attention follow the formulas of
-`torch.utils.flop_counter`, which count two FLOPs a MAC. All other arithmetic is counted apart, by
-the rules of `_other_flops`; what has no rule is reported as uncounted, never as 0.
+Every formula is here, so that no count depends on the installed version of torch; the tests hold
+them against `torch.utils.flop_counter`, which counts two FLOPs for a multiply-accumulate (MAC) and
+knows other operators in every version. Arithmetic beside products is counted separately, by the
+rules of `_other_flops`; what has no rule is reported as uncounted, never as 0.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import flop_registry
+
+from cnnkit.compat import operator_name, overload_name
 
 _aten = torch.ops.aten
 
@@ -21,14 +23,85 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Products that the registry of torch lacks, as MACs from the arguments and the output.
-_PRODUCTS: dict[Any, Callable[..., int]] = {
-    _aten.mv: lambda matrix, vector, **_: matrix.numel(),
-    _aten.addmv: lambda bias, matrix, vector, **_: matrix.numel(),
-    _aten.dot: lambda a, b, **_: a.numel(),
-    _aten.vdot: lambda a, b, **_: a.numel(),
-    _aten.linear: lambda x, weight, bias=None, **_: x.numel() * weight.shape[0],
-    _aten.addbmm: lambda bias, a, b, **_: a.numel() * b.shape[-1],
+def _convolution_macs(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: object,
+    padding: object,
+    dilation: object,
+    transposed: bool,
+    *_: object,
+    out: Tensor,
+    **__: object,
+) -> int:
+    """Return the MACs of a convolution of weights (C_out, C_in / groups, *kernel).
+
+    A convolution multiplies every tap at each output; a transposed one, of weights (C_in,
+    C_out / groups, *kernel), at each input.
+    """
+    return (x if transposed else out).numel() * prod(weight.shape[1:])
+
+
+def _plain_convolution_macs(
+    x: Tensor, weight: Tensor, *_: object, out: Tensor, **__: object
+) -> int:
+    return out.numel() * prod(weight.shape[1:])
+
+
+def _attention_macs(
+    query: Tensor, key: Tensor, value: Tensor, *_: object, out: object, **__: object
+) -> int:
+    """Return the MACs of softmax(Q K^T) V, of (N, heads, length, width) each.
+
+    Both products are counted in full, under a mask as well; the softmax is part of the operator
+    and is not counted.
+    """
+    return prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+
+
+def _product_macs(a: Tensor, b: Tensor, *_: object, out: object, **__: object) -> int:
+    return a.numel() * b.shape[-1]
+
+
+def _added_product_macs(
+    bias: Tensor, a: Tensor, b: Tensor, *_: object, out: object, **__: object
+) -> int:
+    return a.numel() * b.shape[-1]
+
+
+def _first_macs(a: Tensor, *_: object, out: object, **__: object) -> int:
+    return a.numel()
+
+
+def _linear_macs(x: Tensor, weight: Tensor, *_: object, out: object, **__: object) -> int:
+    return x.numel() * weight.shape[0]
+
+
+# Multiply-accumulates from the arguments and the output of a product, by the operator's name.
+_PRODUCTS: dict[str, Callable[..., int]] = {
+    **dict.fromkeys(("mm", "bmm", "_scaled_mm", "_int_mm"), _product_macs),
+    **dict.fromkeys(("addmm", "baddbmm", "addbmm", "_addmm_activation"), _added_product_macs),
+    **dict.fromkeys(("mv", "dot", "vdot"), _first_macs),
+    "addmv": lambda bias, matrix, vector, *_, **__: matrix.numel(),
+    "addr": lambda bias, a, b, *_, **__: a.numel() * b.numel(),
+    "linear": _linear_macs,
+    **dict.fromkeys(("convolution", "_convolution", "convolution_overrideable"), _convolution_macs),
+    **dict.fromkeys(
+        ("cudnn_convolution", "mkldnn_convolution", "_slow_conv2d_forward"),
+        _plain_convolution_macs,
+    ),
+    **dict.fromkeys(
+        (
+            "_scaled_dot_product_flash_attention",
+            "_scaled_dot_product_flash_attention_for_cpu",
+            "_scaled_dot_product_efficient_attention",
+            "_scaled_dot_product_cudnn_attention",
+            "_scaled_dot_product_fused_attention_overrideable",
+            "_scaled_dot_product_attention_math_for_mps",
+        ),
+        _attention_macs,
+    ),
 }
 
 # Operators that move or make values and compute none.
@@ -125,15 +198,6 @@ class Cost:
 _FREE = Cost()
 
 
-def operator_name(operator: Any) -> str:
-    """Return the name of an operator without its overload: `convolution`, `torchvision::nms`."""
-    packet = getattr(operator, "overloadpacket", None)
-    if packet is None:  # of higher order
-        return str(getattr(operator, "_name", operator))
-    namespace, _, name = str(packet).partition(".")
-    return name if namespace in ("aten", "prims") else f"{namespace}::{name}"
-
-
 def cost_of(operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> Cost:
     """Return what a call of an operator has cost.
 
@@ -143,17 +207,12 @@ def cost_of(operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: 
         kwargs: likewise.
         out: what it returned.
     """
-    packet = getattr(operator, "overloadpacket", operator)
-    formula = flop_registry.get(packet)
-    if formula is not None:
-        flops = int(formula(*args, **kwargs, out_val=out))
-        return Cost(flops // 2, _bias_flops(operator_name(operator), args, kwargs, out))
-    if packet in _PRODUCTS:
-        macs = _PRODUCTS[packet](*args, **kwargs)
-        return Cost(macs, _bias_flops(operator_name(operator), args, kwargs, out))
+    name = operator_name(operator)
+    if name in _PRODUCTS:
+        macs = _PRODUCTS[name](*args, **{**kwargs, "out": out})
+        return Cost(macs, _bias_flops(name, args, kwargs, out))
     if getattr(operator, "is_view", False):
         return _FREE
-    name = operator_name(operator)
     if name.rpartition("::")[2].removesuffix("_") in _LIGHT:
         return Cost(is_counted=False)
     flops_or_none = _other_flops(operator, name, args, kwargs, out)
@@ -216,7 +275,7 @@ def is_pointwise(operator: Any) -> bool:
     name = str(packet.__name__)
     if not name.endswith("_"):
         return name in _POINTWISE
-    same = getattr(getattr(_aten, name[:-1], None), operator._overloadname, None)
+    same = getattr(getattr(_aten, name[:-1], None), overload_name(operator), None)
     return same is not None and is_pointwise(same)
 
 

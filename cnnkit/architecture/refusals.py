@@ -4,12 +4,17 @@ import inspect
 from collections.abc import Callable, Sequence
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
 
 from cnnkit.architecture.inputs import InputShape
+from cnnkit.architecture.layer_kinds import (
+    BATCH_NORMS,
+    CONVOLUTIONS,
+    TRANSPOSED_CONVOLUTIONS,
+)
 from cnnkit.architecture.running import ForwardError
 from cnnkit.errors import UsageError
+
+_ANY_CONVOLUTION = (*CONVOLUTIONS, *TRANSPOSED_CONVOLUTIONS)
 
 
 def check_number_of_inputs(name: str, network: nn.Module, inputs: Sequence[InputShape]) -> None:
@@ -80,12 +85,12 @@ def _wanted(module: nn.Module, shape: tuple[int, ...]) -> str:
     """Return what a layer wanted instead; empty where that is not known."""
     if isinstance(module, nn.Linear) and shape and shape[-1] != module.in_features:
         return f" and wants {module.in_features} features"
-    if isinstance(module, _ConvNd) and len(shape) != len(module.kernel_size) + 2:
+    if isinstance(module, _ANY_CONVOLUTION) and len(shape) != len(module.kernel_size) + 2:
         axes = ("length", "height x width", "depth x height x width")[len(module.kernel_size) - 1]
         return f" and wants channels x {axes}"
-    if isinstance(module, _ConvNd) and len(shape) > 1 and shape[1] != module.in_channels:
+    if isinstance(module, _ANY_CONVOLUTION) and len(shape) > 1 and shape[1] != module.in_channels:
         return f" and wants {module.in_channels} channels"
-    if isinstance(module, _BatchNorm) and len(shape) > 1 and shape[1] != module.num_features:
+    if isinstance(module, BATCH_NORMS) and len(shape) > 1 and shape[1] != module.num_features:
         return f" and wants {module.num_features} channels"
     kernel = getattr(module, "kernel_size", None)
     if isinstance(kernel, int | tuple) and len(shape) > 2:

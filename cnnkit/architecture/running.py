@@ -2,15 +2,14 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from cnnkit.compat import fused_attention_on_meta, without_onednn
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def run_network(
     places: Sequence[Tensor],
     names: Mapping[str, Tensor],
     watcher: ModuleWatcher | None = None,
-    mode: TorchDispatchMode | None = None,
+    mode: AbstractContextManager[object] | None = None,
 ) -> object:
     """Run a network and return its output.
 
@@ -77,7 +76,8 @@ def run_network(
     with ExitStack() as contexts:
         contexts.enter_context(_hooked(network, running, watcher or ModuleWatcher()))
         contexts.enter_context(_without_fused_encoder())
-        contexts.enter_context(_fused_attention_on_meta())
+        contexts.enter_context(without_onednn())  # it runs a recurrent layer as one operator
+        contexts.enter_context(fused_attention_on_meta())
         contexts.enter_context(mode or nullcontext())
         try:
             return network(*places, **names)
@@ -136,48 +136,3 @@ def _without_fused_encoder() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
-
-
-@contextmanager
-def _fused_attention_on_meta() -> Iterator[None]:
-    """Compute attention on meta by the operator that the CPU uses, much as GPUs do.
-
-    Left alone, torch writes the matrices of attention out on meta, which no device does. A function
-    mode of torch would not see the calls from within `multi_head_attention_forward`.
-    """
-    attend = functional.scaled_dot_product_attention
-
-    def attend_fused(
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None = None,
-        dropout_p: float = 0.0,
-        is_causal: bool = False,
-        scale: float | None = None,
-        enable_gqa: bool = False,
-    ) -> Tensor:
-        if (
-            query.is_meta
-            and query.dim() == 4
-            and query.shape[-1] == value.shape[-1]
-            and query.shape[:2] == key.shape[:2] == value.shape[:2]
-            and attn_mask is None
-            and not dropout_p
-        ):
-            fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-            out: Tensor = fused(query, key, value, 0.0, is_causal, scale=scale)[0]
-            return out
-        return attend(
-            query,
-            key,
-            value,
-            attn_mask=attn_mask,
-            dropout_p=dropout_p,
-            is_causal=is_causal,
-            scale=scale,
-            enable_gqa=enable_gqa,
-        )
-
-    with patch.object(functional, "scaled_dot_product_attention", attend_fused):
-        yield

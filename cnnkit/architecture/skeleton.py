@@ -4,10 +4,10 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 
 from cnnkit.errors import UsageError
@@ -104,12 +104,14 @@ def _on_meta(network: nn.Module) -> nn.Module:
 @contextmanager
 def _parameters_on_meta() -> Iterator[None]:
     """Put parameters on meta as they are registered; other tensors are real."""
-    register = nn.Module.register_parameter
 
-    def register_shape(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        if parameter is not None and not is_lazy(parameter):
-            parameter = nn.Parameter(parameter.detach().to(META), parameter.requires_grad)
-        register(module, name, parameter)
+    def on_meta(module: nn.Module, name: str, parameter: nn.Parameter) -> nn.Parameter | None:
+        if is_lazy(parameter):
+            return None
+        return nn.Parameter(parameter.detach().to(META), parameter.requires_grad)
 
-    with patch.object(nn.Module, "register_parameter", register_shape):
+    hook = register_module_parameter_registration_hook(on_meta)  # type: ignore[arg-type]  # it may return one
+    try:
         yield
+    finally:
+        hook.remove()

@@ -10,10 +10,16 @@ from torch import nn
 
 from cnnkit.architecture.inputs import InputShape, as_input_shapes
 from cnnkit.architecture.skeleton import build_skeleton, copy_of, skeleton_of
-from cnnkit.errors import NotFoundError, UsageError
+from cnnkit.compat import uncompiled
+from cnnkit.errors import UsageError
+from cnnkit.events import OnEvent, ignore
+from cnnkit.files import is_folder
 from cnnkit.models import MODELS, build_model, find_model
 from cnnkit.models.entry import ModelDescription
+from cnnkit.run_code import Trusted, described_by, network_of
 from cnnkit.runs import open_run
+
+NOTHING_TRUSTED = Trusted()
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,8 @@ def find_subject(
     num_classes: int | None,
     arguments: Mapping[str, str],
     runs_dir: Path,
+    trusted: Trusted = NOTHING_TRUSTED,
+    on_event: OnEvent = ignore,
 ) -> Subject:
     """Return a network by its name, that of a run, or a module of one's own.
 
@@ -50,10 +58,13 @@ def find_subject(
         num_classes: number of logits; None for as published.
         arguments: the network's own arguments, as texts by name.
         runs_dir: where runs are looked for.
+        trusted: what the user has said about the code of a run.
+        on_event: told what is wrong with a run that can be looked at all the same.
 
     Raises:
         NotFoundError: there is no such network, file, function or run.
         UsageError: an input or an argument is wrong, or none is known.
+        CheckFailedError: the run is damaged, or brings code that the user does not trust.
     """
     inputs = as_input_shapes(given)
     if not isinstance(model, str | nn.Module):
@@ -61,8 +72,10 @@ def find_subject(
         raise UsageError(f"{what} is no network", "give a torch.nn.Module, or a name")
     if isinstance(model, nn.Module):
         return _own_module(model, inputs)
-    if model not in MODELS and ((runs_dir / model).is_dir() or Path(model).is_dir()):
-        return _network_of_run(model, inputs, runs_dir)
+    if model not in MODELS and (is_folder(runs_dir / model) or is_folder(Path(model))):
+        return _network_of_run(model, inputs, runs_dir, trusted, on_event)
+    if trusted.network is not None:
+        raise UsageError(f"--model is for a run, and {model} is none", "leave it out")
     description = find_model(model)
     name = _told_name(model, description)
     inputs = _resolved(name, inputs, description.input)
@@ -70,7 +83,7 @@ def find_subject(
 
 
 def _own_module(network: nn.Module, inputs: tuple[InputShape, ...]) -> Subject:
-    inner: nn.Module = getattr(network, "_orig_mod", network)  # what torch.compile wraps
+    inner = uncompiled(network)
     if isinstance(inner, nn.DataParallel | nn.parallel.DistributedDataParallel):
         inner = inner.module
     name = type(inner).__name__
@@ -83,22 +96,40 @@ def _own_module(network: nn.Module, inputs: tuple[InputShape, ...]) -> Subject:
     return Subject(name, inputs, lambda: skeleton_of(inner), lambda: copy_of(inner))
 
 
-def _network_of_run(run: str, inputs: tuple[InputShape, ...], runs_dir: Path) -> Subject:
+def _network_of_run(
+    run: str,
+    inputs: tuple[InputShape, ...],
+    runs_dir: Path,
+    trusted: Trusted,
+    on_event: OnEvent,
+) -> Subject:
     """Return the network of a run, built as it was trained.
 
     Raises:
-        NotFoundError: there is no such run, or its description is incomplete.
+        NotFoundError: there is no such run.
+        CheckFailedError: it is damaged, or brings code that the user does not trust.
     """
-    try:
-        setup = open_run(run, runs_dir).read_description()["setup"]
-        description = find_model(setup["model"])
-        native = (setup["in_channels"], *setup["image_size"])
-        num_classes, arguments = len(setup["classes"]), setup["model_arguments"]
-    except (KeyError, TypeError) as error:
-        raise NotFoundError(f"the description of the run {run} is incomplete: {error}") from error
-    name = _told_name(setup["model"], description)
-    inputs = _resolved(name, inputs, native)
-    return _built(name, setup["model"], description, inputs, num_classes, arguments)
+    folder = open_run(run, runs_dir)
+    plain = folder.read_description(on_event)
+    setup = plain["setup"]
+    spec = network_of(folder, plain, trusted, on_event)
+    description = find_model(spec)
+    name = _told_name(spec, description)
+    resolved = _resolved(name, inputs, (setup["in_channels"], *setup["image_size"]))
+    arguments = setup.get("model_arguments", {})
+    subject = _built(name, spec, description, resolved, len(setup["classes"]), arguments)
+    if inputs:  # then it may be they that the network does not take
+        return subject
+
+    def described(make: Callable[[], nn.Module]) -> nn.Module:
+        with described_by(folder, spec):
+            return make()
+
+    return replace(
+        subject,
+        make=lambda: described(subject.make),
+        make_real=lambda: described(subject.make_real),
+    )
 
 
 def _told_name(spec: str, description: ModelDescription) -> str:

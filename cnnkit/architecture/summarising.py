@@ -22,6 +22,7 @@ from cnnkit.errors import UsageError
 from cnnkit.events import Note, OnEvent, ignore
 from cnnkit.registry import did_you_mean
 from cnnkit.results.summary import SummaryResult, Totals, Uncounted
+from cnnkit.run_code import Trusted
 
 
 def summary(
@@ -35,6 +36,8 @@ def summary(
     num_classes: int | None = None,
     arguments: Mapping[str, str] | None = None,
     runs_dir: Path = Path("runs"),
+    network: str | None = None,
+    trust_code: bool = False,
     on_event: OnEvent = ignore,
 ) -> SummaryResult:
     """Return what a network looks like, layer by layer, and what it costs.
@@ -53,12 +56,17 @@ def summary(
         num_classes: number of logits; None for as published.
         arguments: the network's own arguments, as texts by name.
         runs_dir: where runs are looked for.
+        network: of a run: `FILE.py:FACTORY` that makes its network, instead of the copy of the
+            user's file in the run folder.
+        trust_code: let the code run that a run folder brings, though this user has not trained
+            with it.
         on_event: told where real tensors are needed.
 
     Raises:
         NotFoundError: there is no such network, file, function or run.
         UsageError: the network cannot take the input, or an argument is wrong.
         UnavailableError: a package is missing.
+        CheckFailedError: a run is damaged, or brings code that the user does not trust.
     """
     if batch_size < 1:
         raise UsageError(f"the batch size is {batch_size}", "it is 1 or more")
@@ -72,7 +80,9 @@ def summary(
             f"--optimizer {optimizer!r} is unknown",
             did_you_mean(optimizer, NUM_STATES) or f"choose one of {', '.join(NUM_STATES)}",
         )
-    subject = find_subject(model, input, num_classes, arguments or {}, runs_dir)
+    subject = find_subject(
+        model, input, num_classes, arguments or {}, runs_dir, Trusted(network, trust_code), on_event
+    )
     with torch.random.fork_rng(devices=[]):  # dropout on real tensors would draw from the caller's
         look = _look_at(subject, batch_size, getattr(torch, dtype), on_event)
     result = _result(subject, look, batch_size, dtype, optimizer)

@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from cnnkit.architecture.following import field_after
-from cnnkit.architecture.operators import cost_of, operator_name
+from cnnkit.architecture.operators import cost_of
 from cnnkit.architecture.receptive_field import Field, UnknownFieldError
 from cnnkit.architecture.running import ModuleWatcher, RunningModule, run_network, tensors_in
+from cnnkit.compat import dispatch_mode, is_in_place, operator_name, storage_key
+
+_DispatchMode: Any = dispatch_mode()
 
 
 @dataclass
@@ -99,11 +101,13 @@ class _Seen:
     field: Field | None
 
 
-class _Tracer(TorchDispatchMode, ModuleWatcher):  # type: ignore[no-untyped-call]  # of torch
+class _Tracer(_DispatchMode, ModuleWatcher):  # type: ignore[misc]  # of torch
     """Sees every operator, and knows which module it ran for."""
 
+    supports_higher_order_operators = True
+
     def __init__(self, network: nn.Module, inputs: Sequence[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.trace = Trace()
         self._running: list[LayerTrace] = []
         # By storage: what is known of the tensors in it, by their place and shape. A view made by
@@ -111,7 +115,7 @@ class _Tracer(TorchDispatchMode, ModuleWatcher):  # type: ignore[no-untyped-call
         self._seen: dict[int, dict[Any, _Seen]] = {}
         self._spoiled: dict[int, int] = {}  # storages written to in part: the depth
         weights = [*network.parameters(), *network.buffers()]
-        self._weights = {_storage_key(one) for one in weights}
+        self._weights = {storage_key(one) for one in weights}
         self._live: dict[int, int] = {}
         self._live_bytes = 0
         image = next((one for one in inputs if one.dim() >= 3 and one.is_floating_point()), None)
@@ -194,24 +198,24 @@ class _Tracer(TorchDispatchMode, ModuleWatcher):  # type: ignore[no-untyped-call
 
     def seen(self, tensor: Tensor) -> _Seen | None:
         """Return what is known of a tensor; None where it does not depend on the inputs."""
-        key = _storage_key(tensor)
+        key = storage_key(tensor)
         if key in self._spoiled:
             return _Seen(self._spoiled[key], None)
         return self._seen.get(key, {}).get(_place_in_storage(tensor))
 
     def _remember(self, tensor: Tensor, seen: _Seen) -> None:
-        self._seen.setdefault(_storage_key(tensor), {})[_place_in_storage(tensor)] = seen
+        self._seen.setdefault(storage_key(tensor), {})[_place_in_storage(tensor)] = seen
 
     def _spoil(self, operator: Any, tensor: Tensor, depth: int) -> None:
         """Note that a part of a tensor was written over: of the whole, no field is known."""
-        key = _storage_key(tensor)
+        key = storage_key(tensor)
         is_part = tensor.numel() * tensor.element_size() < tensor.untyped_storage().nbytes()
-        if key in self._spoiled or (operator._schema.is_mutable and is_part):
+        if key in self._spoiled or (is_in_place(operator) and is_part):
             self._spoiled[key] = max(depth, self._spoiled.get(key, 0))
 
     def _watch_storage(self, tensor: Tensor) -> bool:
         """Count a storage as long as it lives; return whether it is new."""
-        key = _storage_key(tensor)
+        key = storage_key(tensor)
         if key in self._live or key in self._weights:
             return False
         storage = tensor.untyped_storage()
@@ -228,10 +232,6 @@ class _Tracer(TorchDispatchMode, ModuleWatcher):  # type: ignore[no-untyped-call
 
 
 _WHOLE = {torch.ops.prim.device.default}
-
-
-def _storage_key(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
 
 
 def _place_in_storage(tensor: Tensor) -> tuple[object, ...]:

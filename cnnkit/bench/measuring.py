@@ -21,13 +21,15 @@ from cnnkit.bench.peaks import PeakBook
 from cnnkit.bench.preparing import MemoryShortError, Network, Prepared, prepare, told
 from cnnkit.bench.settings import AUTO, CellSetting, Sweep, suitable_batch
 from cnnkit.bench.shares import measure_peaks, with_shares
-from cnnkit.bench.state import many_compiled, preserved_state, set_state
+from cnnkit.bench.state import preserved_state, set_state
 from cnnkit.bench.timing import QUOTABLE, Timed, time_in_rounds
+from cnnkit.compat import many_compiled
 from cnnkit.devices import is_out_of_memory
 from cnnkit.errors import UsageError
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
 from cnnkit.results import SummaryResult
 from cnnkit.results.bench import BenchCell, BenchResult, LayerTime
+from cnnkit.run_code import Trusted
 
 MAX_SECONDS = 8.0
 TASK = "bench"
@@ -47,6 +49,7 @@ def benchmark(
     against: str | Path | None = None,
     tolerance: float = TOLERANCE,
     runs_dir: Path = Path("runs"),
+    trust_code: bool = False,
     on_event: OnEvent = ignore,
 ) -> BenchResult:
     """Measure how fast networks are on the devices of this machine.
@@ -70,12 +73,15 @@ def benchmark(
         against: an earlier file to compare with.
         tolerance: share by which a cell may be slower than there.
         runs_dir: where runs are looked for.
+        trust_code: let the code run that a run folder brings, though this user has not trained
+            with it.
         on_event: told how far it is.
 
     Raises:
         NotFoundError: there is no such network or file.
         UsageError: a setting makes no sense, or the file holds no results.
         UnavailableError: a device is missing, or lacks a precision.
+        CheckFailedError: a run is damaged, or brings code that the user does not trust.
     """
     sweep = sweep or Sweep()
     sweep.check()
@@ -86,7 +92,10 @@ def benchmark(
     if not given and not remeasure_peaks:
         raise UsageError("name a network to measure, such as resnet18", "or give --peak alone")
     earlier = read_cells(against) if against is not None else None
-    networks = [_network(model, input, num_classes, arguments or {}, runs_dir) for model in given]
+    networks = [
+        _network(model, input, num_classes, arguments or {}, runs_dir, trust_code, on_event)
+        for model in given
+    ]
     devices = sweep.open_devices()
     machine = describe_machine(devices)
     book = PeakBook(machine, peaks_file, on_event)
@@ -114,13 +123,16 @@ def _network(
     num_classes: int | None,
     arguments: Mapping[str, str],
     runs_dir: Path,
+    trust_code: bool,
+    on_event: OnEvent,
 ) -> Network:
-    subject = find_subject(model, given, num_classes, arguments, runs_dir)
+    trusted = Trusted(code=trust_code)
+    subject = find_subject(model, given, num_classes, arguments, runs_dir, trusted, on_event)
 
     def count(batch_size: int) -> SummaryResult:
         return summary(
             model, list(subject.inputs), batch_size=batch_size, optimizer="sgd",
-            num_classes=num_classes, arguments=arguments, runs_dir=runs_dir,
+            num_classes=num_classes, arguments=arguments, runs_dir=runs_dir, trust_code=trust_code,
         )  # fmt: skip
 
     count(1)  # refuses at once what no cell could measure

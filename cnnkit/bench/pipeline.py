@@ -39,6 +39,7 @@ def benchmark_pipeline(
     data_dir: Path | None = None,
     num_workers: int | None = None,
     skip_bad: bool = False,
+    allow_large: bool = False,
     on_event: OnEvent = ignore,
 ) -> PipelineResult:
     """Measure how fast images can be loaded, used, and both.
@@ -55,6 +56,7 @@ def benchmark_pipeline(
         data_dir: where datasets lie; the user's cache folder by default.
         num_workers: threads that read files; one a core by default.
         skip_bad: leave broken images out.
+        allow_large: decode images above the limits as well.
         on_event: told how far it is.
 
     Raises:
@@ -84,7 +86,7 @@ def benchmark_pipeline(
             description = find_model(models[setting.model])
             shape = choose_input(description, images, input_shape)
             treatment, origin = choose_preprocessing(
-                shape, entry, images, "auto", workers, skip_bad
+                shape, entry, images, "auto", workers, skip_bad, allow_large=allow_large
             )
             if number == 0:
                 on_event(Note(describe_fit(images, shape, origin)))

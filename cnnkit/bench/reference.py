@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.architecture.inputs import InputShape
+from cnnkit.architecture.layer_kinds import BATCH_NORMS
 from cnnkit.bench.workload import RECIPE, Feed, Workload, float_tensors, without_dropout
 from cnnkit.errors import UsageError
 from cnnkit.training.steps.optimizers import make_optimizer
@@ -178,7 +179,7 @@ def _settle_batch_norm(network: nn.Module, feed: Feed) -> None:
     Those of a fresh network say mean 0 and variance 1 in every layer. With them the values of a
     deep network run out of what fp16 can hold, or become so small that processors are slow.
     """
-    norms = [one for one in network.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
+    norms = [one for one in network.modules() if isinstance(one, BATCH_NORMS)]
     if not norms:
         return
     momenta = [one.momentum for one in norms]

@@ -39,22 +39,6 @@ def preserved_state() -> Iterator[None]:
         cudnn.enabled, cudnn.benchmark, cudnn.deterministic = flags
 
 
-@contextmanager
-def many_compiled(number: int) -> Iterator[None]:
-    """Let so many networks of one class be compiled; torch would else run the ninth uncompiled.
-
-    Where one is compiled again and again, for its shapes change, it is an error of its cell.
-    """
-    from torch._dynamo import config
-
-    limits = (config.recompile_limit, config.fail_on_recompile_limit_hit)
-    config.recompile_limit, config.fail_on_recompile_limit_hit = 8 + 4 * number, True
-    try:
-        yield
-    finally:
-        config.recompile_limit, config.fail_on_recompile_limit_hit = limits
-
-
 def set_state(threads: int, precision: str) -> None:
     """Compute with so many threads, and round fp32 in products for `tf32` alone.
 

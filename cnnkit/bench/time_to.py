@@ -28,6 +28,7 @@ from cnnkit.results.bench import TimedRun, TimeToResult
 from cnnkit.training.experiment import train
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.recipe_files import NamedRecipe, find_recipe
+from cnnkit.trust import check_named
 
 TASK = "time to accuracy"
 MIN_RUNS = 3  # the fastest and the slowest are dropped
@@ -47,6 +48,8 @@ def time_to_accuracy(
     device: str = "auto",
     data_dir: Path | None = None,
     num_workers: int | None = None,
+    trust_code: bool = False,
+    allow_large: bool = False,
     on_event: OnEvent = ignore,
 ) -> TimeToResult:
     """Train with several seeds until an accuracy is reached, and tell how long that took.
@@ -64,12 +67,15 @@ def time_to_accuracy(
         device: see `choose_device`.
         data_dir: where datasets lie.
         num_workers: threads that read files.
+        trust_code: let the code run that the recipe names.
+        allow_large: decode images above the limits as well.
         on_event: told how far it is.
 
     Raises:
         NotFoundError: there is no such recipe, network or dataset.
         UsageError: a setting makes no sense.
         UnavailableError: device or data cannot be had.
+        CheckFailedError: the recipe names code that the user does not trust.
     """
     if not 0 < target <= 1:
         raise UsageError(f"--time-to {target:g} is no accuracy", "it is above 0, and 1 at most")
@@ -78,6 +84,8 @@ def time_to_accuracy(
             f"--runs {num_runs} is too few", "the fastest and the slowest are dropped: 3 or more"
         )
     named = find_recipe(recipe, model, dataset)
+    if model is None and named.model is not None:
+        check_named(named.model, f"the recipe {recipe}", trust_code)
     is_its_model = model is None or named.model in (None, find_model(model).spec)
     model, dataset = model or named.model, dataset or named.dataset
     if model is None or dataset is None:
@@ -99,7 +107,7 @@ def time_to_accuracy(
             seeded = chosen.model_copy(update={"seed": chosen.seed + number})
             run = _timed_run(
                 target, model, dataset, seeded, named, "test" if has_test else "val",
-                where.name, data_dir, num_workers,
+                where.name, data_dir, num_workers, allow_large,
             )  # fmt: skip
             runs.append(run)
             on_event(TaskAdvanced(TASK, number + 1))
@@ -139,6 +147,7 @@ def _timed_run(
     device: str,
     data_dir: Path | None,
     num_workers: int | None,
+    allow_large: bool,
 ) -> TimedRun:
     best, epochs = 0.0, 0
 
@@ -157,7 +166,7 @@ def _timed_run(
             train(
                 model, dataset, recipe, model_arguments=named.model_arguments,
                 input_shape=named.input_shape, device=device, data_dir=data_dir,
-                runs_dir=Path(folder), num_workers=num_workers,
+                runs_dir=Path(folder), num_workers=num_workers, allow_large=allow_large,
                 checkpoint_minutes=0, on_event=watch,
             )  # fmt: skip
         except _ReachedError:

@@ -3,10 +3,9 @@
 import contextlib
 import json
 import os
-import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -32,6 +31,8 @@ from cnnkit.cli.output import PipeClosedError, wanted_color, write_answer
 from cnnkit.cli.processes import is_first
 from cnnkit.errors import CnnkitError, ExitCode, ToldElsewhereError
 from cnnkit.registry import did_you_mean
+from cnnkit.render import visible
+from cnnkit.validation import is_bound, requirement
 
 ISSUES = "please report it with the lines above"
 
@@ -41,6 +42,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
+    suggest_commands=False,
 )
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
@@ -113,7 +115,7 @@ def _run(arguments: Sequence[str]) -> int:
     except CnnkitError as error:
         is_bug = error.exit_code is ExitCode.BUG
         if is_bug:
-            traceback.print_exc()
+            _say(traceback.format_exc())
         message = f"rank {error.rank}: {error.message}" if error.rank else error.message
         return _fail(
             arguments, message, ISSUES if is_bug else error.hint, error.exit_code,
@@ -125,7 +127,7 @@ def _run(arguments: Sequence[str]) -> int:
         return _fail(arguments, *_usage_message(arguments, error), ExitCode.USAGE)
     except Exception:
         if is_first():
-            traceback.print_exc()
+            _say(traceback.format_exc())
         return _fail(arguments, "this is a bug of cnnkit", ISSUES, ExitCode.BUG, traced=True)
     if code == ExitCode.INTERRUPTED:
         return _fail(arguments, "interrupted", "", ExitCode.INTERRUPTED)
@@ -143,11 +145,9 @@ def _fail(
     if not is_first() and not is_of_rank:
         return code  # several processes fail alike, and the first one tells
     if not traced and any(argument in ("-v", "-qv", "-vq", "--verbose") for argument in arguments):
-        traceback.print_exc()
+        _say(traceback.format_exc())
     line = f"{message}; {hint}" if hint else message
-    with contextlib.suppress(BrokenPipeError):  # then nobody is there to be told
-        sys.stderr.write(f"cnnkit: {line}\n")
-        sys.stderr.flush()
+    _say(f"cnnkit: {visible(line)}\n")
     if _wants_json(arguments):
         document = {
             "schema": "cnnkit.error/1",
@@ -157,10 +157,17 @@ def _fail(
             "hint": hint,
         }
         try:
-            write_answer(sys.stdout, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            write_answer(sys.stdout, json.dumps(document, indent=2) + "\n")
         except (PipeClosedError, CnnkitError):
             return code  # nobody can be told on stdout
     return code
+
+
+def _say(text: str) -> None:
+    """Write lines to stderr, whatever is in them."""
+    with contextlib.suppress(BrokenPipeError):  # then nobody is there to read them
+        sys.stderr.write(visible(text, kept="\n\t"))
+        sys.stderr.flush()
 
 
 def _usage_message(arguments: Sequence[str], error: TyperException) -> tuple[str, str]:
@@ -171,32 +178,52 @@ def _usage_message(arguments: Sequence[str], error: TyperException) -> tuple[str
     option = getattr(error, "option_name", None)
     if option is not None and hasattr(error, "possibilities"):
         return f"no such option: {option}", did_you_mean(option, error.possibilities or ()) or hint
-    text, _, meant = " ".join(error.format_message().split()).partition(". Did you mean ")
-    text = text.rstrip(".").replace("Value error, ", "")
-    text = re.sub(r"Input should be a valid (\w+),.*", r"it must be a valid \1", text)
+    unknown = _unknown_command(arguments)
+    if unknown is not None:
+        return f"no such command {unknown!r}", did_you_mean(unknown, _command_names()) or hint
     parameter = getattr(error, "param", None)
-    given = _given_value(arguments, parameter)
+    if isinstance(error, typer.BadParameter) and error.message and parameter is not None:
+        return _wrong_value(arguments, error, parameter, context), hint
+    text = " ".join(error.format_message().split()).rstrip(".")
+    return text[:1].lower() + text[1:], hint
+
+
+def _wrong_value(
+    arguments: Sequence[str], error: typer.BadParameter, parameter: Any, context: Any
+) -> str:
+    """Return what is wrong with the value of an option or an argument."""
+    given: object = _given_value(arguments, parameter)
     defaults: dict[str, object] = getattr(context, "default_map", None) or {}
-    too_high = re.search(r": Input should be less than or equal to (\S+)$", text)
-    if too_high is not None and parameter is not None:
-        value = defaults.get(parameter.name) if given is None else given
-        return f"{parameter.opts[0]} must be at most {int(too_high[1]):,}, not {value}", hint
-    if given is None and parameter is not None and parameter.name in defaults:
+    where = ""
+    if given is None and parameter.name in defaults:
         given = defaults[parameter.name]
-        text = text.replace("invalid value", "invalid value in the config file")
-        text = text.replace("Invalid value", "invalid value in the config file")
-    too_low = re.search(r": Input should be greater than or equal to (\S+)$", text)
-    if too_low is not None and parameter is not None:
-        return f"{parameter.opts[0]} must be at least {too_low[1]}, not {given}", hint
-    if given is not None and repr(given) not in text:
-        text += f", not {given!r}"
-    return text[:1].lower() + text[1:], f"did you mean {meant}" if meant else hint
+        where = " in the config file"
+    # of pydantic, where it was pydantic that refused the value
+    problems: list[Mapping[str, Any]] = getattr(error.__cause__, "errors", list)()
+    if problems and is_bound(problems[0]):
+        return f"{parameter.opts[0]} {requirement(problems[0])}, not {given}"
+    wanted = requirement(problems[0]) if problems else error.message.rstrip(".")
+    if wanted.startswith("must be"):
+        wanted = f"it {wanted}"
+    if given is not None and repr(given) not in wanted:
+        wanted += f", not {given!r}"
+    return f"invalid value{where} for {parameter.get_error_hint()}: {wanted}"
+
+
+def _command_names() -> list[str]:
+    return [command.name for command in app.registered_commands if command.name is not None]
+
+
+def _unknown_command(arguments: Sequence[str]) -> str | None:
+    """Return the first word of a command line where it is no command; None where it is one."""
+    first = arguments[0] if arguments else "-"
+    return None if first.startswith("-") or first in _command_names() else first
 
 
 def _command_path(arguments: Sequence[str]) -> str:
     """Return `cnnkit train`, as far as the arguments name a command."""
-    names = {command.name for command in app.registered_commands}
-    return "cnnkit" if not arguments or arguments[0] not in names else f"cnnkit {arguments[0]}"
+    is_command = bool(arguments) and arguments[0] in _command_names()
+    return f"cnnkit {arguments[0]}" if is_command else "cnnkit"
 
 
 def _given_value(arguments: Sequence[str], parameter: Any) -> object | None:

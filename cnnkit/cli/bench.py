@@ -9,9 +9,11 @@ import typer
 
 from cnnkit.cli.options import (
     MACHINE_PANEL,
+    AllowLarge,
     DataDir,
     RunsDir,
     SkipBad,
+    TrustCode,
     Workers,
     complete_dataset,
     complete_model,
@@ -214,7 +216,9 @@ def bench(
     data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
     skip_bad: SkipBad = False,
+    allow_large: AllowLarge = False,
     workers: Workers = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Measure how fast networks are here: `cnnkit bench resnet18`.
 
@@ -229,7 +233,10 @@ def bench(
     if time_to is not None:
         given = {"--peak": peak, "--against": against, "--plot": plot, "--by-layer": by_layer}
         _refuse("--time-to", given)
-        _time_to(output, time_to, recipe, runs, names, data, device, data_dir, workers)
+        _time_to(
+            output, time_to, recipe, runs, names, data, device, data_dir, workers, allow_large,
+            trust_code,
+        )  # fmt: skip
         return
     if recipe is not None:
         raise UsageError("--recipe belongs to --time-to", "such as --time-to 0.99 --recipe FILE")
@@ -271,6 +278,7 @@ def bench(
             data_dir=data_dir,
             num_workers=workers,
             skip_bad=skip_bad,
+            allow_large=allow_large,
             on_event=output.on_event,
         )
         output.emit(pipeline)
@@ -292,6 +300,7 @@ def bench(
         against=against,
         tolerance=tolerance,
         runs_dir=runs_dir,
+        trust_code=trust_code,
         on_event=output.on_event,
     )
     if result.interrupted and output.is_json():
@@ -329,6 +338,8 @@ def _time_to(
     device: str,
     data_dir: Path | None,
     workers: int | None,
+    allow_large: bool,
+    trust_code: bool,
 ) -> None:
     if recipe is None:
         raise UsageError("--time-to needs a --recipe", "name a recipe, or a file of settings")
@@ -345,6 +356,8 @@ def _time_to(
         device="auto" if device == "all" else device,
         data_dir=data_dir,
         num_workers=workers,
+        allow_large=allow_large,
+        trust_code=trust_code,
         on_event=output.on_event,
     )
     output.emit(result)

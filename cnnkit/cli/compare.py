@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.options import COST_PANEL, Dtype, OptimizerState, RunsDir, complete_model
+from cnnkit.cli.options import (
+    COST_PANEL,
+    Dtype,
+    OptimizerState,
+    RunsDir,
+    TrustCode,
+    complete_model,
+)
 from cnnkit.cli.output import Output, check_writable, with_default, with_output
 from cnnkit.cli.summary import VIEW_PANEL
 from cnnkit.errors import UsageError
@@ -95,6 +102,7 @@ def compare(
     dtype: Dtype = "float32",
     optimizer: OptimizerState = "adam",
     runs_dir: RunsDir = Path("runs"),
+    trust_code: TrustCode = False,
 ) -> None:
     """Set networks side by side: `cnnkit compare alexnet_2012 vgg16 googlenet resnet152`.
 
@@ -121,6 +129,7 @@ def compare(
         sort=sort.value if sort else None,
         baseline=baseline,
         runs_dir=runs_dir,
+        trust_code=trust_code,
         on_event=output.on_event,
     )
     if plot is not None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cnnkit.cli.options import CODE_PANEL
 from cnnkit.cli.output import PANEL
 from cnnkit.errors import UsageError
 from cnnkit.files import explain_os_error
@@ -35,12 +36,12 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
     for key in ABOUT_TABLES:  # of a recipe, which is taken as well
         if isinstance(settings.get(key), dict):
             del settings[key]
-    parameters = {_key(parameter): parameter for parameter in context.command.params}
-    # Where the answer goes is a matter of the call, not of the work.
+    # Where the answer goes, and whose code may run, is a matter of the call, not of the work.
     parameters = {
-        key: parameter
-        for key, parameter in parameters.items()
-        if key not in ("config", "help") and getattr(parameter, "rich_help_panel", "") != PANEL
+        _key(parameter): parameter
+        for parameter in context.command.params
+        if parameter.name not in ("config", "help")
+        and getattr(parameter, "rich_help_panel", "") not in (PANEL, CODE_PANEL)
     }
     defaults: dict[str, object] = {}
     for key, value in settings.items():
@@ -76,11 +77,12 @@ def write_config(settings: Mapping[str, object]) -> str:
 
 
 def _toml(value: object) -> str:
-    """Return a value as TOML has it; its basic strings are those of JSON, but for one sign."""
+    """Return a value as TOML has it; its basic strings are those of JSON, but for some escapes."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        quoted = json.dumps(value, ensure_ascii=False)
+        return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
     return repr(value)
 
 

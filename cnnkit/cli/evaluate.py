@@ -8,10 +8,13 @@ import typer
 
 from cnnkit.cli.options import (
     DATA_PANEL,
+    AllowLarge,
     DataDir,
     Device,
+    OwnNetwork,
     RunsDir,
     SkipBad,
+    TrustCode,
     Workers,
     complete_dataset,
 )
@@ -77,8 +80,11 @@ def evaluate(
     data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
     skip_bad: SkipBad = False,
+    allow_large: AllowLarge = False,
     device: Device = "auto",
     workers: Workers = None,
+    own_network: OwnNetwork = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Evaluate a trained network: `cnnkit eval runs/lenet5-mnist-...`.
 
@@ -101,6 +107,9 @@ def evaluate(
         runs_dir=runs_dir,
         num_workers=workers,
         skip_bad=skip_bad,
+        network=own_network,
+        trust_code=trust_code,
+        allow_large=allow_large,
         on_event=output.on_event,
     )
     output.emit(result)

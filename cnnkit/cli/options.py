@@ -11,6 +11,7 @@ from cnnkit.errors import UsageError
 DATA_PANEL = "Data"
 MACHINE_PANEL = "Machine"
 COST_PANEL = "Cost"
+CODE_PANEL = "Code"
 
 
 def complete_model(incomplete: str) -> list[str]:
@@ -102,6 +103,34 @@ SkipBad = Annotated[
     typer.Option(
         "--skip-bad",
         help="Leave broken images out, and count them.",
+        rich_help_panel=DATA_PANEL,
+    ),
+]
+TrustCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-code",
+        help="Let the code run that a run folder or a file of settings brings.",
+        rich_help_panel=CODE_PANEL,
+    ),
+]
+OwnNetwork = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="FILE.py:FACTORY",
+        help=with_default(
+            "Take the network of the run from this file of yours.", "the copy in the run folder"
+        ),
+        show_default=False,
+        rich_help_panel=CODE_PANEL,
+    ),
+]
+AllowLarge = Annotated[
+    bool,
+    typer.Option(
+        "--allow-large",
+        help="Read images and archives above the limits on pixels and bytes as well.",
         rich_help_panel=DATA_PANEL,
     ),
 ]

@@ -2,7 +2,6 @@
 
 import contextlib
 import inspect
-import io
 import json
 import os
 import sys
@@ -16,8 +15,8 @@ from typer.models import ArgumentInfo
 
 from cnnkit.errors import NotFoundError, SettingError, UnavailableError, UsageError
 from cnnkit.events import Note, OnEvent
-from cnnkit.files import explain_os_error, write_bytes, write_text
-from cnnkit.render import Format, ProgressRenderer, export, print_result, terminal_console
+from cnnkit.files import explain_os_error, followed, is_stream, write_bytes, write_text
+from cnnkit.render import Format, ProgressRenderer, export, plain_text, terminal_console, visible
 from cnnkit.results import Result
 
 PANEL = "Output"
@@ -123,7 +122,7 @@ class Output:
         """
         if self._format is not Format.TABLE:
             raise UsageError(f"{form}, not {self._format}", "leave the format out")
-        self._write(text)
+        self._write(text if self._path is not None else visible(text, kept="\n\t"))
 
     def _write(self, text: str) -> None:
         if self._path is None:
@@ -170,13 +169,8 @@ class Output:
     def _as_table(
         self, result: Result, color: bool | None, without_rows: frozenset[str] = frozenset()
     ) -> str:
-        real = terminal_console(self._stdout, color)
-        buffer = io.StringIO()
-        use_color = real.color_system is not None
-        console = terminal_console(buffer, use_color, real.width, real.color_system)
-        print_result(console, result, without_rows)
-        lines = (line.rstrip() for line in buffer.getvalue().splitlines())
-        return "\n".join(lines) + "\n"
+        console = terminal_console(self._stdout, color)
+        return plain_text(result, console.width, console.color_system, without_rows)
 
 
 class PipeClosedError(Exception):
@@ -220,13 +214,13 @@ def check_writable(path: Path, option: str = "-o") -> None:
     Raises:
         UsageError: it is a folder.
         NotFoundError: its folder does not exist.
-        UnavailableError: it may not be written.
+        UnavailableError: it may not be written, or is a link that leads back to itself.
     """
     if path.is_dir():
         raise UsageError(f"{option} {path} is a folder", "name a file")
     if is_stream(path) and os.access(path, os.W_OK):
         return  # it is written to as it is
-    path = path.resolve()
+    path = followed(path)
     if not path.parent.is_dir():
         raise NotFoundError(
             f"the folder {path.parent} of {option} {path} does not exist", "create it"
@@ -235,11 +229,6 @@ def check_writable(path: Path, option: str = "-o") -> None:
         raise UnavailableError(
             f"cannot write {path}: permission denied", "choose a folder that you may write to"
         )
-
-
-def is_stream(path: Path) -> bool:
-    """Return whether there is a pipe or a device, and no file."""
-    return path.exists() and not path.is_file()
 
 
 def _check_suffix(path: Path, known: Sequence[str], can_plot: bool) -> None:

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from cnnkit.cli.output import with_default
 from cnnkit.events import Note, OnEvent
 from cnnkit.training.recipe import RECIPE_PANEL, Recipe
+from cnnkit.trust import check_named
 
 SHORT = {"batch_size": "-b"}
 NONE = "none"  # takes back what a recipe sets, where a setting may be left open
@@ -39,20 +40,29 @@ class Asked:
     recipe_name: str | None = None
 
 
-def begin_with(name: str, asked: Asked, on_event: OnEvent) -> Asked:
+def begin_with(name: str, asked: Asked, trust_code: bool, on_event: OnEvent) -> Asked:
     """Return what was asked with a recipe behind it, and say what the user must know of that.
+
+    Args:
+        name: of the recipe, or its file.
+        asked: what goes before it.
+        trust_code: let the code run that the recipe names.
+        on_event: told what the user must know.
 
     Raises:
         NotFoundError: there is no such recipe, network or dataset.
         UsageError: the recipe, or a setting, makes no sense.
+        CheckFailedError: the recipe names code that the user does not trust.
     """
     from cnnkit.data import find_dataset
     from cnnkit.models import find_model
     from cnnkit.training.recipe_files import find_recipe
 
     named = find_recipe(name, asked.model, asked.dataset)
+    if asked.model is None and named.model is not None:
+        check_named(named.model, f"the recipe {named.name}", trust_code)
     model, dataset = asked.model or named.model, asked.dataset or named.dataset
-    is_its_model = model is None or named.model in (None, find_model(model).spec)
+    is_its_model = asked.model is None or named.model in (None, find_model(asked.model).spec)
     is_its_data = dataset is None or named.dataset in (None, find_dataset(dataset).name)
     settings, fallen = named.merged(asked.settings)
     on_event(Note(f"recipe {named.name}" + (f": {named.about.what}" if named.about.what else "")))

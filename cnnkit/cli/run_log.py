@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from cnnkit.errors import CnnkitError, UnavailableError
 from cnnkit.events import EpochEnded, Event, Note, OnEvent, RunStarted, Warned
-from cnnkit.files import explain_os_error, write_bytes
+from cnnkit.files import explain_os_error, replace_bytes
 from cnnkit.results import EpochMetrics, TrainResult
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class RunLog:
             test,
         )
         try:
-            write_bytes(path, content)
+            replace_bytes(path, content)
         except CnnkitError as problem:  # the run itself stands
             self._on_event(Warned(str(problem)))
         else:

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnkit.cli.options import DATA_PANEL, DataDir, Workers, complete_dataset, parse_input
+from cnnkit.cli.options import (
+    DATA_PANEL,
+    AllowLarge,
+    DataDir,
+    Workers,
+    complete_dataset,
+    parse_input,
+)
 from cnnkit.cli.output import Output, with_default, with_output
 from cnnkit.errors import UsageError
 from cnnkit.events import Warned
@@ -98,14 +105,7 @@ def show(
             rich_help_panel=DATA_PANEL,
         ),
     ] = None,
-    allow_large: Annotated[
-        bool,
-        typer.Option(
-            "--allow-large",
-            help="Decode images of very many pixels as well.",
-            rich_help_panel=DATA_PANEL,
-        ),
-    ] = False,
+    allow_large: AllowLarge = False,
     data_dir: DataDir = None,
     workers: Workers = None,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.options import DATA_PANEL, DataDir, Workers, complete_dataset
+from cnnkit.cli.options import DATA_PANEL, AllowLarge, DataDir, Workers, complete_dataset
 from cnnkit.cli.output import Output, check_writable, with_default, with_output
 from cnnkit.cli.processes import is_first
 from cnnkit.errors import ExitCode, UsageError
@@ -97,14 +97,7 @@ def stats(
             rich_help_panel=DATA_PANEL,
         ),
     ] = False,
-    allow_large: Annotated[
-        bool,
-        typer.Option(
-            "--allow-large",
-            help="Decode images of very many pixels as well.",
-            rich_help_panel=DATA_PANEL,
-        ),
-    ] = False,
+    allow_large: AllowLarge = False,
     strict: Annotated[
         bool,
         typer.Option(

@@ -11,7 +11,9 @@ from cnnkit.cli.options import (
     COST_PANEL,
     Dtype,
     OptimizerState,
+    OwnNetwork,
     RunsDir,
+    TrustCode,
     complete_model,
     parse_arguments,
 )
@@ -156,6 +158,8 @@ def summary(
         ),
     ] = False,
     runs_dir: RunsDir = Path("runs"),
+    own_network: OwnNetwork = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Show a network layer by layer: `cnnkit summary vgg16 --input 3x224x224`.
 
@@ -186,6 +190,8 @@ def summary(
         num_classes=num_classes,
         arguments=arguments,
         runs_dir=runs_dir,
+        network=own_network,
+        trust_code=trust_code,
         on_event=output.on_event,
     )
     output.emit(result.viewed(shown))

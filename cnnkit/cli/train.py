@@ -9,10 +9,13 @@ import typer
 from cnnkit.cli.config import Config, write_config
 from cnnkit.cli.options import (
     DATA_PANEL,
+    AllowLarge,
     DataDir,
     Device,
+    OwnNetwork,
     RunsDir,
     SkipBad,
+    TrustCode,
     Workers,
     complete_dataset,
     complete_model,
@@ -28,10 +31,12 @@ from cnnkit.errors import NotFoundError, UsageError
 from cnnkit.events import ignore
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.recipe import Recipe
+from cnnkit.trust import check_named, names_code
 
 CHECKPOINT_PANEL = "Checkpoints"
 LOG_PANEL = "Logs"
 PROCESSES_PANEL = "Several processes"
+MOST_PROCESSES = 8  # that are started on any machine because a run was of so many
 
 
 @partial(with_output, suffixes=(".png", ".toml"))
@@ -139,6 +144,7 @@ def train(
     data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
     skip_bad: SkipBad = False,
+    allow_large: AllowLarge = False,
     device: Device = "auto",
     workers: Workers = None,
     nproc: Annotated[
@@ -162,6 +168,8 @@ def train(
             rich_help_panel=PROCESSES_PANEL,
         ),
     ] = 0,
+    own_network: OwnNetwork = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Train a network on a dataset: `cnnkit train lenet5 mnist`.
 
@@ -184,6 +192,10 @@ def train(
     chosen = [option for option, is_chosen in modes.items() if is_chosen]
     if len(chosen) > 1:
         raise UsageError(f"{chosen[0]} and {chosen[1]} contradict each other", "leave one out")
+    if model is not None and _is_from_file(context, "model"):
+        check_named(model, f"--config {config}", trust_code)
+    if own_network is not None and resume is None:
+        raise UsageError("--model belongs to --resume", "name the network as the first argument")
     if resume is not None:
         if recipe is not None:
             raise UsageError("--resume and --recipe contradict each other", "leave one out")
@@ -196,6 +208,7 @@ def train(
             "input": shape,
             "device": device,
             "skip_bad": skip_bad,
+            "allow_large": allow_large,
             "workers": workers,
             "nproc": nproc,
             "checkpoint_minutes": checkpointing.minutes,
@@ -209,23 +222,38 @@ def train(
         }
         place = data_dir if _is_given(context, "data_dir") else None
 
+        from cnnkit.run_code import Trusted, network_of
         from cnnkit.runs import open_run
         from cnnkit.training.settling import settle
 
         run = open_run(resume, runs_dir)
         description = run.read_description()  # before torch is imported
+        if model is not None and all(map(names_code, (model, description["setup"]["model"]))):
+            own_network = own_network or model
+            given.pop("model", None)
         if tensorboard and not has_tensorboard(run.path):
             given["tensorboard"] = True
         if not is_rank():
             wanted = int(description.get("nproc", 1))
             if wanted > 1 or max_restarts:
-                settle(description, given)  # what is refused is refused before they are started
+                # What is refused is refused before they are started.
+                settle(description, given, run.path)
+                network_of(run, description, Trusted(own_network, trust_code), is_resumed=True)
+                _check_number(wanted, nproc)
                 launch(context, wanted, max_restarts, description["device"]["name"])
                 return
         with RunLog(output.on_event, tensorboard, run.path) as log:
             from cnnkit.training.resuming import resume as resume_run
 
-            log.result = resume_run(resume, given, data_dir=place, runs_dir=runs_dir, on_event=log)
+            log.result = resume_run(
+                resume,
+                given,
+                data_dir=place,
+                runs_dir=runs_dir,
+                network=own_network,
+                trust_code=trust_code,
+                on_event=log,
+            )
             if is_first():
                 output.emit(log.result, shown_live=frozenset({"epochs"}))
         return
@@ -234,7 +262,7 @@ def train(
     asked = Asked(model, dataset, input_shape, parse_arguments(model_arg or []), settings)
     if recipe is not None:
         tells = is_first() and not is_launching  # else those that it starts tell it
-        asked = begin_with(recipe, asked, output.on_event if tells else ignore)
+        asked = begin_with(recipe, asked, trust_code, output.on_event if tells else ignore)
     model, dataset = asked.model, asked.dataset or "digits"
     if model is None:
         raise UsageError("name a network to train, such as lenet5", "`cnnkit models` lists them")
@@ -251,6 +279,7 @@ def train(
             "input": asked.input,
             **{name: path and str(path) for name, path in places.items()},
             "skip_bad": skip_bad,
+            "allow_large": allow_large,
             "device": device,
             "workers": workers,
             "nproc": nproc,
@@ -292,6 +321,7 @@ def train(
             runs_dir=runs_dir,
             num_workers=workers,
             skip_bad=skip_bad,
+            allow_large=allow_large,
             on_event=output.on_event,
         )
         if not is_picture:
@@ -318,6 +348,7 @@ def train(
             runs_dir=runs_dir,
             num_workers=workers,
             skip_bad=skip_bad,
+            allow_large=allow_large,
             checkpoint_minutes=checkpointing.minutes,
             checkpoint_steps=checkpointing.steps,
             on_event=log,
@@ -334,6 +365,28 @@ def _is_given(context: typer.Context, parameter: str) -> bool:
     """Return whether the user gave a value in the call or its file, and not the environment."""
     source = context.get_parameter_source(parameter)
     return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
+
+
+def _check_number(wanted: int, said: int | None) -> None:
+    """Refuse to start more processes than a machine is for, because a run folder says so.
+
+    Raises:
+        UsageError: the user has not said so too.
+    """
+    from cnnkit.devices import num_usable_cores
+
+    cores = num_usable_cores()
+    if said is None and wanted > max(MOST_PROCESSES, 2 * cores):
+        raise UsageError(
+            f"the run is of {wanted} processes, and this machine has {cores} cores",
+            f"--nproc {wanted} starts them all the same",
+        )
+
+
+def _is_from_file(context: typer.Context, parameter: str) -> bool:
+    """Return whether the file of settings gives a value, and not the call."""
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name == "DEFAULT_MAP"
 
 
 def check_names(model: str, dataset: str) -> None:

@@ -74,6 +74,7 @@ class TorchvisionSource:
         folder: the folder under the data folder that is handed over as root.
         downloads: whether the constructor can download.
         drive_mirror: address that serves the files which the class would fetch from Google Drive.
+        max_download_gb: what no file of the set that is downloaded is larger than.
         unordered: whether the order of the images hangs on the file system, so must be sorted.
         modules: modules that must be installed beside cnnkit's own.
     """
@@ -90,6 +91,7 @@ class TorchvisionSource:
     folder: str = ""
     downloads: bool = True
     drive_mirror: str = ""
+    max_download_gb: int = 16
     unordered: bool = False
     modules: tuple[str, ...] = ()
 

@@ -9,6 +9,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from cnnkit.data.decode import read_image_file
+
 
 @dataclass(frozen=True, eq=False)
 class ImageSet(ABC):
@@ -95,8 +97,12 @@ class EncodedImages(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def read(self, index: int) -> bytes:
-        """Return the bytes of a whole image file."""
+    def read(self, index: int, allow_large: bool = False) -> bytes:
+        """Return the bytes of a whole image file.
+
+        Raises:
+            BadImageError: it cannot be read, or is too long and `allow_large` is not given.
+        """
 
     @abstractmethod
     def name(self, index: int) -> str:
@@ -124,11 +130,9 @@ class ImageFiles(EncodedImages):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def read(self, index: int) -> bytes:
+    def read(self, index: int, allow_large: bool = False) -> bytes:
         """Return the bytes of the file."""
-        # No Path and no buffer a file: they cost as much as decoding a small one.
-        with open(self.paths[index], "rb", buffering=0) as file:  # noqa: PTH123
-            return file.readall()
+        return read_image_file(self.paths[index], allow_large)
 
     def name(self, index: int) -> str:
         """Return the path."""

@@ -16,12 +16,13 @@ from cnnkit.devices import (
     memory_format,
     num_usable_cores,
 )
-from cnnkit.errors import CheckFailedError, NotFoundError
+from cnnkit.errors import CheckFailedError
 from cnnkit.evaluation.predictions import predict_all
-from cnnkit.evaluation.setup import Setup, file_sha256, lasting_name
+from cnnkit.evaluation.setup import Setup, check_fits, lasting_name
 from cnnkit.evaluation.views import check_views
 from cnnkit.events import Note, OnEvent, Warned, ignore
 from cnnkit.results import EvalResult
+from cnnkit.run_code import Trusted, described_by, network_of
 from cnnkit.runs import RunFolder, open_run
 
 
@@ -37,6 +38,9 @@ def evaluate(
     runs_dir: Path = Path("runs"),
     num_workers: int | None = None,
     skip_bad: bool = False,
+    network: str | None = None,
+    trust_code: bool = False,
+    allow_large: bool = False,
     on_event: OnEvent = ignore,
 ) -> EvalResult:
     """Evaluate the network of a run on a split of its dataset, or of another.
@@ -56,41 +60,47 @@ def evaluate(
         runs_dir: where runs are kept.
         num_workers: threads that read files; one a core by default.
         skip_bad: leave broken images out, and count them.
+        network: `FILE.py:FACTORY` that makes the network, instead of the copy of the user's file
+            in the run folder.
+        trust_code: let the code run that the run folder brings, though this user has not trained
+            with it.
+        allow_large: decode images above the limits as well, as the run does if it was trained so.
         on_event: told about notes and progress.
 
     Raises:
         NotFoundError: there is no such run, or it holds no weights.
-        CheckFailedError: the weights are not those that were saved, or do not fit the network.
+        CheckFailedError: the weights are not those that were saved, or do not fit the network;
+            `run.json` is damaged, or the run brings code that the user does not trust.
         UsageError: the dataset has no such split, or other classes, or there is no such `tta`.
         UnavailableError: the device or the data cannot be had, or the run is of a newer version.
         RunFailedError: an image is broken, or the network gives losses that are not finite.
     """
     folder = open_run(str(run), runs_dir)
-    description = folder.read_description()
-    try:
-        setup = Setup.from_dict(description["setup"])
-    except KeyError as error:
-        raise NotFoundError(f"{folder.path} is incomplete: no {error} in run.json") from error
+    description = folder.read_description(on_event)
+    built_from = network_of(folder, description, Trusted(network, trust_code), on_event)
+    setup = Setup.from_dict(description["setup"], built_from)
     tta = setup.tta if tta is None else tta
     check_views(tta, setup.preprocessing.height, setup.preprocessing.width)
     weights = folder.load_checkpoint(checkpoint)
     if weights.name == "last" and checkpoint is None:
         on_event(Warned("no epoch of this run was judged the best; its last weights are used"))
-    if setup.model_sha256 != file_sha256(setup.model):
-        on_event(Warned(f"the file of {setup.model} has changed since the network was trained"))
     target = choose_device(device)
     with (
         explained_out_of_memory("use another --device"),
         deterministic_operations(setup.deterministic),
     ):
-        model = setup.build()
+        check_fits(setup, weights.weights, folder)
+        with described_by(folder, setup.spec):
+            model = setup.build()
         _load(model, weights, setup, folder)
         layout = memory_format(target, setup.channels_last)
         model = model.to(target).to(memory_format=layout)
         images = _open_images(setup, split, dataset, data_dir or default_data_dir(), on_event)
         batches = make_batches(
             images,
-            setup.preprocessing,
+            replace(
+                setup.preprocessing, allow_large=allow_large or setup.preprocessing.allow_large
+            ),
             setup.eval_batch_size,
             target,
             layout,

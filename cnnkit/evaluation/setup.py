@@ -1,6 +1,5 @@
 """A network and the data it is given, put together once and kept in the run."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,13 +10,16 @@ from cnnkit.data.entry import FolderSource
 from cnnkit.data.image_set import ImageSet, joined
 from cnnkit.data.loading.preprocessing import Preprocessing
 from cnnkit.data.splits import stratified_holdout
-from cnnkit.errors import CheckFailedError, NotFoundError, UsageError
+from cnnkit.errors import CheckFailedError, UsageError
 from cnnkit.events import OnEvent, ignore
-from cnnkit.models import build_model
+from cnnkit.models import build_model, find_model
 from cnnkit.registry import did_you_mean
+from cnnkit.run_code import described_by
+from cnnkit.runs import RunFolder
+from cnnkit.trust import names_code
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Setup:
         precision: in which the network computes, in training and evaluation; see `autocast`.
         deterministic: whether it computes only with operations that give the same numbers every
             time; see `deterministic_operations`.
+        built_from: where `build_model` finds the network, if not by `model`: the copy of the user's
+            file in the run folder, or a file that the user names instead.
     """
 
     model: str
@@ -61,34 +65,41 @@ class Setup:
     tta: str = "none"
     precision: str = "fp32"
     deterministic: bool = False
+    built_from: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `run.json` keeps."""
-        return asdict(self)
+        plain = asdict(self)
+        del plain["built_from"]  # a matter of the call
+        return plain
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+    def from_dict(cls, plain: Mapping[str, Any], built_from: str | None = None) -> Self:
         """Return what `to_dict` made a dictionary of.
 
-        Raises:
-            NotFoundError: the dictionary is not one of these.
+        Args:
+            plain: the dictionary, as `RunFolder.read_description` has checked it.
+            built_from: as in the class.
         """
-        try:
-            return cls(
-                **{
-                    **plain,
-                    "classes": tuple(plain["classes"]),
-                    "image_size": tuple(plain["image_size"]),
-                    "preprocessing": Preprocessing.from_dict(plain["preprocessing"]),
-                }
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise NotFoundError(f"the description of the run is incomplete: {error}") from error
+        return cls(
+            **{
+                **plain,
+                "classes": tuple(plain["classes"]),
+                "image_size": tuple(plain["image_size"]),
+                "preprocessing": Preprocessing.from_dict(plain["preprocessing"]),
+                "built_from": built_from,
+            }
+        )
+
+    @property
+    def spec(self) -> str:
+        """How `build_model` finds the network."""
+        return self.built_from or self.model
 
     def build(self) -> "nn.Module":
         """Return the network, freshly initialised, on the CPU."""
         return build_model(
-            self.model,
+            self.spec,
             num_classes=len(self.classes),
             in_channels=self.in_channels,
             image_size=self.image_size,
@@ -107,9 +118,10 @@ class Setup:
             dataset: another dataset to take it from; its classes must be the same.
 
         Raises:
-            UsageError: there is no such split, or the classes differ.
+            UsageError: there is no such split, or the classes of another dataset differ.
             CheckFailedError: the training images are others than they were, and the split is made
-                from them: it could hold images that the network was trained on.
+                from them: it could hold images that the network was trained on; or the classes are
+                others.
         """
         chosen = dataset or self.dataset
         held_out = dataset is None and self.val_split is not None and split in ("train", "val")
@@ -124,7 +136,8 @@ class Setup:
             chosen, "train" if held_out else split, data_dir=data_dir, on_event=on_event
         )
         if images.classes != self.classes:
-            raise UsageError(_class_difference(chosen, images.classes, self))
+            kind = UsageError if dataset is not None else CheckFailedError
+            raise kind(_class_difference(chosen, images.classes, self))
         if dataset is None:
             self._check_unchanged(split, images, data_dir, on_event)
         if held_out:
@@ -165,18 +178,41 @@ class Setup:
             )
 
 
+def check_fits(setup: Setup, weights: "Mapping[str, Tensor]", run: RunFolder) -> None:
+    """Refuse weights of other shapes before memory is taken for the network.
+
+    Only networks of the zoo that are built for a size are looked at: for them a wrong size can
+    mean any number of weights.
+
+    Args:
+        setup: of the run.
+        weights: the tensors by name.
+        run: the folder.
+
+    Raises:
+        CheckFailedError: they have other shapes, or `run.json` describes no network.
+    """
+    import torch
+
+    if setup.spec != setup.model or names_code(setup.model):
+        return
+    with described_by(run, setup.spec):
+        if not find_model(setup.spec).takes_size:
+            return
+        with torch.device("meta"):
+            own = setup.build().state_dict()
+    if {name: value.shape for name, value in own.items()} != {
+        name: value.shape for name, value in weights.items()
+    }:
+        raise CheckFailedError(
+            f"the weights of {run.path} do not fit the network {setup.model}", "train again"
+        )
+
+
 def lasting_name(dataset: str) -> str:
     """Return the name under which a dataset is found again from any folder."""
     source = find_dataset(dataset).source
     return str(source.path.expanduser().resolve()) if isinstance(source, FolderSource) else dataset
-
-
-def file_sha256(model: str) -> str | None:
-    """Return the SHA-256 of the user's file that makes a network; None for other networks."""
-    path = Path(model.rpartition(":")[0])
-    if path.suffix != ".py" or not path.is_file():
-        return None
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _class_difference(dataset: str, classes: tuple[str, ...], setup: Setup) -> str:

@@ -1,6 +1,6 @@
 """The zoo: networks by name, described without torch and built with it."""
 
-from cnnkit.models.build import build_model, check_request, find_model
+from cnnkit.models.build import build_model, check_request, code_files, find_model
 from cnnkit.models.catalogue import MODELS
 from cnnkit.models.entry import ModelDescription, ModelEntry, PublishedAccuracy, PublishedCost
 
@@ -12,5 +12,6 @@ __all__ = [
     "PublishedCost",
     "build_model",
     "check_request",
+    "code_files",
     "find_model",
 ]

@@ -2,17 +2,16 @@
 
 import importlib
 from collections.abc import Mapping
-from pathlib import PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnkit.errors import UsageError
 from cnnkit.models.catalogue import MODELS
 from cnnkit.models.entry import ModelDescription, ModelEntry
+from cnnkit.trust import TIMM, names_code
 
 if TYPE_CHECKING:  # torch is imported when a network is built, for it takes seconds
     from torch import nn
-
-_TIMM = "timm:"
 
 
 def find_model(spec: str) -> ModelDescription:
@@ -29,11 +28,11 @@ def find_model(spec: str) -> ModelDescription:
         UsageError: a user's file cannot be used.
         UnavailableError: timm is not installed.
     """
-    if spec.startswith(_TIMM):
+    if spec.startswith(TIMM):
         from cnnkit.models.timm_models import describe_timm
 
         return describe_timm(spec)
-    if _names_file(spec):
+    if names_code(spec):
         from cnnkit.models.custom import describe_custom
 
         return describe_custom(spec)
@@ -89,7 +88,7 @@ def build_model(
     wanted = {name: value for name, value in wanted.items() if value is not None}
     if description.entry is not None:
         return _build_entry(description.entry, wanted, arguments)
-    if description.spec.startswith(_TIMM):
+    if description.spec.startswith(TIMM):
         from cnnkit.models.timm_models import build_timm
 
         return build_timm(description.spec, num_classes, in_channels, arguments)
@@ -98,8 +97,21 @@ def build_model(
     return build_custom(description.spec, wanted, arguments)
 
 
-def _names_file(spec: str) -> bool:
-    return ":" in spec or spec.endswith(".py") or len(PurePath(spec).parts) > 1
+def code_files(spec: str) -> dict[str, Path]:
+    """Return the files that a network's code was imported from; none for one without such a file.
+
+    They are the file that is named and the modules beside it that it has imported so far, by their
+    names relative to the folder.
+
+    Raises:
+        NotFoundError: there is no such file or function.
+        UsageError: the file cannot be used.
+    """
+    if not names_code(spec):
+        return {}
+    from cnnkit.models.custom import imported_files
+
+    return imported_files(spec)
 
 
 def check_request(

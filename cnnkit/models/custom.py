@@ -22,10 +22,12 @@ from cnnkit.registry import did_you_mean
 
 _FORM = "a network of your own is named path/to/net.py:FUNCTION"
 
-# A file runs once, unless it was written again since: by path, its time and size, and the module.
-_loaded: dict[Path, tuple[tuple[int, int], ModuleType]] = {}
-# The modules beside a user's file that it imported, by folder.
-_siblings: dict[Path, set[str]] = {}
+_Stamp = tuple[int, int]  # time of the last change, and size
+
+# A file runs once, unless it or a module beside it was written again since.
+_loaded: dict[Path, tuple[_Stamp | None, ModuleType]] = {}
+# The modules beside a user's file that it imported, by folder and by name.
+_siblings: dict[Path, dict[str, _Stamp | None]] = {}
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,21 @@ def build_custom(
     return network
 
 
+def imported_files(spec: str) -> dict[str, Path]:
+    """Return the file of a network and those beside it that it has imported so far.
+
+    Returns:
+        Paths by name relative to the folder, with `/`.
+
+    Raises:
+        NotFoundError: the file, or the function in it, is not there.
+        UsageError: the file cannot be used.
+    """
+    path = _load_factory(spec).path
+    files = [path, *filter(None, map(_file_of, _siblings.get(path.parent, ())))]
+    return {file.relative_to(path.parent).as_posix(): file for file in files}
+
+
 def _check_complete(factory: _Factory, keywords: Mapping[str, object]) -> None:
     """Raise UsageError if the function wants an argument that nobody gave."""
     for name, parameter in factory.parameters.items():
@@ -162,10 +179,12 @@ def _load_module(path: Path) -> ModuleType:
     Raises:
         UsageError: running it fails.
     """
-    status = path.stat()
-    stamp = (status.st_mtime_ns, status.st_size)
+    stamp = _stamp(path)
     known = _loaded.get(path)
-    if known is not None and known[0] == stamp:
+    beside = _siblings.get(path.parent, {})
+    if any(_stamp(_file_of(name)) != then for name, then in beside.items()):
+        _forget(path.parent)
+    elif known is not None and known[0] == stamp:
         return known[1]
     # Two files may be called alike, and a file like a module of Python; the path is its own.
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
@@ -195,24 +214,51 @@ def _importing_beside(path: Path) -> Iterator[None]:
     """
     folder = path.parent
     for other in [one for one in _siblings if one != folder]:
-        for name in _siblings.pop(other):
-            sys.modules.pop(name, None)
+        _forget(other)
     importlib.invalidate_caches()
     before = {name.partition(".")[0] for name in sys.modules}
     sys.path.insert(0, str(folder))
-    try:
+    writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # the folder may be
+    try:  # that of a run, in which every file counts
         yield
     finally:
+        sys.dont_write_bytecode = writes_bytecode
         sys.path.remove(str(folder))
         new = {name for name in sys.modules if name.partition(".")[0] not in before}
         tops = {name for name in new if "." not in name and _lies_in(sys.modules[name], folder)}
         beside = {name for name in new if name.partition(".")[0] in tops}
-        _siblings[folder] = _siblings.get(folder, set()) | beside
+        found = {name: _stamp(_file_of(name)) for name in beside}
+        _siblings[folder] = _siblings.get(folder, {}) | found
+
+
+def _forget(folder: Path) -> None:
+    """Let the modules of a folder be imported again."""
+    for name in _siblings.pop(folder):
+        sys.modules.pop(name, None)
+    for path in [one for one in _loaded if one.parent == folder]:
+        del _loaded[path]
 
 
 def _lies_in(module: ModuleType, folder: Path) -> bool:
+    """Return whether a module is a file in a folder, or a package with or without `__init__`."""
     file = getattr(module, "__file__", None)
-    return file is not None and folder in Path(file).resolve().parents[:2]
+    if file is None:
+        return any(Path(one).resolve().parent == folder for one in getattr(module, "__path__", ()))
+    return folder in Path(file).parents[:2]
+
+
+def _file_of(name: str) -> Path | None:
+    """Return the file of a module that was imported; None where it has none."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return None if file is None else Path(file)
+
+
+def _stamp(path: Path | None) -> _Stamp | None:
+    """Return time and size of a file; None where there is none."""
+    if path is None or not path.is_file():
+        return None
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 def _describe(error: BaseException, path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,11 @@ PREFIX = "timm:"
 
 # timm's own words for what the dataset decides; and its weights are never loaded in passing.
 _FROM_DATASET = ("num_classes", "in_chans", "img_size", "in_channels", "image_size")
-_FIXED = ("pretrained", "checkpoint_path", "model_name")
+_FIXED = (
+    "pretrained", "checkpoint_path", "model_name", "pretrained_cfg", "pretrained_cfg_overlay",
+    "cache_dir",
+)  # fmt: skip
+_NAME = re.compile(r"[\w.-]+")  # no hf-hub:NAME or local-dir:PATH, which would load what lies there
 
 
 def describe_timm(spec: str) -> ModelDescription:
@@ -98,7 +103,7 @@ def _config(timm: Any, name: str) -> Any:
     Raises:
         NotFoundError: there is no such network, or no such weights of it.
     """
-    if not timm.is_model(name):
+    if not _NAME.fullmatch(name) or not timm.is_model(name):
         raise NotFoundError(
             f"timm has no model {name!r}",
             did_you_mean(name, timm.list_models()) or "timm.list_models() names them all",

@@ -4,6 +4,8 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.render.charts import PICTURE_STYLE, UNDATED
+from cnnkit.render.pictures import missing_glyphs_as_boxes, shortened
+from cnnkit.render.safe_text import visible
 from cnnkit.results import format_value
 from cnnkit.results.bench import BenchCell, BenchResult
 from cnnkit.results.bench.cell import SETTINGS, setting_text
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 _SIZE = (8.0, 4.5)  # inches, of a panel
 _DPI = 150
+_MAX_NAME = 60  # characters
 _COLORS = ("#0969da", "#bc4c00", "#1a7f37", "#8250df", "#cf222e", "#57606a", "#9a6700", "#bf3989")
 _DASHES = ("-", "--", ":", "-.")
 _MARKERS = "os^Dv"
@@ -36,14 +39,15 @@ def draw_throughput(result: BenchResult, suffix: str) -> bytes:
     panels: dict[tuple[str, ...], list[BenchCell]] = {}
     for cell in cells:
         panels.setdefault((cell.model, cell.input, cell.mode), []).append(cell)
-    with matplotlib.rc_context(PICTURE_STYLE):
+    with matplotlib.rc_context(PICTURE_STYLE), missing_glyphs_as_boxes():
         size = (_SIZE[0], _SIZE[1] * max(1, len(panels)))
         figure = Figure(size, dpi=_DPI, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(max(1, len(panels)), squeeze=False)[:, 0]
         for panel, (key, some) in zip(axes, panels.items(), strict=False):
             _draw_panel(panel, some)
-            panel.set_title(f"{key[0]}, input {key[1]}, {key[2]}", fontsize=10, loc="left")
+            title = f"{shortened(key[0], _MAX_NAME)}, input {visible(key[1])}, {key[2]}"
+            panel.set_title(title, fontsize=10, loc="left")
         if not panels:
             axes[0].text(0.5, 0.5, "no cell was measured", ha="center", transform=axes[0].transAxes)
         buffer = io.BytesIO()
@@ -59,7 +63,7 @@ def _draw_panel(panel: "Axes", cells: list[BenchCell]) -> None:
     told = ["device", *(name for name in varying if name != "device")]
     lines: dict[str, list[BenchCell]] = {}
     for cell in cells:
-        label = " ".join(setting_text(cell, name) for name in told)
+        label = visible(" ".join(setting_text(cell, name) for name in told))
         lines.setdefault(label, []).append(cell)
     devices = list(dict.fromkeys(cell.device for cell in cells))
     for number, (label, some) in enumerate(lines.items()):

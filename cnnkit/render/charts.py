@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
+from cnnkit.render.pictures import missing_glyphs_as_boxes, shortened
+from cnnkit.render.safe_text import visible
 from cnnkit.results import ComparisonResult
 from cnnkit.results.table import format_count
 
@@ -24,6 +26,7 @@ _HEIGHT = 5.5
 _DPI = 150
 _LARGEST_AREA = 900.0  # square points, of the dot of the network with the most parameters
 _NAME_SIZE = 8.0  # points
+_MAX_NAME = 40  # characters; a panel has room for so many wide ones
 _MANY = 30  # more networks than this in a panel get smaller names, and a larger picture
 _MANY_SCALE = 1.5
 _GREY, _BLUE, _ORANGE = "#57606a", "#0969da", "#bc4c00"
@@ -81,9 +84,9 @@ def draw_comparison(result: ComparisonResult, suffix: str) -> bytes:
         assert one.top1 is not None
         area = _LARGEST_AREA * one.totals.params / most
         macs = one.totals.macs / result.batch_size
-        dot = _Dot(one.name, macs, 100 * one.top1, area, bool(one.pareto))
+        dot = _Dot(shortened(one.name, _MAX_NAME), macs, 100 * one.top1, area, bool(one.pareto))
         by_dataset.setdefault(one.dataset, []).append(dot)
-    with matplotlib.rc_context(PICTURE_STYLE):
+    with matplotlib.rc_context(PICTURE_STYLE), missing_glyphs_as_boxes():
         scale = _MANY_SCALE if max(map(len, by_dataset.values())) > _MANY else 1
         size = (scale * _WIDTH, scale * _HEIGHT * len(by_dataset))
         figure = Figure(size, dpi=_DPI, layout="constrained")
@@ -91,13 +94,13 @@ def draw_comparison(result: ComparisonResult, suffix: str) -> bytes:
         panels = list(figure.subplots(len(by_dataset), squeeze=False)[:, 0])
         for panel, (dataset, dots) in zip(panels, by_dataset.items(), strict=True):
             _draw_dots(panel, dots)
-            panel.set_ylabel(f"top-1 on {dataset}, %")
+            panel.set_ylabel(visible(f"top-1 on {dataset}, %"))
         panels[-1].set_xlabel("MACs an image")
         _draw_legend(figure, most)
         rest = [one.name for one in result.models if one not in shown]
         if rest:
             text = f"without a published top-1 here: {', '.join(rest)}"
-            text = textwrap.fill(text, 120, break_on_hyphens=False)
+            text = textwrap.fill(visible(text), 120, break_on_hyphens=False)
             figure.supxlabel(text, fontsize=_NAME_SIZE, color=_GREY)
         figure.draw_without_rendering()  # from here on it is known where everything lies
         figure.set_layout_engine("none")
@@ -183,14 +186,14 @@ def _write_names(panel: "Axes", dots: Sequence[_Dot]) -> None:
     from matplotlib.transforms import Bbox
 
     point = panel.figure.dpi / 72  # pixels
-    places = {one.name: panel.transData.transform((one.macs, one.percent)) for one in dots}
+    places = {one: panel.transData.transform((one.macs, one.percent)) for one in dots}
 
     def square(one: _Dot, half: float) -> Bbox:
-        x, y = places[one.name]
+        x, y = places[one]
         return Bbox.from_extents(x - half, y - half, x + half, y + half)
 
     taken = [square(one, point * max(2, min(one.radius, 4))) for one in dots]  # their middles
-    for (x0, y0), (x1, y1) in pairwise(places[one.name] for one in _front(dots)):
+    for (x0, y0), (x1, y1) in pairwise(places[one] for one in _front(dots)):
         taken.append(Bbox.from_extents(x0, y0 - point, x1, y0 + point))
         taken.append(Bbox.from_extents(x1 - point, y0, x1 + point, y1))
     size = _NAME_SIZE if len(dots) <= _MANY else 0.75 * _NAME_SIZE
@@ -204,11 +207,11 @@ def _write_names(panel: "Axes", dots: Sequence[_Dot]) -> None:
         # Where there is no other way, the rim of another dot is written upon.
         rims = [square(other, 0.8 * point * other.radius) for other in dots if other is not one]
         place, is_far = _free_place(
-            places[one.name], gap, box.size, ([*taken, *rims], taken), panel.bbox, point
+            places[one], gap, box.size, ([*taken, *rims], taken), panel.bbox, point
         )
         taken.append(place.padded(point))
         # All that follows is told from the dot on.
-        near = place.translated(*(-places[one.name]))
+        near = place.translated(*(-places[one]))
         name.set_position(((near.x0 + near.x1) / 2, (near.y0 + near.y1) / 2))
         if is_far:
             panel.annotate(

@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from itertools import product
 
+from cnnkit.render.safe_text import visible
 from cnnkit.render.sample_grid import FAINT, INK, LABEL_SIZE, PAPER, cut_to_fit, font
 
 CELL = 42  # pixels; smaller with many classes
@@ -30,7 +31,7 @@ def confusion_picture(classes: Sequence[str], counts: Sequence[Sequence[int]]) -
     number = len(classes)
     cell = max(1, min(CELL, MAX_SIDE // number))
     is_named = cell >= MIN_NAMED_CELL
-    longest = max(font(LABEL_SIZE).getlength(name) for name in classes) if is_named else 0
+    longest = max(font(LABEL_SIZE).getlength(visible(name)) for name in classes) if is_named else 0
     room = min(NAME_WIDTH, round(longest) + 12)
     left = LINE + room
     top, side = 3 * LINE, cell * number

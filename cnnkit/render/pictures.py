@@ -2,8 +2,11 @@
 
 import io
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from cnnkit.render.safe_text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +60,7 @@ def statistics_picture(
     figure = new_figure(PART_WIDTH * max(len(parts), 1) + 40, height)
     subtitle = _sizes_in_words(sizes)
     figure.text(
-        0.015, 1 - 12 / height, title, fontsize=12, fontweight="bold", color=INK, va="top",
+        0.015, 1 - 12 / height, visible(title), fontsize=12, fontweight="bold", color=INK, va="top",
         parse_math=False,
     )  # fmt: skip
     if subtitle:
@@ -214,13 +217,20 @@ def new_figure(width: int, height: int) -> "Figure":
 def as_png(figure: "Figure") -> bytes:
     """Return a figure as a PNG file."""
     stream = io.BytesIO()
-    with warnings.catch_warnings():
-        # Names in scripts that the font lacks become boxes, without a warning a sign.
-        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+    with missing_glyphs_as_boxes():
         figure.savefig(stream, format="png")
     return stream.getvalue()
 
 
+@contextmanager
+def missing_glyphs_as_boxes() -> Iterator[None]:
+    """Draw names in scripts that the font lacks as boxes, without a warning for each character."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+        yield
+
+
 def shortened(text: str, length: int) -> str:
-    """Return a text of at most so many characters."""
+    """Return a text from data in at most so many characters."""
+    text = visible(text)
     return text if len(text) <= length else f"{text[: length - 1]}…"

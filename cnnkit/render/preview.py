@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from cnnkit.render.safe_text import visible
 from cnnkit.render.sample_grid import fitted
 from cnnkit.results.samples import Picture, Sample, SampleList
 
@@ -32,7 +33,7 @@ def print_preview(console: Console, result: SampleList) -> None:
     width = max(parts * (side + GAP) - GAP, MIN_LABEL)
     per_row = max(1, (console.width + GAP) // (width + GAP))
     if parts > 1:
-        console.print(Text(" | ".join(result.titles), style="dim"))
+        console.print(Text(visible(" | ".join(result.titles)), style="dim"))
     for start in range(0, len(result.samples), per_row):
         row = result.samples[start : start + per_row]
         blocks = [_sample_lines(sample, side, width, parts) for sample in row]
@@ -56,7 +57,7 @@ def _sample_lines(sample: Sample, side: int, width: int, parts: int) -> list[Tex
                 )
             )
     what = f"{sample.index:,}" if sample.reason is None else f"{sample.index:,} {sample.reason}"
-    lines += [Text(sample.label or "-"), Text(what, style="dim")]
+    lines += [Text(visible(sample.label or "-")), Text(visible(what), style="dim")]
     for line in lines:
         line.truncate(width, overflow="ellipsis", pad=True)
     return lines

@@ -24,6 +24,7 @@ from cnnkit.events import (
     TaskStarted,
     Warned,
 )
+from cnnkit.render.safe_text import visible
 from cnnkit.render.terminal import print_prose
 from cnnkit.results import format_value
 
@@ -121,7 +122,9 @@ class ProgressRenderer:
             if now - running.last_line >= LINE_EVERY_SECONDS:
                 running.last_line = now
                 total = f" of {_amount(running.total)}" if running.total else ""
-                shown = f"{name}: {_amount(completed)}{total} {running.unit} {_values(values)}"
+                shown = (
+                    f"{visible(name)}: {_amount(completed)}{total} {running.unit} {_values(values)}"
+                )
                 self.console.print(Text(shown.rstrip()))
             return
         if running.bar is None:
@@ -129,7 +132,7 @@ class ProgressRenderer:
                 return
             self._bars.start()
             running.bar = self._bars.add_task(
-                name, total=running.total, unit=running.unit, values=values
+                visible(name), total=running.total, unit=running.unit, values=values
             )
         self._bars.update(running.bar, completed=completed, values=values)
 

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnnkit.render.safe_text import visible
 from cnnkit.results.samples import Picture, Sample, SampleList
 
 if TYPE_CHECKING:
@@ -205,7 +206,9 @@ class _Grid:
 
     def _wrapped(self, text: str, size: int, is_bold: bool = False) -> list[str]:
         letter = font(size, is_bold).getlength("abcdefghijklmnopqrstuvwxyz ") / 27
-        return textwrap.wrap(text, max(20, int((self._width - 2 * MARGIN) / letter * 0.97)))
+        return textwrap.wrap(
+            visible(text), max(20, int((self._width - 2 * MARGIN) / letter * 0.97))
+        )
 
 
 @cache
@@ -223,13 +226,13 @@ def signs_without_a_shape(texts: Iterable[str]) -> str:
     from matplotlib.ft2font import FT2Font
 
     shapes = FT2Font(str(font(LABEL_SIZE).path)).get_charmap()
-    signs = dict.fromkeys(sign for text in texts for sign in text if not sign.isspace())
+    signs = dict.fromkeys(sign for text in texts for sign in visible(text) if not sign.isspace())
     return "".join(sign for sign in signs if ord(sign) not in shapes)
 
 
 def cut_to_fit(text: str, room: int) -> str:
     """Return as much of a line as fits in so many pixels."""
-    letters, text = font(LABEL_SIZE), " ".join(text.split())
+    letters, text = font(LABEL_SIZE), visible(text)
     if letters.getlength(text) <= room:
         return text
     while text and letters.getlength(f"{text}…") > room:

@@ -1,6 +1,6 @@
 """Events of a training as files that TensorBoard reads; needs the package tensorboard."""
 
-import io
+import struct
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,6 +12,7 @@ from cnnkit.render.confusion import confusion_picture
 from cnnkit.render.sample_grid import labelled_grid
 from cnnkit.results.samples import Picture
 
+PNG_SIZE = 16  # where width and height stand in a PNG file
 FOLDER = "tensorboard"  # in that of the run
 SCALARS = {
     "train_loss": "Train/loss",
@@ -112,11 +113,9 @@ class TensorBoardLog:
         self._write_picture(CONFUSIONS[event.split], event.epoch, picture)
 
     def _write_picture(self, tag: str, epoch: int, content: bytes) -> None:
-        from PIL import Image
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        with Image.open(io.BytesIO(content)) as image:
-            width, height = image.size
+        width, height = struct.unpack_from(">II", content, PNG_SIZE)
         encoded = Summary.Image(
             width=width, height=height, colorspace=3, encoded_image_string=content
         )

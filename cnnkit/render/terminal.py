@@ -1,5 +1,6 @@
 """Results as tables in a terminal, or in a pipe."""
 
+import io
 import textwrap
 from collections.abc import Sequence
 from typing import TextIO
@@ -11,10 +12,12 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from cnnkit.render.preview import print_preview
+from cnnkit.render.safe_text import visible
 from cnnkit.results import ABSENT, Column, Result, SampleList, Table
 
 COLUMN_GAP = 2
 BAR_WIDTH = 8  # for a whole
+AS_NEEDED = 100_000  # columns, more than any table has
 MIN_TEXT_WIDTH = 24  # prose that must be shown is wrapped, but not below this width
 
 
@@ -53,6 +56,26 @@ def terminal_console(
     )
 
 
+def plain_text(
+    result: Result,
+    width: int = AS_NEEDED,
+    color_system: str | None = None,
+    without_rows: frozenset[str] = frozenset(),
+) -> str:
+    """Return what `print_result` prints, without spaces at the ends of lines.
+
+    Args:
+        result: what.
+        width: in columns; as wide as it needs to be by default.
+        color_system: the colours that there are, as `terminal_console` takes them; None for none.
+        without_rows: as in `print_result`.
+    """
+    buffer = io.StringIO()
+    console = terminal_console(buffer, color_system is not None, width, color_system)
+    print_result(console, result, without_rows)
+    return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().splitlines())
+
+
 def print_result(
     console: Console, result: Result, without_rows: frozenset[str] = frozenset()
 ) -> None:
@@ -77,9 +100,9 @@ def print_result(
 
 
 def print_prose(console: Console, text: str, style: str = "") -> None:
-    """Print a line, wrapped between words alone, so that paths and commands stay whole."""
+    """Print a line, wrapped only between words, so that paths and commands stay whole."""
     for line in textwrap.wrap(
-        text, console.width, break_long_words=False, break_on_hyphens=False
+        visible(text), console.width, break_long_words=False, break_on_hyphens=False
     ) or [""]:
         console.print(Text(line, style=style), soft_wrap=True)
 
@@ -94,7 +117,7 @@ def _print_rows(console: Console, table: Table) -> Sequence[Column]:
         The columns that are shown.
     """
     if table.title:
-        console.print(Text(table.title, style="bold"))
+        console.print(Text(visible(table.title), style="bold"))
     if not table.rows:
         return table.columns
     cells = _drawn(table)
@@ -105,7 +128,7 @@ def _print_rows(console: Console, table: Table) -> Sequence[Column]:
     for index in shown:
         column = table.columns[index]
         rich_table.add_column(
-            Text(column.title),
+            Text(visible(column.title)),
             justify="right" if column.is_number else "left",
             no_wrap=column.kind != "text",
             overflow="fold",
@@ -141,7 +164,7 @@ def _drawn(table: Table) -> list[list[str]]:
                     for value, text in zip(values, texts, strict=True)
                 ]
         for row, text in zip(rows, texts, strict=True):
-            row[index] = text
+            row[index] = visible(text)
     return rows
 
 
@@ -189,9 +212,9 @@ def _needed_width(columns: tuple[Column, ...], cells: list[list[str]], shown: li
 
     def needed(index: int) -> int:
         column = columns[index]
-        widest = max([cell_len(column.title), *(cell_len(row[index]) for row in cells)])
+        widest = max([cell_len(visible(column.title)), *(cell_len(row[index]) for row in cells)])
         if column.kind == "text" and column.rank == 0:
-            widest = min(widest, max(MIN_TEXT_WIDTH, cell_len(column.title)))
+            widest = min(widest, max(MIN_TEXT_WIDTH, cell_len(visible(column.title))))
         return widest + COLUMN_GAP
 
     return sum(map(needed, shown)) - COLUMN_GAP

@@ -51,7 +51,11 @@ class Result(ABC):
 
     def __str__(self) -> str:
         """Return the tables as plain text, which is what `print` shows."""
-        return "\n\n".join(table.to_text() for table in self.tables())
+        from cnnkit.render import plain_text
+
+        return plain_text(self).rstrip("\n")
 
     def _repr_html_(self) -> str:
-        return "\n".join(table.to_html() for table in self.tables())
+        from cnnkit.render import Format, export
+
+        return export(self, Format.HTML)

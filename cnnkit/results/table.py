@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from html import escape
 from typing import Literal
 
 Kind = Literal[
@@ -94,43 +93,6 @@ class Table:
         """
         columns = self.columns if shown is None else shown
         return (*(column.note for column in columns if column.note), *self.notes)
-
-    def to_text(self) -> str:
-        """Return the table as plain text, as wide as it needs to be."""
-        titles = [column.title for column in self.columns]
-        rows = self.formatted()
-        widths = [max(map(len, texts)) for texts in zip(titles, *rows, strict=True)]
-
-        def line(texts: list[str]) -> str:
-            cells = (
-                text.rjust(width) if column.is_number else text.ljust(width)
-                for column, text, width in zip(self.columns, texts, widths, strict=True)
-            )
-            return "  ".join(cells).rstrip()
-
-        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-        heading = [self.title] if self.title else []
-        return "\n".join([*heading, line(titles), rule, *map(line, rows), *self.all_notes()])
-
-    def to_html(self) -> str:
-        """Return an HTML table, every value escaped."""
-
-        def cell(tag: str, column: Column, text: str) -> str:
-            align = "right" if column.is_number else "left"
-            return f'<{tag} style="text-align: {align}">{escape(text)}</{tag}>'
-
-        def line(tag: str, texts: list[str]) -> str:
-            cells = (cell(tag, c, text) for c, text in zip(self.columns, texts, strict=True))
-            return f"<tr>{''.join(cells)}</tr>"
-
-        caption = f"<caption>{escape(self.title)}</caption>\n" if self.title else ""
-        body = "\n".join(line("td", row) for row in self.formatted())
-        notes = "".join(f"\n<p>{escape(note)}</p>" for note in self.all_notes())
-        return (
-            f'<table id="{escape(self.name)}">\n{caption}'
-            f"<thead>\n{line('th', [c.title for c in self.columns])}\n</thead>\n"
-            f"<tbody>\n{body}\n</tbody>\n</table>{notes}"
-        )
 
 
 def format_value(kind: Kind, value: Value) -> str:

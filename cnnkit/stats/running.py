@@ -66,6 +66,7 @@ def open_request(request: Request) -> Source:
         data_dir=request.data_dir,
         download=request.download,
         on_event=request.on_event,
+        allow_large=request.allow_large,
     )
 
 

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cnnkit.data.catalogue import DATASETS
+from cnnkit.data.decode import IMAGE_SUFFIXES
 from cnnkit.data.image_set import EncodedSet, ImageFiles, ImageSet, TensorSet, joined
 from cnnkit.data.opening import check_split, find_dataset, means_folder, open_dataset
 from cnnkit.data.sources.archives import ArchiveStream
 from cnnkit.data.sources.fake import is_fake
-from cnnkit.data.sources.folder import IMAGE_EXTENSIONS, list_folder
+from cnnkit.data.sources.folder import list_folder
 from cnnkit.data.sources.members import is_archive
 from cnnkit.data.sources.shards import BRACES, ShardStream, find_shards, looks_like_shard
 from cnnkit.data.sources.streams import FileStream, ImageStream
@@ -24,7 +25,13 @@ Source = TensorSet | ImageStream
 
 
 def open_source(
-    spec: str, split: str | None, *, data_dir: Path | None, download: bool, on_event: OnEvent
+    spec: str,
+    split: str | None,
+    *,
+    data_dir: Path | None,
+    download: bool,
+    on_event: OnEvent,
+    allow_large: bool = False,
 ) -> Source:
     """Open the images of a split.
 
@@ -36,6 +43,7 @@ def open_source(
         data_dir: where the files of a named set are looked for, and downloaded to.
         download: whether missing files may be downloaded.
         on_event: told what is odd.
+        allow_large: read archives above the limits of `Members` as well.
 
     Raises:
         NotFoundError: there is no such dataset, folder or file.
@@ -43,15 +51,15 @@ def open_source(
         UnavailableError: files are missing, damaged or cannot be read.
     """
     if BRACES.search(spec):
-        return _only_all(ShardStream(spec, find_shards(spec)), split)
+        return _only_all(ShardStream(spec, find_shards(spec), allow_large), split)
     path = Path(spec).expanduser()
     if is_archive(spec):
         if not os.path.lexists(path):
             raise NotFoundError(f"there is no archive {spec!r}")
-        if path.is_file():
-            if not spec.lower().endswith(".zip") and looks_like_shard(path):
-                return _only_all(ShardStream(spec, (path,)), split)
-            return ArchiveStream(spec, path, split)
+        if not os.path.isdir(path):  # noqa: PTH112  (never raises)
+            if not spec.lower().endswith(".zip") and looks_like_shard(path, allow_large):
+                return _only_all(ShardStream(spec, (path,), allow_large), split)
+            return ArchiveStream(spec, path, split, allow_large)
     if not is_fake(spec) and spec not in DATASETS and means_folder(spec):
         return _open_folder(spec, split, on_event)
     return _open_named(spec, split, data_dir, download, on_event)
@@ -93,8 +101,8 @@ def _open_folder(spec: str, split: str | None, on_event: OnEvent) -> FileStream:
             files.setdefault(_printable(name), []).extend(paths)
     bad = [(str(error.filename), (error.strerror or str(error)).lower()) for error in listed.errors]
     if not any(files.values()) and not bad:
-        extensions = ", ".join(IMAGE_EXTENSIONS)
-        raise UsageError(f"{spec!r} has no images", f"images end with {extensions}")
+        suffixes = ", ".join(IMAGE_SUFFIXES)
+        raise UsageError(f"{spec!r} has no images", f"images end with {suffixes}")
     for name, paths in files.items():
         if not paths:
             on_event(Warned(f"the class folder {name!r} has no images"))

@@ -184,7 +184,7 @@ def _trainer(
         None if ranks is None else Team(network, ranks, place.device),
     )
     batches = [one for one in (train, val, followed) if one is not None]
-    record = Record(run, run_id, job.checkpointing, stepper, batches, start, ranks)
+    record = Record(run, run_id, job.asked(), job.checkpointing, stepper, batches, start, ranks)
     num_classes = len(setup.classes)
     return Trainer(
         num_classes, recipe, train, val, followed, stepper, record, on_event, setup.precision, ranks

@@ -11,9 +11,10 @@ from torch import nn
 from cnnkit.devices import choose_device
 from cnnkit.distributed import Ranks, several
 from cnnkit.events import Note, OnEvent, ignore
-from cnnkit.models import find_model
+from cnnkit.models import code_files, find_model
 from cnnkit.results import TrainResult
-from cnnkit.runs import check_runs_dir, create_run
+from cnnkit.run_code import Trusted, keep_code
+from cnnkit.runs import RunFolder, check_runs_dir, create_run
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import checked_workers
 from cnnkit.training.execution import carry_out
@@ -45,6 +46,7 @@ def train(
     runs_dir: Path = Path("runs"),
     num_workers: int | None = None,
     skip_bad: bool = False,
+    allow_large: bool = False,
     checkpoint_minutes: float = Checkpointing.minutes,
     checkpoint_steps: int | None = None,
     on_event: OnEvent = ignore,
@@ -64,6 +66,7 @@ def train(
         runs_dir: where the run folder is made, and a run looked for whose weights are taken.
         num_workers: threads that read files; one a core by default.
         skip_bad: leave broken images out, and count them.
+        allow_large: decode images above the limits as well; evaluations of the run do so too.
         checkpoint_minutes: write the state so often, beside the end of every epoch; 0 for never.
         checkpoint_steps: write it after so many steps as well; None for never.
         on_event: told about notes, progress, and each epoch.
@@ -86,7 +89,8 @@ def train(
     with joined_processes() as joined:
         begun = run_begun_before(joined, on_event)
         if begun is not None:  # by the processes before these
-            return go_on(begun, {}, data_dir, runs_dir, joined, start, on_event)
+            trusted = Trusted(code=True)  # which is that of this command
+            return go_on(begun, {}, data_dir, runs_dir, trusted, joined, start, on_event)
         ranks = several(joined)
         told = on_event if ranks is None else ranks.silenced(on_event)
         with computing_with(num_threads(ranks, told)):
@@ -101,6 +105,7 @@ def train(
                 runs_dir=runs_dir,
                 num_workers=num_workers,
                 skip_bad=skip_bad,
+                allow_large=allow_large,
                 checkpointing=checkpointing,
                 on_event=told,
                 ranks=ranks,
@@ -137,6 +142,7 @@ def _begin(
                     lambda: {
                         **job.describe(uuid.uuid4().hex, num_params),
                         "recipe_name": recipe_name,
+                        "network": _kept_code(job, run, told),
                     },
                 )
                 if writes:
@@ -148,6 +154,12 @@ def _begin(
             if writes and not run.checkpoints.names():
                 run.remove()  # nothing of it could be used
             raise
+
+
+def _kept_code(job: Job, run: RunFolder, on_event: OnEvent) -> dict[str, str] | None:
+    """Copy the user's own code into the run folder, once the network was built and tried."""
+    spec = job.setup.model
+    return keep_code(run, spec, code_files(spec), job.setup.model_arguments, on_event)
 
 
 def _num_trained(network: nn.Module) -> int:

@@ -1,6 +1,6 @@
 """Bringing a dataset to what a network needs, visibly."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cnnkit.data.entry import DatasetEntry
 from cnnkit.data.image_set import ImageSet
@@ -71,6 +71,7 @@ def choose_preprocessing(
     num_workers: int,
     skip_bad: bool,
     weights: PretrainedWeights | None = None,
+    allow_large: bool = False,
 ) -> tuple[Preprocessing, str]:
     """Return how images are treated, and where the normalisation comes from.
 
@@ -82,13 +83,14 @@ def choose_preprocessing(
         num_workers: threads that decode files for the measurement.
         skip_bad: leave broken images out of it.
         weights: that the network starts from; `auto` means their normalisation.
+        allow_large: decode images above the limits as well.
 
     Raises:
         UsageError: published figures were asked for and there are none.
         RunFailedError: an image is broken.
     """
     channels = shape.channels
-    plain = not_normalized(shape)
+    plain = not_normalized(shape, allow_large)
     if normalize == "none":
         return plain, "not normalised: pixels 0..1"
     published = dataset.published
@@ -114,14 +116,14 @@ def choose_preprocessing(
         mean, std, number = measure_statistics(train, plain, num_workers, skip_bad)
         whole = "the" if number == len(train) else f"{format_value('integer', number)} of the"
         origin = f"measured on {whole} training images"
-    treated = Preprocessing(channels, shape.height, shape.width, mean, std)
+    treated = replace(plain, mean=mean, std=std)
     return treated, f"normalised with mean {_listed(mean)}, std {_listed(std)} ({origin})"
 
 
-def not_normalized(shape: InputShape) -> Preprocessing:
+def not_normalized(shape: InputShape, allow_large: bool = False) -> Preprocessing:
     """Return the treatment that brings images to a shape, and leaves pixels from 0 to 1."""
     zeros, ones = (0.0,) * shape.channels, (1.0,) * shape.channels
-    return Preprocessing(shape.channels, shape.height, shape.width, zeros, ones)
+    return Preprocessing(shape.channels, shape.height, shape.width, zeros, ones, allow_large)
 
 
 def describe_fit(images: ImageSet, shape: InputShape, normalization: str) -> str:

@@ -1,5 +1,6 @@
 """A training that is settled: everything it needs beside the folder that it is kept in."""
 
+import json
 import platform
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
@@ -33,6 +34,7 @@ from cnnkit.training.network.weights_file import WeightsFile
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.steps.compiling import Compiled, compiled
 from cnnkit.training.steps.optimizers import make_optimizer
+from cnnkit.trust import names_code
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,21 @@ class Job:
         with own_randomness(self.place.device):  # dropout must not draw what training will
             num_images = min(2, self.recipe.batch_size, len(self.data.train))
             check_network(network, self.setup, num_images)
+
+    def asked(self) -> dict[str, Any]:
+        """Return the settings that the state of a training is good for, as JSON has them."""
+        recipe = self.recipe.model_dump()
+        if self.recipe.schedule == "constant":  # then more epochs may follow
+            del recipe["epochs"]
+        setup = self.setup.to_dict()
+        if names_code(self.setup.model):  # which is held against the copy in the run folder
+            del setup["model"], setup["model_sha256"]
+        plain = {
+            **{f"setup.{name}": value for name, value in setup.items()},
+            **{f"recipe.{name}": value for name, value in recipe.items()},
+        }
+        found: dict[str, Any] = json.loads(json.dumps(plain))
+        return found
 
     def describe(self, run_id: str, num_params: int) -> dict[str, Any]:
         """Return what `run.json` holds."""

@@ -42,6 +42,7 @@ def find_learning_rate(
     runs_dir: Path = Path("runs"),
     num_workers: int | None = None,
     skip_bad: bool = False,
+    allow_large: bool = False,
     on_event: OnEvent = ignore,
 ) -> LearningRateSearch:
     """Take steps with a learning rate that grows, and find where the loss falls most steeply.
@@ -88,6 +89,7 @@ def find_learning_rate(
         runs_dir=runs_dir,
         num_workers=num_workers,
         skip_bad=skip_bad,
+        allow_large=allow_large,
         checkpointing=Checkpointing(),
         on_event=on_event,
     )

@@ -7,7 +7,7 @@ from cnnkit.data import default_data_dir
 from cnnkit.devices import num_usable_cores
 from cnnkit.distributed import Ranks
 from cnnkit.errors import CheckFailedError, UsageError
-from cnnkit.evaluation import Setup, check_views, file_sha256, lasting_name
+from cnnkit.evaluation import Setup, check_views, lasting_name
 from cnnkit.events import OnEvent
 from cnnkit.models import find_model
 from cnnkit.training.checkpointing import Checkpointing
@@ -30,6 +30,7 @@ from cnnkit.training.network.weights_file import WeightsFile, open_weights
 from cnnkit.training.processes import device_of, from_first
 from cnnkit.training.recipe import Recipe
 from cnnkit.training.steps.team import check_batch_size
+from cnnkit.trust import file_sha256
 
 MAX_EVAL_BATCH = 1000
 EVAL_BATCH_PIXELS = 2**20  # about so many input values make an evaluation batch
@@ -47,6 +48,7 @@ def prepare(
     runs_dir: Path,
     num_workers: int | None,
     skip_bad: bool,
+    allow_large: bool,
     checkpointing: Checkpointing,
     on_event: OnEvent,
     ranks: Ranks | None = None,
@@ -74,11 +76,18 @@ def prepare(
     recipe.augmentation.check(shape.height, shape.width)
     check_views(recipe.tta, shape.height, shape.width)
     original = data.train
-    data = cached(data, recipe, not_normalized(shape), place, ranks, on_event)
+    data = cached(data, recipe, not_normalized(shape, allow_large), place, ranks, on_event)
     preprocessing, normalization = from_first(
         ranks,
         lambda: choose_preprocessing(
-            shape, data.entry, data.train, recipe.normalize, workers, skip_bad, weights
+            shape,
+            data.entry,
+            data.train,
+            recipe.normalize,
+            workers,
+            skip_bad,
+            weights,
+            allow_large,
         ),
     )
     setup = Setup(

@@ -17,6 +17,7 @@ from pydantic import (
 from cnnkit.data.loading.augmentation import MAX_RANDAUGMENT, Augmentation, Flip
 from cnnkit.errors import SettingError, UsageError
 from cnnkit.registry import did_you_mean
+from cnnkit.validation import requirement
 
 Model = TypeVar("Model", bound=BaseModel)
 Optimizer = Literal["sgd", "adam", "adamw", "muon"]
@@ -379,26 +380,19 @@ def validated(cls: type[Model], settings: Mapping[str, Any]) -> Model:
     try:
         return cls.model_validate(settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else ""
-        raise _explained(name, first["type"], first["msg"], first["input"], cls) from error
+        problem = error.errors()[0]
+        name = str(problem["loc"][0]) if problem["loc"] else ""
+        raise _explained(name, problem, cls) from error
 
 
-def _explained(name: str, kind: str, text: str, value: Any, cls: type[BaseModel]) -> UsageError:
-    if kind == "extra_forbidden":
+def _explained(name: str, problem: Mapping[str, Any], cls: type[BaseModel]) -> UsageError:
+    if problem["type"] == "extra_forbidden":
         return UsageError(
             f"unknown setting {name!r}",
             did_you_mean(name, cls.model_fields)
             or f"the settings are {', '.join(cls.model_fields)}",
         )
-    if kind == "value_error":
-        return SettingError(text.removeprefix("Value error, "))
-    wanted = text.removeprefix("Input ").replace("should be", "must be")
-    for long, short in (
-        ("greater than or equal to", "at least"),
-        ("less than or equal to", "at most"),
-        ("greater than", "above"),
-        ("less than", "below"),
-    ):
-        wanted = wanted.replace(long, short)
-    return SettingError(f"{{{name}}} {wanted}, not {value!r}")
+    wanted = requirement(problem)
+    if problem["type"] == "value_error":
+        return SettingError(wanted)
+    return SettingError(f"{{{name}}} {wanted}, not {problem['input']!r}")

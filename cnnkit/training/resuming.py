@@ -3,12 +3,13 @@
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from cnnkit.checkpoints import Checkpoint, TrainingCheckpoint
 from cnnkit.data import default_data_dir
+from cnnkit.devices import num_usable_cores
 from cnnkit.distributed import Ranks, several
 from cnnkit.errors import (
     CheckFailedError,
@@ -17,10 +18,11 @@ from cnnkit.errors import (
     UnavailableError,
     UsageError,
 )
-from cnnkit.evaluation import Setup, file_sha256
+from cnnkit.evaluation import Setup, check_fits
 from cnnkit.events import Note, OnEvent, Warned, ignore
 from cnnkit.models import find_model
 from cnnkit.results import TrainResult
+from cnnkit.run_code import Trusted, described_by, network_of
 from cnnkit.runs import RunFolder, open_run
 from cnnkit.training.data import Place, with_decoded
 from cnnkit.training.execution import carry_out
@@ -34,6 +36,8 @@ from cnnkit.training.recipe import Recipe
 from cnnkit.training.settling import data_dir_of, settle
 from cnnkit.training.steps.saved import SavedProgress
 
+MOST_THREADS = 256  # that any machine is given
+
 
 def resume(
     run: str | Path,
@@ -41,6 +45,8 @@ def resume(
     *,
     data_dir: Path | None = None,
     runs_dir: Path = Path("runs"),
+    network: str | None = None,
+    trust_code: bool = False,
     on_event: OnEvent = ignore,
 ) -> TrainResult:
     """Go on with a run that was stopped, to the figures and weights of one that was not.
@@ -53,13 +59,17 @@ def resume(
         settings: settings to change, by the names of the options; see `settle`.
         data_dir: where datasets lie; where they lay by default.
         runs_dir: where runs are kept.
+        network: `FILE.py:FACTORY`, the user's file of the network, to be taken instead of the copy
+            in the run folder; it must not have changed.
+        trust_code: let the code run that the run folder brings, though this user has not trained
+            with it.
         on_event: told about notes, progress, and each epoch.
 
     Raises:
         NotFoundError: there is no such run.
         UsageError: the run is complete, or a setting was changed that would break it.
-        CheckFailedError: the training images, the network's file or the checkpoint are not those
-            of the run.
+        CheckFailedError: the training images, the network's code or the checkpoint are not those
+            of the run, `run.json` is damaged, or the user does not trust the code.
         UnavailableError: another process trains the run, or device, data, memory or disk cannot
             be had.
         RunFailedError: loss or gradient are not finite, or an image is broken.
@@ -67,7 +77,8 @@ def resume(
     """
     start = time.perf_counter()
     with joined_processes() as joined:
-        return go_on(run, settings or {}, data_dir, runs_dir, joined, start, on_event)
+        trusted = Trusted(network, trust_code)
+        return go_on(run, settings or {}, data_dir, runs_dir, trusted, joined, start, on_event)
 
 
 def go_on(
@@ -75,6 +86,7 @@ def go_on(
     settings: Mapping[str, Any],
     data_dir: Path | None,
     runs_dir: Path,
+    trusted: Trusted,
     joined: Ranks | None,
     start: float,
     on_event: OnEvent,
@@ -86,20 +98,17 @@ def go_on(
     folder = from_first(ranks, lambda: open_run(str(run), runs_dir))
     from_first(ranks, folder.read_description)  # a folder that is no run is not locked
     with held(folder, told) if writes else nullcontext():
-        description = from_first(ranks, folder.read_description)
+        description = from_first(ranks, lambda: folder.read_description(told))
         is_complete = from_first(ranks, lambda: folder.is_complete)
-        settled = settle(description, settings)
+        settled = settle(description, settings, folder.path)
         _check_processes(description, ranks)
         if writes and joined is not None:
             joined.remember("run", str(folder.path))
-        setup = Setup.from_dict(description["setup"])
         if is_complete and "epochs" not in settled.changes:
             raise _complete(folder, settled.recipe)
-        if setup.model_sha256 != file_sha256(setup.model):
-            raise CheckFailedError(
-                f"the file of {setup.model} has changed since the run began",
-                "restore it, or begin a new run",
-            )
+        setup = Setup.from_dict(
+            description["setup"], _network(folder, description, trusted, ranks, told)
+        )
         device = device_of(ranks, str(description["device"]["name"]))
         place = Place(device, settled.num_workers, bool(description["skip_bad"]))
         where = data_dir or data_dir_of(description) or default_data_dir()
@@ -118,7 +127,9 @@ def go_on(
             data = with_decoded(data, settled.recipe, setup.preprocessing, place, ranks, told)
         checkpoint = from_first(ranks, lambda: _newest(folder, told))
         fit = f"goes on with {folder.path}: {setup.model} on {setup.dataset}"
-        file = _first_weights(description, settled.recipe, ranks, told) if not checkpoint else None
+        file = None
+        if checkpoint is None:
+            file = _first_weights(setup, description, settled.recipe, ranks, told)
         job = Job(
             setup, settled.recipe, data, place, settled.checkpointing, where, fit, file, ranks
         )
@@ -126,9 +137,12 @@ def go_on(
         with (
             own_randomness(device),
             explained(job.recipe),
-            computing_with(int(description["device"]["num_threads"])),
+            computing_with(_num_threads(description)),
         ):
-            network = job.build(told, is_new=checkpoint is None)
+            if checkpoint is not None:
+                check_fits(setup, checkpoint.weights, folder)
+            with described_by(folder, setup.spec):
+                network = job.build(told, is_new=checkpoint is None)
             say_plan(job, network, int(description["num_params"]), told)
             _warn_of_changes(description, machine, told)
             if is_complete:
@@ -145,8 +159,48 @@ def go_on(
             return carry_out(job, network, folder, description, checkpoint, start, on_event)
 
 
+def _network(
+    run: RunFolder,
+    description: Mapping[str, Any],
+    trusted: Trusted,
+    ranks: Ranks | None,
+    on_event: OnEvent,
+) -> str:
+    """Return how `build_model` finds the network of the run; rank 0 decides whether it may run.
+
+    Raises:
+        CheckFailedError: the user does not trust its code, or it has changed.
+        UsageError: the network that is named instead is no file of code.
+    """
+    found = from_first(
+        ranks, lambda: network_of(run, description, trusted, on_event, is_resumed=True)
+    )
+    if ranks is not None and ranks.rank > 0:  # another machine may have another file there
+        network_of(run, description, replace(trusted, code=True), is_resumed=True)
+    return found
+
+
+def _num_threads(description: Mapping[str, Any]) -> int:
+    """Return how many threads the run computes with; the rounding depends on it.
+
+    Raises:
+        UnavailableError: they are far more than this machine is for.
+    """
+    wanted, cores = int(description["device"]["num_threads"]), num_usable_cores()
+    if wanted > max(MOST_THREADS, 4 * cores):
+        raise UnavailableError(
+            f"the run computes with {wanted} threads, and this machine has {cores} cores",
+            "resume it on a machine like that it began on",
+        )
+    return wanted
+
+
 def _first_weights(
-    description: Mapping[str, Any], recipe: Recipe, ranks: Ranks | None, on_event: OnEvent
+    setup: Setup,
+    description: Mapping[str, Any],
+    recipe: Recipe,
+    ranks: Ranks | None,
+    on_event: OnEvent,
 ) -> WeightsFile | None:
     """Return the file of weights that a run began with; None for fresh ones.
 
@@ -155,7 +209,7 @@ def _first_weights(
         CheckFailedError: it has changed.
     """
     if recipe.pretrained:
-        model = find_model(str(description["setup"]["model"]))
+        model = find_model(setup.spec)
         return obtained(find_weights(model), ranks, on_event)
     if recipe.weights is None:
         return None

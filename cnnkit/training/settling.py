@@ -7,12 +7,19 @@ from typing import Any
 
 from cnnkit.data import find_dataset
 from cnnkit.data.entry import FolderSource
-from cnnkit.errors import NotFoundError, UsageError
+from cnnkit.errors import CheckFailedError, UsageError
+from cnnkit.evaluation import Setup
+from cnnkit.files import is_folder
 from cnnkit.models import find_model
+from cnnkit.run_schema import WAY_OUT
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import checked_workers
-from cnnkit.training.recipe import Recipe
+from cnnkit.training.recipe import Recipe, validated
 
+# Beside `setup`, which every run has; those of older versions may lack the rest.
+NEEDED = (
+    "id", "recipe", "num_params", "device", "versions", "num_workers", "skip_bad", "checkpointing",
+)  # fmt: skip
 CHANGEABLE = ("workers", "checkpoint_minutes", "checkpoint_steps", "tensorboard")
 BEGIN_ANEW = "leave it out, or begin a new run"
 
@@ -34,7 +41,7 @@ class Settled:
     changes: dict[str, list[Any]]
 
 
-def settle(description: Mapping[str, Any], given: Mapping[str, Any]) -> Settled:
+def settle(description: Mapping[str, Any], given: Mapping[str, Any], run: Path) -> Settled:
     """Return the settings of a run with those that the user gave.
 
     Args:
@@ -43,35 +50,31 @@ def settle(description: Mapping[str, Any], given: Mapping[str, Any]) -> Settled:
             through; `epochs` may rise where the learning rate does not depend on it, and `workers`,
             `checkpoint_minutes` and `checkpoint_steps` may change. `tensorboard` is true where the
             caller begins a log that the run does not have, which is recorded alone.
+        run: the folder.
 
     Raises:
         UsageError: another setting was changed, or a value is out of range.
-        NotFoundError: the description is incomplete.
+        CheckFailedError: the description lacks something, or its recipe makes no sense.
     """
-    try:
-        recipe = Recipe.of(**description["recipe"])
-        then = {
-            **recipe.model_dump(),  # with what an older run did not know
-            "precision": description["setup"]["precision"],
-            "channels_last": description["setup"]["channels_last"],
-            "model": description["setup"]["model"],
-            "dataset": description["setup"]["dataset"],
-            "model_arguments": dict(description["setup"]["model_arguments"]),
-            "input": (description["setup"]["in_channels"], *description["setup"]["image_size"]),
-            "device": description["device"]["name"],
-            "skip_bad": description["skip_bad"],
-            "nproc": description.get("nproc", 1),
-            "workers": description["num_workers"],
-            "checkpoint_minutes": description["checkpointing"]["minutes"],
-            "checkpoint_steps": description["checkpointing"]["steps"],
-            "tensorboard": False,
-        }
-        for name in ("id", "num_params", "versions"):
-            description[name]
-    except (KeyError, TypeError) as error:
-        raise NotFoundError(
-            f"the description of the run is incomplete: it has no {error}", "begin a new run"
-        ) from error
+    setup = description["setup"]
+    recipe = _recipe(description, run)
+    then = {
+        **recipe.model_dump(),  # with what an older run did not know
+        "precision": setup.get("precision", "fp32"),
+        "channels_last": setup["channels_last"],
+        "model": setup["model"],
+        "dataset": setup["dataset"],
+        "model_arguments": dict(setup.get("model_arguments", {})),
+        "input": (setup["in_channels"], *setup["image_size"]),
+        "device": description["device"]["name"],
+        "skip_bad": description["skip_bad"],
+        "allow_large": Setup.from_dict(setup).preprocessing.allow_large,
+        "nproc": description.get("nproc", 1),
+        "workers": description["num_workers"],
+        "checkpoint_minutes": description["checkpointing"]["minutes"],
+        "checkpoint_steps": description["checkpointing"]["steps"],
+        "tensorboard": False,
+    }
     changes: dict[str, list[Any]] = {}
     for name, value in given.items():
         value = _as_the_run_has_it(name, value, then)
@@ -84,11 +87,31 @@ def settle(description: Mapping[str, Any], given: Mapping[str, Any]) -> Settled:
         changes[name] = [then[name], value]
     now = {**then, **{name: new for name, (_, new) in changes.items()}}
     return Settled(
-        Recipe.of(**{**description["recipe"], "epochs": now["epochs"]}),
+        Recipe.of(**{**recipe.model_dump(), "epochs": now["epochs"]}),
         checked_workers(now["workers"]),
         Checkpointing.of(now["checkpoint_minutes"], now["checkpoint_steps"]),
         changes,
     )
+
+
+def _recipe(description: Mapping[str, Any], run: Path) -> Recipe:
+    """Return the recipe of a run, which can be resumed.
+
+    Raises:
+        CheckFailedError: `run.json` lacks something, or the recipe makes no sense.
+    """
+    wrong: str | None = None
+    for name in NEEDED:
+        if description.get(name) is None:
+            wrong = wrong or f"{name} is missing"
+    if wrong is None:
+        try:
+            recipe = validated(Recipe, description["recipe"]).resolved()
+            recipe.augmentation.check(*description["setup"]["image_size"])
+            return recipe
+        except UsageError as error:
+            wrong = f"recipe: {error.message[:200]}"
+    raise CheckFailedError(f"{run / 'run.json'} is damaged: {wrong}", WAY_OUT)
 
 
 def _as_the_run_has_it(name: str, value: Any, then: Mapping[str, Any]) -> Any:
@@ -141,5 +164,5 @@ def _told(value: Any) -> str:
 
 def data_dir_of(description: Mapping[str, Any]) -> Path | None:
     """Return where the datasets of a run lay, if that is still there."""
-    path = Path(str(description.get("data_dir", "")))
-    return path if path.is_dir() else None
+    path = Path(description.get("data_dir") or "")
+    return path if is_folder(path) else None

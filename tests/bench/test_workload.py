@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cnnkit.architecture.inputs import InputShape
-from cnnkit.bench import state
 from cnnkit.bench.device import Processor
 from cnnkit.bench.measuring import benchmark
 from cnnkit.bench.settings import Sweep
 from cnnkit.bench.timing import take_batches
 from cnnkit.bench.workload import Feed, Workload
+from cnnkit.compat import many_compiled
 from cnnkit.models import build_model
 
 INPUTS = (InputShape((1, 32, 32)),)
@@ -104,6 +104,6 @@ def test_compiled_cells_are_compiled_and_their_compile_time_is_apart(
     assert min(limits) >= 4 * 4
     assert all(cell.compile and cell.compile_seconds is not None for cell in cells)
     assert (config.recompile_limit, config.fail_on_recompile_limit_hit) == before
-    with pytest.raises(ValueError, match="planted"), state.many_compiled(2):
+    with pytest.raises(ValueError, match="planted"), many_compiled(2):
         raise ValueError("planted")
     assert (config.recompile_limit, config.fail_on_recompile_limit_hit) == before

@@ -1,6 +1,5 @@
 """Bad input is normal input: one line, the right code, a way out, nothing half written."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ import torch
 from PIL import Image
 
 from tests.conftest import Answer, Cnnkit
+from tests.rewriting import rewrite
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -80,7 +80,7 @@ def test_unknown_names(refused: Refused) -> None:
     refused("train", "digits", "lenet5", code=3, says="unknown model 'digits'",
             hint="the model comes first: `cnnkit train lenet5 digits`")  # fmt: skip
     refused("train", "timm:resnet1o", code=3, says="resnet1o", hint="did you mean")
-    refused("trian", code=2, says="no such command 'trian'", hint="did you mean 'train'")
+    refused("trian", code=2, says="no such command 'trian'", hint="did you mean train")
     refused("train", "lenet5", "--epocs", "3", code=2, says="--epocs", hint="did you mean --epochs")
 
 
@@ -329,17 +329,15 @@ def test_a_run_that_is_half_written(refused: Refused, finished: Path) -> None:
     shutil.rmtree(checkpoints)
     refused("eval", finished, code=3, says="holds no best or last weights")
     (finished / "run.json").write_text('{"schema": "cnnkit.run/1"')
-    refused("eval", finished, code=3, says="run.json is damaged")
+    refused("eval", finished, code=6, says="run.json is damaged")
     (finished / "run.json").write_text('{"schema": "cnnkit.run/1"}')
-    refused("eval", finished, code=3, says="is incomplete")
+    refused("eval", finished, code=6, says="run.json is damaged: setup is missing")
     (finished / "run.json").unlink()
     refused("eval", finished, code=3, says="is not a run folder")
 
 
 def test_a_run_of_a_newer_cnnkit(refused: Refused, finished: Path) -> None:
-    description = json.loads((finished / "run.json").read_text())
-    description["schema"] = "cnnkit.run/2"
-    (finished / "run.json").write_text(json.dumps(description))
+    rewrite(finished, lambda description: description.update(schema="cnnkit.run/2"))
     refused("eval", finished, code=4, says="written by a newer cnnkit", hint="update cnnkit")
 
 

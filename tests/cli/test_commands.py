@@ -93,7 +93,7 @@ def test_a_dry_run_prints_a_file_that_makes_the_same_run(cnnkit: Cnnkit) -> None
     def run(*arguments: str) -> tuple[dict[str, object], list[float]]:
         answer = cnnkit("train", *arguments, "--json").json
         description = json.loads((Path(answer["run"]) / "run.json").read_text())
-        del description["id"], description["created"]
+        del description["id"], description["created"], description["sha256"]
         return description, [epoch["train_loss"] for epoch in answer["epochs"]]
 
     assert run("-c", "c.toml") == run(*settings)

@@ -140,7 +140,7 @@ def test_curves_that_cannot_be_written_cost_a_warning(
     def full(path: Path, content: bytes) -> None:
         raise UnavailableError(f"cannot write {path}: no space left on device", "free some space")
 
-    monkeypatch.setattr(run_log, "write_bytes", full)
+    monkeypatch.setattr(run_log, "replace_bytes", full)
     answer = cnnkit("train", *CONSTANT, "--epochs", 1, "--json", "-q")
     assert answer.code == 0
     assert answer.json["schema"] == "cnnkit.train/1"

@@ -16,14 +16,19 @@ SHARED_MNIST = Path(__file__).parents[3] / "shared" / "data" / "MNIST" / "raw"
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    real: Callable[..., Any] = urllib.request.urlopen
+    real: Callable[..., Any] = urllib.request.OpenerDirector.open
 
-    def urlopen(request: urllib.request.Request, *args: Any, **options: Any) -> Any:
+    def open_url(
+        self: urllib.request.OpenerDirector,
+        request: urllib.request.Request,
+        *args: Any,
+        **options: Any,
+    ) -> Any:
         if request.host.startswith("127.0.0.1:"):
-            return real(request, *args, **options)
+            return real(self, request, *args, **options)
         raise urllib.error.URLError("no network in tests")
 
-    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", open_url)
 
 
 class _QuietHandler(SimpleHTTPRequestHandler):

@@ -60,14 +60,14 @@ def test_no_bomb_takes_memory_or_time(photos: Path) -> None:
         (["stats", "merge", "histograms.json"], 2, "its histograms take 31,457,280,000 bytes"),
         (["stats", "merge", "lists.json"], 2, "is damaged: bad.0: "),
         (["stats", "merge", "sparse.json"], 2, "the 25,165,824 that are read; --allow-large reads"),
-        (["stats", "merge", "pipe.json"], 4, "it is a pipe, and no file; name a file"),
-        (["stats", "merge", "zero.json"], 4, "it is a device, and no file; name a file"),
-        (["stats", "digits", "--against", "pipe.json"], 4, "it is a pipe, and no file"),
-        (["stats", "digits", "--against", "zero.json"], 4, "it is a device, and no file"),
+        (["stats", "merge", "pipe.json"], 4, "a pipe, not a file; name a file"),
+        (["stats", "merge", "zero.json"], 4, "a device, not a file; name a file"),
+        (["stats", "digits", "--against", "pipe.json"], 4, "a pipe, not a file"),
+        (["stats", "digits", "--against", "zero.json"], 4, "a device, not a file"),
         (["bench", "compare", "cells.json", "now.json"], 2, "cells.0: input should be an object"),
         (["bench", "compare", "sparse.json", "now.json"], 2, "the 16,777,216 that are read; name"),
-        (["bench", "lenet5", "--against", "pipe.json"], 4, "it is a pipe, and no file"),
-        (["bench", "lenet5", "--against", "zero.json"], 4, "it is a device, and no file"),
+        (["bench", "lenet5", "--against", "pipe.json"], 4, "a pipe, not a file"),
+        (["bench", "lenet5", "--against", "zero.json"], 4, "a device, not a file"),
     ]
     found = measured([command for command, _, _ in answers], seconds=120)
     for (_, wanted, words), (code, said) in zip(answers, found, strict=True):
@@ -186,4 +186,4 @@ def test_peaks_that_are_no_file_are_refused(cnnkit: Cnnkit) -> None:
     os.mkfifo(path)
     answer = cnnkit("bench", "lenet5", "--device", "cpu", "--max-seconds", "0.05")
     assert answer.code == 4
-    assert "peaks.json: it is a pipe, and no file" in answer.stderr
+    assert "peaks.json: a pipe, not a file" in answer.stderr

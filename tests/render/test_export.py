@@ -52,7 +52,7 @@ def test_markdown_has_a_row_a_line_and_escapes_bars(name: str) -> None:
         assert len({line.replace("\\|", "").count("|") for line in rows}) <= len(ALL[name].tables())
         assert widths
     if name == "eval":
-        assert "[bold]cat\\|dog" in text
+        assert "\\[bold\\]cat\\|dog" in text
     if name == "conv_shown":
         assert "floor((5 + 2\\*1 - 3) / 1) + 1 = 5" in text
         assert "60\\*5 + 113\\*(-1)" in text

@@ -1,4 +1,5 @@
 import os
+import socket
 import struct
 import zlib
 from pathlib import Path
@@ -155,3 +156,83 @@ def test_names_that_are_no_text(tmp_path: Path, cnnkit: Cnnkit) -> None:
     text = (tmp_path / "out.json").read_text("utf-8")
     assert "caf\\\\xe9.png" in text
     assert '"name": "\\\\xff"' in text
+
+
+@pytest.fixture
+def odd_folder(tmp_path: Path) -> Path:
+    """Return a folder with images, and with what is called like an image and is no file."""
+    image = encode(Image.fromarray(noise(0, 9, 9)))
+    for label in "ab":
+        write_files(tmp_path / "set", {f"{label}/{number}.png": image for number in range(5)})
+    folder = tmp_path / "set" / "a"
+    os.mkfifo(folder / "pipe.png")
+    (folder / "zero.jpg").symlink_to("/dev/zero")
+    (folder / "loop.png").symlink_to("loop.png")
+    with (folder / "sparse.jpg").open("wb") as file:
+        file.truncate(10 * 10**9)
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind("set/a/socket.png")  # tests run in tmp_path; its whole path may be too long
+    return tmp_path / "set"
+
+
+ODD = {
+    "pipe.png": "a pipe, not a file",
+    "zero.jpg": "a device, not a file",
+    "loop.png": "too many levels of symbolic links",
+    "sparse.jpg": "refused: 10,000,000,000 bytes, more than 134,217,728; --allow-large reads it",
+    "socket.png": "a socket, not a file",
+}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has none of these")
+def test_what_is_no_file_is_listed_by_stats(odd_folder: Path, cnnkit: Cnnkit) -> None:
+    flat = cnnkit("stats", odd_folder / "a", "--json")  # without class folders
+    assert {Path(one["path"]).name: one["reason"] for one in flat.json["bad_files"]} == ODD
+    write_files(odd_folder, {"a/folder.jpg/5.png": encode(Image.fromarray(noise(0, 9, 9)))})
+    answer = cnnkit("stats", odd_folder, "--json")
+    assert answer.code == ExitCode.DONE
+    found = {Path(one["path"]).name: one["reason"] for one in answer.json["bad_files"]}
+    assert found == {**ODD, "folder.jpg": "a folder, not a file"}
+    assert answer.json["num_images"] == 11
+    assert cnnkit("stats", odd_folder, "--strict").code == ExitCode.CHECK_FAILED
+    shown = cnnkit("show", odd_folder, "-n", "20", "--json").json["samples"]
+    assert {one["reason"] for one in shown} == {*ODD.values(), None}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has none of these")
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_no_file_is_named_by_train_or_left_out(
+    odd_folder: Path, cnnkit: Cnnkit, name: str
+) -> None:
+    for other in ODD:
+        if other != name:
+            (odd_folder / "a" / other).unlink()
+    words = ("train", "mlp", odd_folder, "--epochs", "1", "--input", "8", "--val-split", "0")
+    # It may be a test image, and then the end of the run names it.
+    answer = cnnkit(*words)
+    assert answer.code == ExitCode.RUN_FAILED
+    said = " ".join(answer.stderr.split())
+    assert f"broken image {odd_folder / 'a' / name}: {ODD[name]}; repair or remove it" in said
+    answer = cnnkit(*words, "--skip-bad", "--json")
+    assert answer.code == ExitCode.DONE, answer.stderr
+    evaluated = [
+        cnnkit("eval", answer.json["run"], "--split", split, "--skip-bad", "--json")
+        for split in ("train", "test")
+    ]
+    assert sum(one.json["num_skipped"] for one in evaluated) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has none of these")
+@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz", "x-{0..0}.tar", "x", "./x"])
+def test_a_dataset_that_is_no_file(tmp_path: Path, cnnkit: Cnnkit, name: str) -> None:
+    path = tmp_path / name.replace("{0..0}", "0")
+    os.mkfifo(path)
+    for words in (("stats", name), ("show", name), ("stats", "digits", "--against", name)):
+        answer = cnnkit(*words)
+        assert answer.code in (ExitCode.USAGE, ExitCode.NOT_FOUND, ExitCode.RUN_FAILED)
+        assert "Traceback" not in answer.stderr
+        if "." in name[1:] and words[0] != "digits" and "--against" not in words:
+            assert "a pipe, not a file" in answer.stderr
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    assert cnnkit("stats", name).code != ExitCode.DONE

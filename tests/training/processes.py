@@ -66,6 +66,7 @@ class Launch:
                 "TORCHELASTIC_MAX_RESTARTS": max_restarts,
                 "TORCHELASTIC_USE_AGENT_STORE": True,
                 "CNNKIT_DATA_DIR": os.environ["CNNKIT_DATA_DIR"],
+                "XDG_STATE_HOME": os.environ["XDG_STATE_HOME"],
             }
             ours, theirs = CONTEXT.Pipe(duplex=False)
             process = CONTEXT.Process(

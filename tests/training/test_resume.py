@@ -26,7 +26,6 @@ from cnnkit.errors import (
     CnnkitError,
     ExitCode,
     InterruptedRunError,
-    NotFoundError,
     RunFailedError,
     UnavailableError,
     UsageError,
@@ -34,6 +33,7 @@ from cnnkit.errors import (
 from cnnkit.events import EpochEnded, Event, Note, TaskStarted, Warned
 from cnnkit.training.steps.stepping import Step, Stepper
 from tests.conftest import Cnnkit
+from tests.rewriting import rewrite
 from tests.training.killing import make_photos, outcome, same
 
 ROOT = Path(__file__).parents[2]
@@ -472,10 +472,8 @@ def test_checkpoints_of_another_run_are_refused() -> None:
     shutil.copytree(other / "checkpoints", run / "checkpoints")
     with pytest.raises(CheckFailedError, match="is of another run"):
         resume(run)
-    description = json.loads((wider / "run.json").read_text())
-    description["setup"]["model"] = "mlp"
-    (wider / "run.json").write_text(json.dumps(description))
-    with pytest.raises(CheckFailedError, match="does not fit the network and recipe of its run"):
+    rewrite(wider, lambda description: description["setup"].update(model="mlp"))
+    with pytest.raises(CheckFailedError, match="do not fit the network mlp"):
         resume(wider)
 
 
@@ -493,9 +491,19 @@ def test_images_and_networks_that_changed_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckFailedError, match="are not those that the run began with"):
         resume(run)
     extra.unlink()
-    net.write_text(net.read_text() + "# changed\n")
-    with pytest.raises(CheckFailedError, match="has changed since the run began"):
+    kept = run / "network" / "net.py"
+    original = kept.read_text()
+    kept.write_text(original + "# changed\n")
+    with pytest.raises(CheckFailedError, match="is not what the run kept"):
         resume(run)
+    with pytest.raises(CheckFailedError, match="has changed since the run began"):
+        cnnkit.resume(run, trust_code=True)
+    kept.write_text(original)
+    net.write_text(original + "# changed\n")
+    with pytest.raises(CheckFailedError, match=r"is not the code that the run .* began with"):
+        cnnkit.resume(run, network=f"{net}:make")
+    net.unlink()  # the copy is there
+    assert resume(run).best_epoch
 
 
 def test_validation_images_that_changed_are_refused(tmp_path: Path) -> None:
@@ -616,10 +624,8 @@ def test_what_is_no_run_is_refused(cnnkit: Cnnkit) -> None:
     assert answer.code == ExitCode.USAGE
     assert "name a network to train" in answer.stderr
     run = stopped()
-    description = json.loads((run / "run.json").read_text())
-    del description["checkpointing"]
-    (run / "run.json").write_text(json.dumps(description))
-    with pytest.raises(NotFoundError, match="incomplete: it has no 'checkpointing'"):
+    rewrite(run, lambda description: description.pop("checkpointing"))
+    with pytest.raises(CheckFailedError, match=r"run\.json is damaged: checkpointing is missing"):
         resume(run)
 
 
@@ -646,11 +652,12 @@ def test_a_vanished_file_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
 
 def test_a_run_of_an_older_cnnkit_has_the_defaults_of_what_it_did_not_know() -> None:
     run = stopped()
-    path = run / "run.json"
-    description = json.loads(path.read_text())
-    for name in ("nesterov", "lr_rest", "pretrained", "freeze", "dropout"):
-        del description["recipe"][name]
-    path.write_text(json.dumps(description))
+
+    def forget(description: dict[str, Any]) -> None:
+        for name in ("nesterov", "lr_rest", "pretrained", "freeze", "dropout"):
+            del description["recipe"][name]
+
+    rewrite(run, forget)
     with pytest.raises(UsageError, match=r"--nesterov cannot be changed .* it was False, not True"):
         resume(run, {"nesterov": True})
     assert resume(run, {"nesterov": False}).best_epoch

@@ -135,13 +135,11 @@ def test_compiled_and_resumed_is_compiled_and_not_stopped() -> None:
     assert_equal(again, run)
 
 
-def test_without_a_compiler_nothing_is_begun(
-    cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_compiler_nothing_is_begun(cnnkit: Cnnkit) -> None:
     import torch._inductor.config as inductor
 
-    monkeypatch.setattr(inductor.cpp, "cxx", ("no-such-compiler",))
-    answer = cnnkit("train", "linear", "--device", "cpu", "--compile")
+    with inductor.patch({"cpp.cxx": ("no-such-compiler",)}):
+        answer = cnnkit("train", "linear", "--device", "cpu", "--compile")
     assert answer.code == ExitCode.UNAVAILABLE
     assert "--compile needs a C++ compiler, and this machine has none" in answer.stderr
     assert not list(Path("runs").iterdir())

@@ -372,9 +372,12 @@ def test_a_file_of_a_network_that_changed_is_said(tmp_path: Path) -> None:
     )
     write_net(tmp_path, body)
     result = trained("net.py:Net")
-    write_net(tmp_path, body + "# changed\n")
+    kept = Path(result.run, "network", "net.py")
+    kept.write_text(kept.read_text() + "# changed\n")
+    with pytest.raises(CheckFailedError, match="is not what the run kept"):
+        cnnkit.evaluate(result.run)
     events: list[Event] = []
-    cnnkit.evaluate(result.run, on_event=events.append)
+    cnnkit.evaluate(result.run, trust_code=True, on_event=events.append)
     assert any("has changed since" in e.text for e in events if isinstance(e, Warned))
 
 

@@ -1,14 +1,21 @@
 """Batches out of encoded files, read ahead; and decoding a whole set once."""
 
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 
 import torch
-from PIL import Image
 from torch import Tensor
 
+from cnnkit.data.decode import (
+    BadImageError,
+    check_stopped,
+    one_image,
+    pillow_limits,
+    stop_with,
+)
 from cnnkit.data.image_set import DecodedSet, EncodedSet
 from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.data.loading.augmenting import Augmenter
@@ -19,9 +26,6 @@ from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
 
 DECODED_AT_ONCE = 64  # images that a worker takes where a whole set is decoded
 PREFETCHED_BATCHES = 2  # read ahead beside those that the workers have in hand
-
-# What Pillow raises for files that are broken, cut short, or absurdly large.
-BROKEN_IMAGE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 class FileBatches(Batches):
@@ -104,7 +108,10 @@ class FileBatches(Batches):
         if self._num_workers == 0:
             yield from (self._read(part, augmenter) for part in parts)
             return
-        pool = ThreadPoolExecutor(self._num_workers, thread_name_prefix="cnnkit-decode")
+        stopped = threading.Event()
+        pool = ThreadPoolExecutor(
+            self._num_workers, "cnnkit-decode", initializer=stop_with, initargs=(stopped,)
+        )
         waiting: deque[Future[Batch]] = deque()
         try:
             for part in parts:
@@ -114,18 +121,24 @@ class FileBatches(Batches):
             while waiting:
                 yield waiting.popleft().result()
         finally:
+            stopped.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _read(self, rows: Tensor, augmenter: Augmenter | None) -> Batch:
         images, kept = [], []
-        for row in rows.tolist():
-            try:
-                images.append(self._preprocessing.decode(self._files.read(row)))
-                kept.append(row)
-            except BROKEN_IMAGE_ERRORS as error:
-                if not self.skip_bad:
-                    raise broken_image(self._files.name(row), error) from error
-                self.skipped.add(self._files.name(row))
+        allow_large = self._preprocessing.allow_large
+        with pillow_limits(allow_large):
+            for row in rows.tolist():
+                check_stopped()
+                try:
+                    with one_image():
+                        content = self._files.read(row, allow_large)
+                        images.append(self._preprocessing.decode(content))
+                    kept.append(row)
+                except BadImageError as error:
+                    if not self.skip_bad:
+                        raise broken_image(self._files.name(row), error) from error
+                    self.skipped.add(self._files.name(row))
         if not images:
             return torch.empty(0), rows[:0]
         pixels, places = torch.stack(images), torch.tensor(kept)
@@ -178,13 +191,8 @@ def decoded(
     )
 
 
-def broken_image(name: str, error: BaseException) -> BrokenImageError:
+def broken_image(name: str, error: BadImageError) -> BrokenImageError:
     """Return the error that names a broken image."""
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if name in reason:  # Pillow and the system repeat the path, or the address of a buffer
-        reason = getattr(error, "strerror", None) or "it cannot be read"
-    if "cannot identify image file" in reason:
-        reason = "it is no image"
     return BrokenImageError(
-        f"broken image {name}: {reason}", "repair or remove it, or leave it out with --skip-bad"
+        f"broken image {name}: {error}", "repair or remove it, or leave it out with --skip-bad"
     )

@@ -8,6 +8,14 @@ from typing import Any
 
 from PIL import Image
 
+from cnnkit.compat import image_of_pixels, pillow_core
+from cnnkit.data.decode import has_several_scans, reserve
+
+MAX_CANVAS_PIXELS = 2**24
+"""Larger images are left to Pillow's reader: a thread keeps the memory of its canvas."""
+
+COUNTED_PIXELS = 2**19  # fewer take no memory to speak of
+
 FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive, with Huffman codes
 START_OF_SCAN = 0xDA
 END_OF_IMAGE = 0xD9
@@ -31,7 +39,7 @@ class Canvas:
     def of(self, mode: str, width: int, height: int) -> Any:
         """Return memory for an image, with whatever was drawn there before."""
         if self._kind != (mode, width, height):
-            self._pixels = _core().new(mode, (width, height))
+            self._pixels = pillow_core().new(mode, (width, height))
             self._kind = mode, width, height
         return self._pixels
 
@@ -51,14 +59,14 @@ def decode_plain_jpeg(
         formats, EXIF, CMYK, several pictures, a file that is cut short or damaged. Pillow's own
         reader then tells what is the matter.
     """
-    if content[:3] != b"\xff\xd8\xff":
-        return None
-    frame = _frame(content)
-    if frame is None or frame[0] * frame[1] > max_pixels:
+    frame = plain_frame(content)
+    if frame is None or frame[0] * frame[1] > min(max_pixels, MAX_CANVAS_PIXELS):
         return None
     width, height, mode = frame
+    if width * height > COUNTED_PIXELS:
+        reserve(width * height * (10 if has_several_scans(content) else 4))
     try:
-        decoder = _core().jpeg_decoder(mode, mode, "")
+        decoder = pillow_core().jpeg_decoder(mode, mode, "")
         pixels = (canvas or Canvas()).of(mode, width, height)
         decoder.setimage(pixels, (0, 0, width, height))
         consumed, error = decoder.decode(content)
@@ -66,17 +74,13 @@ def decode_plain_jpeg(
         return None
     if consumed >= 0 or error < 0:  # it waits for more, or has given up
         return None
-    image: Image.Image = Image.Image()._new(pixels)
-    return image
+    return image_of_pixels(pixels)
 
 
-def _core() -> Any:
-    """Return Pillow's part in C, which is no part of its promises."""
-    return vars(Image)["core"]
-
-
-def _frame(content: bytes) -> tuple[int, int, str] | None:
-    """Return width, height and mode of a plain JPEG file, from its markers."""
+def plain_frame(content: bytes) -> tuple[int, int, str] | None:
+    """Return width, height and mode of a plain JPEG file, from the markers at its beginning."""
+    if content[:3] != b"\xff\xd8\xff":
+        return None
     found: tuple[int, int, str] | None = None
     place = 2
     while place + 4 <= len(content):

@@ -1,17 +1,19 @@
 """How an image becomes the input of a network; kept in the run, so that it is always the same."""
 
-import io
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from cnnkit.data.decode import check_resized, opened_image
 from cnnkit.data.loading.jpeg import decode_plain_jpeg
 
+MAX_UNCROPPED_PIXELS = 2**24  # an image that is resized to more is cropped while it is resized
 RESIZE_CHUNK = 1024  # images resized at once; bounds the memory for the float copies
 
 
@@ -28,6 +30,7 @@ class Preprocessing:
         width: in pixels.
         mean: subtracted from each channel, on the scale 0..1.
         std: divides each channel, on the scale 0..1.
+        allow_large: decode images above the limits of `cnnkit.data.decode` as well.
     """
 
     channels: int
@@ -35,6 +38,7 @@ class Preprocessing:
     width: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    allow_large: bool = False
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Self:
@@ -49,31 +53,40 @@ class Preprocessing:
     def decode(self, content: bytes) -> Tensor:
         """Decode an image file, whole.
 
-        Alpha is dropped, a palette expanded, 16 bits become 8, the EXIF orientation is ignored.
+        Alpha is dropped, a palette expanded, 16 bits become 8, the EXIF orientation is ignored,
+        and of several frames the first is taken.
 
         Returns:
             uint8 of shape (channels, height, width).
 
         Raises:
-            OSError, SyntaxError, ValueError: the file is no image, or broken.
+            BadImageError: the file is no image, is broken, or is too large.
         """
-        mode = "L" if self.channels == 1 else "RGB"
+        image = self._decoded(content, "L" if self.channels == 1 else "RGB")
+        if image.size != (self.width, self.height):
+            image = self._resized_and_cropped(image)
+        pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
+        return pixels[None] if self.channels == 1 else pixels.permute(2, 0, 1).contiguous()
+
+    def _decoded(self, content: bytes, mode: str) -> Image.Image:
         # Larger ones may be worth to be decoded at 1/2, 1/4 or 1/8 where that still covers.
         plain = decode_plain_jpeg(content, 4 * self.width * self.height - 1)
         if plain is not None:
-            image = plain if plain.mode == mode else plain.convert(mode)
-        else:
-            with Image.open(io.BytesIO(content)) as opened:
-                if opened.format == "JPEG":
-                    opened.draft(None, (self.width, self.height))
-                image = _to_mode(opened, mode)
-        if image.size != (self.width, self.height):
-            width, height = _covering(image.width, image.height, self.width, self.height)
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
-            left, top = (width - self.width) // 2, (height - self.height) // 2
-            image = image.crop((left, top, left + self.width, top + self.height))
-        pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
-        return pixels[None] if self.channels == 1 else pixels.permute(2, 0, 1).contiguous()
+            return plain if plain.mode == mode else plain.convert(mode)
+        with opened_image(content, self.allow_large, (self.width, self.height)) as opened:
+            return _to_mode(opened, mode)
+
+    def _resized_and_cropped(self, image: Image.Image) -> Image.Image:
+        width, height = _covering(image.width, image.height, self.width, self.height)
+        check_resized(image.size, (width, height), self.allow_large)
+        left, top = (width - self.width) // 2, (height - self.height) // 2
+        if width * height > MAX_UNCROPPED_PIXELS:  # only the part that stays is computed
+            across, down = image.width / width, image.height / height
+            right, bottom = left + self.width, top + self.height
+            box = left * across, top * down, right * across, bottom * down
+            return image.resize((self.width, self.height), Image.Resampling.BILINEAR, box)
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+        return image.crop((left, top, left + self.width, top + self.height))
 
     def resize(self, images: Tensor) -> Tensor:
         """Bring images to the size, on the device where they are.
@@ -169,10 +182,20 @@ def _covering(width: int, height: int, wanted_width: int, wanted_height: int) ->
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
+    image.load()
     if image.mode.startswith("I;16") or image.mode == "I":
         # Pillow would clip 16 bits at 255 instead of scaling them.
-        pixels = np.asarray(image).astype(np.int64)
-        image = Image.fromarray((pixels.clip(0, 65535) >> 8).astype(np.uint8))
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")  # Pillow warns when it is converted to RGB at once
-    return image.convert(mode)
+        image = Image.fromarray(_upper_bytes(image))
+    if image.mode == "P":  # Pillow warns of transparency; the pixels keep the palette's colour
+        image.info.pop("transparency", None)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _upper_bytes(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Return the upper bytes of 16-bit grey values, row by row: wider copies are large."""
+    pixels = np.empty((image.height, image.width), dtype=np.uint8)
+    rows = max(1, RESIZE_CHUNK**2 // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        pixels[top : top + rows] = np.asarray(strip).astype(np.int64).clip(0, 65535) >> 8
+    return pixels

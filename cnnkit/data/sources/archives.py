@@ -4,10 +4,19 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from cnnkit.data.decode import os_reason
 from cnnkit.data.sources.folder import SPLIT_OF_FOLDER, is_image, is_visible
-from cnnkit.data.sources.members import BrokenArchiveError, Members
-from cnnkit.data.sources.streams import Chooser, EncodedImage, ImageStream, digest, file_stamp
+from cnnkit.data.sources.members import BrokenArchiveError, Member, Members
+from cnnkit.data.sources.streams import (
+    Chooser,
+    EncodedImage,
+    ImageStream,
+    Stamp,
+    digest,
+    file_stamp,
+)
 from cnnkit.errors import UsageError
+from cnnkit.files import open_regular
 
 DEEPEST_SPLIT = 2  # a folder of a split is the first or the second of a path
 
@@ -24,13 +33,17 @@ class ArchiveStream(ImageStream):
         dataset: the name that it was opened under.
         path: the archive.
         split: a split, or `all`; None for `train` where there are folders of splits, else all.
+        allow_large: read what is above the limits of `Members` as well.
     """
 
-    def __init__(self, dataset: str, path: Path, split: str | None) -> None:
+    def __init__(
+        self, dataset: str, path: Path, split: str | None, allow_large: bool = False
+    ) -> None:
         self.dataset = dataset
         self.split = split or "all"
         self._wanted_split = split
         self._path = path
+        self._members = Members(path, allow_large)
         self._folders: dict[str, None] = {}
         self._seen_splits: dict[str, None] = {}
         self._others = 0
@@ -43,29 +56,20 @@ class ArchiveStream(ImageStream):
         stamp = file_stamp(str(self._path))
         self._others = 0
         try:
-            for member in Members(self._path).read():
+            for member in self._members.read():
                 folder = self._folder(member.name)
                 if folder is None:
                     continue
                 self._folders[folder] = None
                 if (chosen is None or number in chosen) and is_wanted(number):
-                    found = member.read()
-                    name = f"{self._path}/{found.name}"
-                    yield EncodedImage(
-                        name,
-                        folder,
-                        content=found.content,
-                        reason=found.reason,
-                        archive=stamp,
-                        split=_split_of(folder.split("/")),
-                    )
+                    yield self._image(member.read(), folder, stamp)
                 number += 1
         except BrokenArchiveError as error:
             told = f"{error}; {number:,} images before that were read" if number else str(error)
             if chosen is None and is_wanted(number):
                 yield EncodedImage(str(self._path), "", reason=told)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = os_reason(error)
             if chosen is None and is_wanted(number):
                 yield EncodedImage(str(self._path), "", reason=reason)
         if self._wanted_split is None and "train" in self._seen_splits:
@@ -76,10 +80,20 @@ class ArchiveStream(ImageStream):
                 f"it has {', '.join(self._seen_splits)}",
             )
 
+    def _image(self, found: Member, folder: str, stamp: Stamp | None) -> EncodedImage:
+        return EncodedImage(
+            f"{self._path}/{found.name}",
+            folder,
+            content=found.content,
+            reason=found.reason,
+            archive=stamp,
+            split=_split_of(folder.split("/")),
+        )
+
     def count(self) -> int | None:
         """Return how many images there are, where the archive has an index."""
         try:
-            names = Members(self._path).names()
+            names = self._members.names()
         except (BrokenArchiveError, OSError):
             return None  # reading it will tell why
         return None if names is None else sum(self._folder(name) is not None for name in names)
@@ -165,8 +179,12 @@ def _split_of(names: Sequence[str]) -> str:
 
 def file_identity(path: Path) -> str:
     """Return what tells a large file from others without reading it: its length and both ends."""
-    size = os.stat(path).st_size  # noqa: PTH116
-    with path.open("rb") as file:
+    try:
+        handle = open_regular(path)
+    except OSError as error:  # reading it will tell why, for the list of bad files
+        return os_reason(error)
+    with os.fdopen(handle, "rb") as file:
+        size = os.fstat(handle).st_size
         start = file.read(4096)
         file.seek(max(0, size - 4096))
         return f"{size} {start.hex()} {file.read(4096).hex()}"

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnnkit.data.decode import IMAGE_SUFFIXES, BadImageError, read_header
 from cnnkit.data.entry import DatasetEntry, FolderSource, Split
 from cnnkit.errors import NotFoundError, UnavailableError, UsageError
 from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted
 
 if TYPE_CHECKING:  # the description of a folder must not cost the import of torch
     from cnnkit.data.image_set import EncodedSet
-
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""What counts as an image, in any case: the extensions of torchvision's ImageFolder."""
 
 SPLIT_OF_FOLDER = {
     "train": "train",
@@ -148,7 +147,7 @@ class ListedFolder:
     Attributes:
         files: paths by split and class; a folder without folders of splits is the split `""`, and
             images of a folder without class folders are the class `""`.
-        errors: why folders could not be read.
+        errors: why folders could not be read, or are called like an image.
         num_others: visible files that are no images by their name, or lie beside class folders.
     """
 
@@ -179,7 +178,11 @@ def list_folder(spec: str) -> ListedFolder:
             split_folders = {"": path}
         listed = {split: _folders(folder) for split, folder in split_folders.items()}
         beside = {
-            split: sorted(item.name for item in folder.iterdir() if item.is_file())
+            split: sorted(
+                item.name
+                for item in folder.iterdir()
+                if not os.path.isdir(item)  # noqa: PTH112  (never raises)
+            )
             for split, folder in split_folders.items()
         }
     except OSError as error:
@@ -238,17 +241,9 @@ def _sample(paths: Sequence[str]) -> list[str]:
 
 def _headers(paths: Iterable[str]) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield mode and (height, width) of the images whose header can be read."""
-    from PIL import Image
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # huge images and odd metadata matter when decoding
-        for path in paths:
-            try:
-                with Image.open(path) as image:
-                    header = (image.mode, (image.height, image.width))
-            except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
-                continue  # whoever decodes it will name it
-            yield header
+    for path in paths:
+        with suppress(BadImageError):  # whoever decodes it will name it
+            yield read_header(path)
 
 
 def _split_folders(spec: str, path: Path) -> Mapping[str, Path]:
@@ -286,7 +281,7 @@ def is_visible(name: str) -> bool:
 
 def is_image(name: str) -> bool:
     """Return whether a file of this name counts as an image."""
-    return is_visible(name) and name.lower().endswith(IMAGE_EXTENSIONS)
+    return is_visible(name) and name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _image_files(
@@ -299,7 +294,8 @@ def _image_files(
     Args:
         folder: where to look.
         others: is told the visible files that are no images by their name.
-        errors: is told why folders could not be read; without it that is raised.
+        errors: is told why folders could not be read, and which are called like an image; without
+            it the first is raised, and the others are left out.
     """
     found: list[str] = []
     seen: set[tuple[int, int]] = set()
@@ -321,6 +317,12 @@ def _image_files(
         # Not DirEntry.is_dir: a link to itself makes it raise.
         folders = {item.path for item in below if _may_be_folder(item) and os.path.isdir(item.path)}  # noqa: PTH112
         found += [item.path for item in below if is_image(item.name) and item.path not in folders]
+        if errors is not None:
+            errors += [
+                IsADirectoryError(errno.EISDIR, "a folder, not a file", path)
+                for path in sorted(folders)
+                if is_image(os.path.basename(path))  # noqa: PTH119
+            ]
         if others is not None:
             others += [
                 item.path
@@ -354,7 +356,7 @@ def _check_images(entry: DatasetEntry, folder: Path, per_class: list[list[str]])
     if len(empty) == len(per_class):
         raise UsageError(
             f"{str(folder)!r} has no images",
-            f"{LAYOUT.format(entry.name)}; images end with {', '.join(IMAGE_EXTENSIONS)}",
+            f"{LAYOUT.format(entry.name)}; images end with {', '.join(IMAGE_SUFFIXES)}",
         )
     if empty:
         raise UsageError(

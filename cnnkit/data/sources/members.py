@@ -2,15 +2,21 @@
 
 import bz2
 import gzip
+import io
 import lzma
+import os
 import re
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Self, cast
+
+from cnnkit.data.decode import MAX_FILE_BYTES, too_large
+from cnnkit.files import open_regular
 
 ARCHIVE_SUFFIXES = (
     ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz",
@@ -18,14 +24,49 @@ ARCHIVE_SUFFIXES = (
 
 BLOCK = 512  # of a tar file
 READ_BYTES = 2**20
+ZIP_READ_BYTES = 2**12
+"""Of members that zipfile unpacks without a limit, so many packed bytes are read at once."""
+
+MAX_UNPACKED_BYTES = 2**30
+MAX_UNPACKED_RATIO = 100
+"""More than `MAX_UNPACKED_BYTES`, and than so many times its own size, no archive may unpack to."""
+
+MAX_INDEX_BYTES = 2**25
+"""A longer index of a zip archive is refused unless allowed: 32 MiB, about 300,000 files."""
+
+MAX_HEADER_BYTES = 2**16
+"""Longer names and other headers of tar members are refused unless allowed."""
+
+MAX_XZ_BYTES = 2**28
+"""Unpacking xz may take so much memory: four times what its strongest preset takes."""
 
 
 class BrokenArchiveError(Exception):
-    """An archive that is none, or ends too early; the message is the reason, for a list."""
+    """An archive that is none, ends too early, or is too large; the message is the reason."""
 
 
 # What the readers of the several kinds raise where an archive is damaged or ends too early.
-_DAMAGE = (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile)
+_DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    EOFError,
+    lzma.LZMAError,
+    zlib.error,
+    gzip.BadGzipFile,
+    struct.error,
+    ValueError,
+    OverflowError,
+    LookupError,
+    RecursionError,
+    NotImplementedError,
+)
+_LONG_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 
 
 def _broken(error: Exception) -> BrokenArchiveError:
@@ -57,65 +98,115 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
+class _Allowance:
+    """What reading an archive may still unpack; None for any number of bytes."""
+
+    def __init__(self, size: int, allow_large: bool) -> None:
+        self.allow_large = allow_large
+        self._limit = max(MAX_UNPACKED_BYTES, MAX_UNPACKED_RATIO * size)
+        self._spent = 0
+
+    def spend(self, num_bytes: int) -> None:
+        """Note that so many bytes were unpacked.
+
+        Raises:
+            BrokenArchiveError: they are too many.
+        """
+        self._spent += num_bytes
+        if self._spent > self._limit and not self.allow_large:
+            told = f"it unpacks to {self._spent:,} bytes or more"
+            raise BrokenArchiveError(too_large(told, self._limit))
+
+
 class Members:
     """The files in an archive, in its own order; links, folders and devices are left out.
 
     Args:
         path: the archive.
+        allow_large: read what is above the limits as well.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, allow_large: bool = False) -> None:
         self._path = path
+        self._allow_large = allow_large
 
     def names(self) -> list[str] | None:
         """Return the names of all files, where the archive has an index of them.
 
         Raises:
-            BrokenArchiveError: it is no archive, or is cut short.
-            OSError: it cannot be read.
+            BrokenArchiveError: it is no archive, is cut short, or has a very long index.
+            OSError: it cannot be read, or is no regular file.
         """
         if self._path.suffix.lower() != ".zip":
             return None
-        with _opened_zip(self._path) as archive:
+        with _opened(self._path) as raw, _opened_zip(raw, self._allow_large) as archive:
             return [item.filename for item in archive.infolist() if not item.is_dir()]
 
     def read(self) -> Iterator["OpenMember"]:
         """Return the files, each to be read before the next is asked for.
 
         Raises:
-            BrokenArchiveError: it is no archive, or is cut short.
-            OSError: it cannot be read.
+            BrokenArchiveError: it is no archive, is cut short, or unpacks to too much.
+            OSError: it cannot be read, or is no regular file.
         """
-        if self._path.suffix.lower() == ".zip":
-            yield from self._read_zip()
-        else:
-            yield from self._read_tar()
+        with _opened(self._path) as raw:
+            allowance = _Allowance(os.fstat(raw.fileno()).st_size, self._allow_large)
+            if self._path.suffix.lower() == ".zip":
+                yield from _read_zip(raw, allowance)
+            else:
+                yield from _read_tar(raw, allowance)
 
-    def _read_zip(self) -> Iterator["OpenMember"]:
-        with _opened_zip(self._path) as archive:
-            for item in archive.infolist():
-                if not item.is_dir():
-                    yield _ZipMember(archive, item)
 
-    def _read_tar(self) -> Iterator["OpenMember"]:
-        try:
-            with self._path.open("rb") as raw, _decompressed(self._path, raw) as stream:
-                watched = _Watched(stream)
-                with tarfile.open(fileobj=watched, mode="r|") as archive:  # type: ignore[call-overload]
-                    while (item := archive.next()) is not None:
-                        archive.members.clear()  # else it would remember every member
-                        if item.isreg():
-                            yield _TarMember(archive, item)
-                watched.drain()
-        except _DAMAGE as error:
+def _opened(path: Path) -> IO[bytes]:
+    return os.fdopen(open_regular(path), "rb")
+
+
+def _read_zip(raw: IO[bytes], allowance: _Allowance) -> Iterator["OpenMember"]:
+    with _opened_zip(raw, allowance.allow_large) as archive:
+        for item in archive.infolist():
+            if not item.is_dir():
+                yield _ZipMember(archive, item, allowance)
+
+
+def _read_tar(raw: IO[bytes], allowance: _Allowance) -> Iterator["OpenMember"]:
+    header = tarfile.TarInfo if allowance.allow_large else _ShortHeader
+    try:
+        with _decompressed(raw, allowance.allow_large) as stream:
+            watched = _Watched(stream, allowance if stream is not raw else None)
+            with tarfile.open(fileobj=watched, mode="r|", tarinfo=header) as archive:  # type: ignore[call-overload]
+                while (item := archive.next()) is not None:
+                    archive.members.clear()  # else it would remember every member
+                    archive.pax_headers.clear()  # and every header that holds for all
+                    if item.isreg():
+                        yield _TarMember(archive, item, allowance)
+            watched.drain()
+    except _DAMAGE as error:
+        raise _broken(error) from error
+    except OSError as error:
+        if error.errno is None:  # bz2 says so of data that is none of its own
             raise _broken(error) from error
-        except OSError as error:
-            if error.errno is None:  # bz2 says so of data that is none of its own
-                raise _broken(error) from error
-            raise
-        # tarfile takes any end for the end; a whole archive closes with blocks of zeros.
-        if watched.last_block.strip(b"\0") or len(watched.last_block) < BLOCK:
-            raise BrokenArchiveError("the archive is cut short")
+        raise
+    # tarfile takes any end for the end; a whole archive closes with blocks of zeros.
+    if watched.last_block.strip(b"\0") or len(watched.last_block) < BLOCK:
+        raise BrokenArchiveError("the archive is cut short")
+
+
+class _ShortHeader(tarfile.TarInfo):
+    """The header of a member; a name or another header before it must not be very long."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Return the header in a block.
+
+        Raises:
+            BrokenArchiveError: what follows it is a header as well, and very long.
+        """
+        item = super().frombuf(buf, encoding, errors)
+        if item.type in _LONG_HEADERS and item.size > MAX_HEADER_BYTES:
+            raise BrokenArchiveError(
+                too_large(f"a header of {item.size:,} bytes", MAX_HEADER_BYTES)
+            )
+        return item
 
 
 class OpenMember:
@@ -127,68 +218,133 @@ class OpenMember:
 
     name: str
 
-    def read(self) -> Member:
+    def read(self, max_bytes: int = MAX_FILE_BYTES) -> Member:
         """Return the file with its bytes, or with the reason why they cannot be had.
 
+        Args:
+            max_bytes: more are refused, unless large ones are allowed.
+
         Raises:
-            BrokenArchiveError: the archive ends in the middle of it.
+            BrokenArchiveError: the archive ends in the middle of it, or unpacks to too much.
         """
         raise NotImplementedError
 
 
 class _ZipMember(OpenMember):
-    def __init__(self, archive: zipfile.ZipFile, item: zipfile.ZipInfo) -> None:
+    def __init__(
+        self, archive: zipfile.ZipFile, item: zipfile.ZipInfo, allowance: _Allowance
+    ) -> None:
         self.name = item.filename
-        self._archive, self._item = archive, item
+        self._archive, self._item, self._allowance = archive, item, allowance
 
-    def read(self) -> Member:
+    def read(self, max_bytes: int = MAX_FILE_BYTES) -> Member:
+        if self._item.file_size > max_bytes and not self._allowance.allow_large:
+            return _too_long(self.name, self._item.file_size, max_bytes)
+        is_limited = self._item.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
         try:
-            return Member(self.name, self._archive.read(self._item))
-        except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
-            return Member(self.name, None, f"damaged in the archive: {error}")
+            with self._archive.open(self._item) as file:
+                content = _read_in_parts(
+                    file, self._allowance, READ_BYTES if is_limited else ZIP_READ_BYTES
+                )
+            return Member(self.name, content)
         except NotImplementedError as error:
             return Member(self.name, None, f"packed in an unknown way: {error}")
         except RuntimeError as error:
             if "password" in str(error):
                 return Member(self.name, None, "encrypted")
-            raise
+            return Member(self.name, None, f"damaged in the archive: {error}")
+        except _DAMAGE as error:
+            return Member(self.name, None, f"damaged in the archive: {error}")
+        except MemoryError:
+            return Member(self.name, None, "does not fit in memory")
 
 
 class _TarMember(OpenMember):
-    def __init__(self, archive: tarfile.TarFile, item: tarfile.TarInfo) -> None:
+    def __init__(
+        self, archive: tarfile.TarFile, item: tarfile.TarInfo, allowance: _Allowance
+    ) -> None:
         self.name = item.name
-        self._archive, self._item = archive, item
+        self._archive, self._item, self._allowance = archive, item, allowance
 
-    def read(self) -> Member:
+    def read(self, max_bytes: int = MAX_FILE_BYTES) -> Member:
+        if self._item.size > max_bytes and not self._allowance.allow_large:
+            return _too_long(self.name, self._item.size, max_bytes)
         file = self._archive.extractfile(self._item)
         assert file is not None  # it is a regular file
         try:
-            content = file.read()
+            # A sparse member has more bytes than its archive; those of others are counted there.
+            allowance = self._allowance if self._item.issparse() else None
+            content = _read_in_parts(file, allowance, READ_BYTES)
         except _DAMAGE as error:
             raise _broken(error) from error
+        except MemoryError:
+            return Member(self.name, None, "does not fit in memory")
         if len(content) < self._item.size:
             raise BrokenArchiveError("the archive is cut short")
         return Member(self.name, content)
 
 
-def _opened_zip(path: Path) -> zipfile.ZipFile:
+def _too_long(name: str, size: int, max_bytes: int) -> Member:
+    return Member(name, None, too_large(f"{size:,} bytes", max_bytes))
+
+
+def _read_in_parts(file: IO[bytes], allowance: _Allowance | None, number: int) -> bytes:
+    """Return all of a member; in parts, so that it can be interrupted and stopped."""
+    whole = io.BytesIO()
+    while part := file.read(number):
+        if allowance is not None:
+            allowance.spend(len(part))
+        whole.write(part)
+    return whole.getvalue()
+
+
+class _ShortIndex:
+    """A zip archive while its index is read, which must not be very long."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self.is_checked = True
+
+    def read(self, size: int = -1) -> bytes:
+        if self.is_checked and size > MAX_INDEX_BYTES:
+            raise BrokenArchiveError(too_large(f"an index of {size:,} bytes", MAX_INDEX_BYTES))
+        return self._raw.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._raw.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._raw.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+
+def _opened_zip(raw: IO[bytes], allow_large: bool) -> zipfile.ZipFile:
+    file = _ShortIndex(raw)
+    file.is_checked = not allow_large
     try:
-        return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        with path.open("rb") as file:
-            begins_well = file.read(4) == b"PK\3\4"
-        reason = "the archive is cut short" if begins_well else "no zip archive"
-        raise BrokenArchiveError(reason) from error
+        archive = zipfile.ZipFile(cast("IO[bytes]", file))
+    except _DAMAGE as error:
+        raw.seek(0)
+        begins_well = raw.read(4) == b"PK\3\4"
+        if not begins_well:
+            raise BrokenArchiveError("no zip archive") from error
+        if isinstance(error, zipfile.BadZipFile):
+            raise BrokenArchiveError("the archive is cut short") from error
+        raise _broken(error) from error
+    file.is_checked = False
+    return archive
 
 
-def _decompressed(path: Path, raw: IO[bytes]) -> IO[bytes]:
+def _decompressed(raw: IO[bytes], allow_large: bool) -> IO[bytes]:
     """Return the tar file inside, told by its first bytes, whatever the name says."""
     start = raw.read(6)
     raw.seek(0)
     if start[:2] == b"\x1f\x8b":
         return gzip.GzipFile(fileobj=raw)  # type: ignore[return-value]  # it is one
     if start == b"\xfd7zXZ\0":
-        return lzma.LZMAFile(raw)
+        return cast("IO[bytes]", io.BufferedReader(_XzStream(raw, allow_large), READ_BYTES))
     if start[:3] == b"BZh":
         return bz2.BZ2File(raw)
     if not start:
@@ -196,15 +352,66 @@ def _decompressed(path: Path, raw: IO[bytes]) -> IO[bytes]:
     return raw
 
 
-class _Watched:
-    """A stream that remembers the last block that was read from it."""
+class _XzStream(io.RawIOBase):
+    """What an xz file unpacks to; LZMAFile would take as much memory as the file says."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, raw: IO[bytes], allow_large: bool) -> None:
+        self._raw = raw
+        self._limit = None if allow_large else MAX_XZ_BYTES
+        self._packed = b""
+        self._unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=self._limit)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill a buffer, and return the number of bytes; 0 at the end."""
+        unpacked = b""
+        while not unpacked:
+            if self._unpacker.eof and not self._begin_next():
+                return 0
+            if self._unpacker.needs_input and not self._packed:
+                self._packed = self._raw.read(READ_BYTES)
+                if not self._packed:
+                    raise EOFError("unexpected end of the xz stream")
+            packed, self._packed = self._packed, b""
+            unpacked = self._unpack(packed, len(buffer))
+        buffer[: len(unpacked)] = unpacked
+        return len(unpacked)
+
+    def _unpack(self, packed: bytes, number: int) -> bytes:
+        try:
+            return self._unpacker.decompress(packed, number)
+        except lzma.LZMAError as error:
+            if "limit" not in str(error).lower():
+                raise
+            told = f"refused: it takes more than {MAX_XZ_BYTES:,} bytes of memory to unpack"
+            raise BrokenArchiveError(f"{told}; --allow-large reads it") from error
+
+    def _begin_next(self) -> bool:
+        """Begin the next of several streams, with zeros between them; false where there is none."""
+        self._packed = self._unpacker.unused_data.lstrip(b"\0")
+        while not self._packed:
+            more = self._raw.read(READ_BYTES)
+            if not more:
+                return False
+            self._packed = more.lstrip(b"\0")
+        self._unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=self._limit)
+        return True
+
+
+class _Watched:
+    """A stream that remembers the last block that was read from it, and counts what it unpacks."""
+
+    def __init__(self, stream: IO[bytes], allowance: _Allowance | None) -> None:
         self._stream = stream
+        self._allowance = allowance
         self.last_block = b""
 
     def read(self, size: int = -1) -> bytes:
         content = self._stream.read(size)
+        if self._allowance is not None:
+            self._allowance.spend(len(content))
         self.last_block = (self.last_block + content[-BLOCK:])[-BLOCK:]
         return content
 

@@ -2,11 +2,13 @@
 
 import itertools
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from cnnkit.data.decode import os_reason
 from cnnkit.data.sources.archives import file_identity
 from cnnkit.data.sources.folder import is_image
 from cnnkit.data.sources.members import BrokenArchiveError, Members
@@ -23,6 +25,9 @@ from cnnkit.errors import NotFoundError, UsageError
 RANGE = re.compile(r"([0-9]+)\.\.([0-9]+)")
 BRACES = re.compile(r"\{([^{}]*)\}")
 MOST_SHARDS = 1_000_000
+MAX_LABEL_BYTES = 2**20
+"""A longer `.cls` or `.json` is refused unless large ones are allowed."""
+
 NUM_SNIFFED = 24  # files that are looked at to tell a shard from an archive of class folders
 LABEL_KEYS = ("class_name", "label_name", "cls", "label", "class", "class_id", "target")
 """Where a label stands in a `.json`, the first that is there."""
@@ -68,7 +73,7 @@ def find_shards(spec: str) -> tuple[Path, ...]:
         UsageError: the pattern makes no sense, or names one twice.
     """
     paths = tuple(Path(name).expanduser() for name in expand_braces(spec))
-    missing = [str(path) for path in paths if not path.is_file()]
+    missing = [str(path) for path in paths if not os.path.exists(path)]  # noqa: PTH110
     if missing:
         raise NotFoundError(
             f"{len(missing):,} of the {len(paths):,} shards of {spec!r} are not there, "
@@ -80,11 +85,11 @@ def find_shards(spec: str) -> tuple[Path, ...]:
     return paths
 
 
-def looks_like_shard(path: Path) -> bool:
+def looks_like_shard(path: Path, allow_large: bool = False) -> bool:
     """Return whether a tar file begins with images and labels side by side."""
     images, labels = set(), set()
     try:
-        for member in itertools.islice(Members(path).read(), NUM_SNIFFED):
+        for member in itertools.islice(Members(path, allow_large).read(), NUM_SNIFFED):
             key, extension = _key_and_extension(member.name)
             if is_image(PurePosixPath(member.name).name):
                 images.add(key)
@@ -101,13 +106,15 @@ class ShardStream(ImageStream):
     Args:
         dataset: the name that it was opened under.
         paths: the shards.
+        allow_large: read what is above the limits of `Members` as well.
     """
 
     claim_size = 1
 
-    def __init__(self, dataset: str, paths: Sequence[Path]) -> None:
+    def __init__(self, dataset: str, paths: Sequence[Path], allow_large: bool = False) -> None:
         self.dataset, self.split = dataset, "all"
         self._paths = paths
+        self._allow_large = allow_large
         self._num_without_label = 0
 
     def images(
@@ -122,26 +129,30 @@ class ShardStream(ImageStream):
             stamp = file_stamp(str(path))
             before = number
             try:
-                for sample in _samples(path):
-                    if sample.image is not None:
+                for sample in _samples(path, self._allow_large):
+                    if sample.image_name:
                         if chosen is None or number in chosen:
                             yield self._image(path, sample, stamp)
                         number += 1
+                    del sample  # before the next one is read
             except BrokenArchiveError as error:
                 if chosen is None:
                     read = f"; {number - before:,} images before that were read"
                     yield EncodedImage(str(path), "", reason=f"{error}{read * (number > before)}")
             except OSError as error:
                 if chosen is None:
-                    reason = (error.strerror or str(error)).lower()
-                    yield EncodedImage(str(path), "", reason=reason)
+                    yield EncodedImage(str(path), "", reason=os_reason(error))
 
     def _image(self, path: Path, sample: "_Sample", stamp: Stamp | None) -> EncodedImage:
         label = sample.label()
-        if label is None:
+        if label is None and not sample.reason:
             self._num_without_label += 1
         return EncodedImage(
-            f"{path}/{sample.image_name}", label or "", content=sample.image, archive=stamp
+            f"{path}/{sample.image_name}",
+            label or "",
+            content=sample.image,
+            reason=sample.reason,
+            archive=stamp,
         )
 
     def count(self) -> None:
@@ -176,11 +187,12 @@ def label_order(name: str) -> tuple[int, int, str]:
 
 @dataclass
 class _Sample:
-    """The files of one key."""
+    """The files of one key; a reason says which of them cannot be read, and why."""
 
     key: str
     image_name: str = ""
     image: bytes | None = None
+    reason: str = ""
     labels: dict[str, bytes] = field(default_factory=dict)
 
     def label(self) -> str | None:
@@ -192,7 +204,7 @@ class _Sample:
         if "json" in self.labels:
             try:
                 fields = json.loads(self.labels["json"])
-            except ValueError:
+            except (ValueError, RecursionError):
                 return None
             if isinstance(fields, dict):
                 for key in LABEL_KEYS:
@@ -201,22 +213,27 @@ class _Sample:
         return None
 
 
-def _samples(path: Path) -> Iterator[_Sample]:
+def _samples(path: Path, allow_large: bool) -> Iterator[_Sample]:
     """Return the samples of a shard: files side by side whose names are equal up to a dot."""
     current: _Sample | None = None
-    for member in Members(path).read():
+    for member in Members(path, allow_large).read():
         key, extension = _key_and_extension(member.name)
         if current is not None and key != current.key:
             yield current
-            current = None
+            current = None  # and its bytes with it, before the next are read
         if current is None:
             current = _Sample(key)
         if is_image(PurePosixPath(member.name).name):
-            if current.image is None:
+            if not current.image_name:
                 current.image_name = member.name
-                current.image = member.read().content
+                found = member.read()
+                current.image, current.reason = found.content, found.reason or current.reason
+                del found
         elif extension in ("cls", "json"):
-            current.labels[extension] = member.read().content or b""
+            label = member.read(MAX_LABEL_BYTES)
+            current.labels[extension] = label.content or b""
+            if label.reason:
+                current.reason = f"its label .{extension}: {label.reason}"
     if current is not None:
         yield current
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
+from cnnkit.data.decode import read_image_file
+
 Chooser = Callable[[int], bool]
 """Tells of each unit, by its number from 0 on in ascending order, whether it is wanted."""
 
@@ -53,17 +55,15 @@ class EncodedImage:
         member = self.name.encode("utf-8", "surrogateescape")
         return replace(self.archive, key=self.archive.key + b"\0" + member)
 
-    def read(self) -> bytes:
+    def read(self, allow_large: bool = False) -> bytes:
         """Return its bytes.
 
         Raises:
-            OSError: the file cannot be read.
+            BadImageError: the file cannot be read, is no regular file, or is too long.
         """
         if self.content is not None:
             return self.content
-        # No Path and no buffer a file: they cost as much as decoding a small one.
-        with open(self.path, "rb", buffering=0) as file:  # noqa: PTH123
-            return file.readall()
+        return read_image_file(self.path, allow_large)
 
 
 class ImageStream(ABC):

@@ -6,13 +6,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.error import URLError
 
 from torchvision.datasets import utils
 
-from cnnkit.data.sources.download import DownloadError, decompress, fetch, unpack
+from cnnkit.data.sources.download import LIMITS, DownloadError, Limits, fetch
+from cnnkit.data.sources.unpacking import decompress, unpack
 from cnnkit.events import OnEvent, ignore
 
 _LOCK = threading.RLock()
+
+
+class NotDownloadedError(URLError, DownloadError):
+    """A file that cannot be had here, of the kinds that make torchvision try a mirror.
+
+    Its release 0.25 does so after a `URLError` only.
+    """
+
+    def __str__(self) -> str:
+        return str(self.reason)
 
 
 @dataclass
@@ -22,13 +34,15 @@ class FileService:
     Attributes:
         allowed: whether anything may be downloaded; what lies there is unpacked either way.
         drive_mirror: address of the files that would be fetched from Google Drive.
-        on_event: told how downloading and unpacking go on.
+        on_event: gets how far downloading and unpacking are.
+        limits: when a download is given up.
         failures: why files could not be had, in the order of the attempts.
     """
 
     allowed: bool
     drive_mirror: str = ""
     on_event: OnEvent = ignore
+    limits: Limits = LIMITS
     failures: list[str] = field(default_factory=list)
 
     def download_url(
@@ -42,7 +56,7 @@ class FileService:
         """Download a file unless it lies there.
 
         Raises:
-            DownloadError: it cannot be had; a RuntimeError, so that torchvision tries mirrors.
+            NotDownloadedError: it cannot be had.
         """
         path = Path(root).expanduser() / (filename or url.rsplit("/", 1)[-1])
         if utils.check_integrity(path, md5):
@@ -51,12 +65,12 @@ class FileService:
             self.failures.append(f"{path} is not the published file (its checksum differs)")
         if not self.allowed:
             self.failures.append(f"{path} is missing, and was not to be downloaded")
-            raise DownloadError(self.failures[-1])
+            raise NotDownloadedError(self.failures[-1])
         try:
-            fetch(url, path, md5=md5, on_event=self.on_event)
+            fetch(url, path, md5=md5, on_event=self.on_event, limits=self.limits)
         except DownloadError as error:
             self.failures.append(str(error))
-            raise
+            raise NotDownloadedError(str(error)) from error
 
     def download_from_drive(
         self,
@@ -86,7 +100,7 @@ class FileService:
     def decompress(self, from_path: str | Path) -> Path:
         """Unpack a single compressed file beside itself."""
         archive = Path(from_path)
-        decompress(archive, archive.with_suffix(""))
+        decompress(archive, archive.with_suffix(""), self.on_event)
         return archive.with_suffix("")
 
     @contextmanager

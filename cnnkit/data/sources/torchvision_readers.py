@@ -11,9 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnnkit.compat import labelled_samples, omniglot_drawings, pcam_files
 from cnnkit.data.entry import Reader, TorchvisionSource
 
 CHUNK_IMAGES = 4096
+PCAM_IMAGES = 262_144  # of its largest split
+PCAM_SHAPE = (96, 96, 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +106,7 @@ def read_omniglot(dataset: Any, source: TorchvisionSource) -> Contents:
     folder = Path(dataset.target_folder)
     samples = sorted(
         (label_of[names[index]], str(folder / names[index] / file_name))
-        for file_name, index in dataset._flat_character_images
+        for file_name, index in omniglot_drawings(dataset)
     )
     return _files((path for _, path in samples), [label for label, _ in samples], classes, source)
 
@@ -114,21 +117,30 @@ def read_fer2013(dataset: Any, source: TorchvisionSource) -> Contents:
     Raises:
         ValueError: it is the table without labels, test.csv.
     """
-    labels = [label for _, label in dataset._samples]
+    samples = labelled_samples(dataset)
+    labels = [label for _, label in samples]
     if None in labels:
         raise ValueError("test.csv has no labels; fer2013.csv and icml_face_data.csv have")
-    images = torch.stack([image for image, _ in dataset._samples]).unsqueeze(1)
+    images = torch.stack([image for image, _ in samples]).unsqueeze(1)
     return Contents(images, torch.tensor(labels, dtype=torch.int64), ())
 
 
 def read_pcam(dataset: Any, source: TorchvisionSource) -> Contents:
-    """Read the two HDF5 files of a split, in chunks, for the images are gigabytes."""
+    """Read the two HDF5 files of a split, in chunks, for the images are gigabytes.
+
+    Raises:
+        ValueError: they announce other images than the published ones, or more.
+    """
     h5py = import_module("h5py")  # not one of cnnkit's own requirements
-    names = {part: name for part, (name, *_) in dataset._FILES[dataset._split].items()}
-    with h5py.File(dataset._base_folder / names["targets"], "r") as file:
+    paths = pcam_files(dataset)
+    with h5py.File(paths["targets"], "r") as file:
+        if np.prod(file["y"].shape, dtype=object) > PCAM_IMAGES:
+            raise ValueError(f"{paths['targets']} has labels of shape {file['y'].shape}")
         labels = torch.as_tensor(np.asarray(file["y"]).reshape(-1).astype(np.int64))
-    with h5py.File(dataset._base_folder / names["images"], "r") as file:
+    with h5py.File(paths["images"], "r") as file:
         stored = file["x"]
+        if stored.shape != (len(labels), *PCAM_SHAPE):
+            raise ValueError(f"{paths['images']} has images of shape {stored.shape}")
         num_images, height, width, channels = stored.shape
         images = torch.empty((num_images, channels, height, width), dtype=torch.uint8)
         for start in range(0, num_images, CHUNK_IMAGES):

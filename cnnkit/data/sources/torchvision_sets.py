@@ -1,17 +1,12 @@
 """Sets that torchvision's dataset classes open, brought into cnnkit's two forms."""
 
 import errno
-import lzma
 import os
-import pickle
-import tarfile
 import tempfile
 import warnings
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,30 +18,20 @@ import torchvision.datasets
 from cnnkit.data.entry import DatasetEntry, TorchvisionSource
 from cnnkit.data.image_set import EncodedSet, ImageFiles, TensorSet
 from cnnkit.data.sources.derived import derived_split
+from cnnkit.data.sources.download import LIMITS
+from cnnkit.data.sources.stanford_cars import StanfordCars
 from cnnkit.data.sources.torchvision_files import FileService
 from cnnkit.data.sources.torchvision_readers import READERS, Contents
+from cnnkit.data.sources.unpacking import ArchiveError
+from cnnkit.data.sources.unverified import check_unverified
 from cnnkit.errors import CnnkitError, UnavailableError
 from cnnkit.events import Note, OnEvent, Warned
 
 NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
-# What damaged or missing files make of torchvision and of the readers below it.
-FILE_ERRORS = (
-    RuntimeError,
-    OSError,
-    ValueError,
-    TypeError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    EOFError,
-    pickle.UnpicklingError,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-)
+OWN_CLASSES: dict[str, Any] = {"StanfordCars": StanfordCars}
+"""Classes that stand in for those of torchvision."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +90,7 @@ def _load(request: _Request) -> Contents:
         allowed=request.download,
         drive_mirror=request.source.drive_mirror,
         on_event=request.on_event,
+        limits=replace(LIMITS, max_bytes=request.source.max_download_gb * 10**9),
     )
     try:
         with _no_empty_folders(request):
@@ -114,11 +100,14 @@ def _load(request: _Request) -> Contents:
             f"{request.entry.name} {request.split} does not fit in memory",
             "it needs a machine with more, or a smaller split",
         ) from error
-    except FILE_ERRORS as error:
+    except CnnkitError:
+        raise
+    except Exception as error:  # damaged files make torchvision and scipy raise anything
         reason = error.errno if isinstance(error, OSError) else None
         if reason in NO_ROOM:
+            reason_text = str(getattr(error, "strerror", None) or error).lower()
             raise UnavailableError(
-                f"no room left on the disk of {request.data_dir}",
+                f"no room left on the disk of {request.data_dir}: {reason_text}",
                 "free some, or choose another folder with --data-dir",
             ) from error
         if reason in NO_PERMISSION:
@@ -161,7 +150,7 @@ def _load_aside(request: _Request) -> Contents | None:
             for place in {Path(name).parts[0] for name in request.source.layout}:
                 _link(request.data_dir / place, aside / place)
             contents = _construct_and_read(request, aside, service)
-        except FILE_ERRORS:
+        except Exception:
             return None  # the first error, that of the folder itself, is the one to tell
     request.on_event(
         Note(f"{request.data_dir} cannot be written to: unpacked in a temporary folder instead")
@@ -182,9 +171,12 @@ def _link(source: Path, target: Path) -> None:
 def _construct_and_read(request: _Request, data_dir: Path, service: FileService) -> Contents:
     """Let torchvision open the files, first as they are, then unpacking and downloading."""
     source = request.source
-    dataset_class = getattr(torchvision.datasets, source.class_name)
+    dataset_class = OWN_CLASSES.get(source.class_name) or getattr(
+        torchvision.datasets, source.class_name
+    )
     root = data_dir / source.folder if source.folder else data_dir
     arguments: dict[str, Any] = dict(source.arguments[request.split])
+    check_unverified(source, root)
     with service.installed(), warnings.catch_warnings():
         # The pickles of CIFAR are older than what NumPy likes today.
         warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
@@ -202,7 +194,9 @@ def _unavailable(request: _Request, service: FileService, error: BaseException) 
     """Return the error for files that are missing or damaged."""
     name, source = request.entry.name, request.source
     first_line = (str(error).splitlines() or [""])[0]
-    if service.failures:
+    if isinstance(error, ArchiveError):
+        what = f"the files of {name} cannot be unpacked: {first_line}"
+    elif service.failures:
         wanted = "downloaded to" if request.download else "found in"
         reasons = "; ".join(dict.fromkeys(service.failures))  # every mirror is asked in turn
         what = f"{name} could not be {wanted} {request.data_dir}: {reasons}"

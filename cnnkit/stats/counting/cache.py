@@ -19,11 +19,11 @@ from pydantic import Field
 from cnnkit.data.sources.streams import EncodedImage, Stamp
 from cnnkit.errors import UnavailableError
 from cnnkit.events import OnEvent, Warned, ignore
-from cnnkit.files import open_regular
+from cnnkit.files import opened_regular
 from cnnkit.records import Record
 from cnnkit.stats.counting.tally import ImageRecord
 
-VERSION = 1  # grows whenever a record of today would be read otherwise
+VERSION = 2  # grows whenever a record of today would be read otherwise
 FLUSH_SECONDS = 2.0
 WAIT_SECONDS = 60.0  # for another process that writes to the same cache
 
@@ -82,7 +82,7 @@ class RecordCache:
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):
-                open_regular(path).close()  # SQLite would wait for a pipe
+                opened_regular(path).close()  # SQLite would wait for a pipe
             self._database = self._opened()
 
     def look_up(

@@ -1,42 +1,32 @@
 """From the bytes of an image file to its pixels, whole, at their own depth, and what was odd."""
 
-import io
 import struct
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from cnnkit.data.decode import (
+    MAX_PIXELS,
+    BadImageError,
+    has_several_frames,
+    is_16_bit_colour,
+    opened_image,
+)
 from cnnkit.data.loading.jpeg import Canvas, decode_plain_jpeg
 
 ORIENTATION_TAG = 274  # of EXIF
 SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
-MAX_PIXELS = 89_478_485
-"""More pixels in one image are refused unless allowed: Pillow's own limit, a quarter of 1 GiB."""
-
+STRIP_PIXELS = 2**20  # copied at once
 PALETTE = "palette expanded"
 ALPHA = "alpha dropped"
 CONVERTED = "converted to RGB"
 REDUCED = "16 bits reduced to 8"
-
-SIGNATURES = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"BM", "BMP"),
-    (b"II*\0", "TIFF"),
-    (b"MM\0*", "TIFF"),
-    (b"P5", "PGM"),
-    (b"P6", "PPM"),
-    (b"GIF8", "GIF"),
-)
-PNG_END = b"IEND\xaeB`\x82"
-
-
-class BrokenImageError(Exception):
-    """A file that is no image, or not a whole one; the message is the reason, for a list."""
+FIRST_FRAME = "first of several frames"
 
 
 @dataclass(frozen=True)
@@ -68,47 +58,41 @@ def decode(content: bytes, allow_large: bool = False, canvas: Canvas | None = No
     """Decode an image file, whole.
 
     A palette is expanded, alpha dropped, CMYK and its like converted, each by Pillow; 16 bits stay
-    16 bits, except in colour PPM files. The EXIF orientation is ignored.
+    16 bits, except in colour PPM files. The EXIF orientation is ignored. Of several frames the
+    first is taken.
 
     Args:
         content: the bytes of the file.
-        allow_large: decode images of more than `MAX_PIXELS` as well; Pillow's own limit must be
-            lifted for that, as `unlimited_pixels` does.
+        allow_large: decode what is above the limits of `cnnkit.data.decode` as well.
         canvas: memory for the pixels; then they last until it is used again.
 
     Raises:
-        BrokenImageError: the file is no image, is cut short or damaged, or is too large.
+        BadImageError: the file is no image, is cut short or damaged, or is too large.
     """
-    if not content:
-        raise BrokenImageError("empty: 0 bytes")
     plain = decode_plain_jpeg(content, MAX_PIXELS, canvas)
     if plain is not None:
         return DecodedImage(plain, None, plain.mode, "JPEG", *plain.size, is_oriented=False)
-    try:
-        with Image.open(io.BytesIO(content)) as opened:
-            width, height, form = opened.width, opened.height, opened.format or "unknown"
-            if width * height > MAX_PIXELS and not allow_large:
-                raise BrokenImageError(_too_large(f"{width:,} x {height:,} pixels"))
-            mode = _own_mode(opened)
-            # Pillow turns TIFF files as they ask for, and forgets it; of PNG files the end tells.
-            orientation = _orientation(opened) if form == "TIFF" else None
-            if orientation in SIDEWAYS:
-                width, height = height, width
+    with opened_image(content, allow_large) as opened:
+        width, height = opened.size
+        form = "JPEG" if opened.format == "MPO" else opened.format or "unknown"
+        mode = _own_mode(opened)
+        # Pillow turns TIFF files as they ask for, and forgets it; of PNG files the end tells.
+        orientation = _orientation(opened) if form == "TIFF" else None
+        if orientation in SIDEWAYS:
+            width, height = height, width
+        changes: tuple[str, ...] = (FIRST_FRAME,) if has_several_frames(opened) else ()
+        image: Image.Image | None = None
+        planes: npt.NDArray[np.uint16] | None
+        if is_16_bit_colour(opened) and form in ("PNG", "TIFF"):
+            every = _planes_of_16_bits(opened, mode, content, allow_large)
+            has_alpha = mode in ("LA;16", "RGBA;16")
+            planes = every[:-1] if has_alpha else every
+            changes += (ALPHA,) if has_alpha else ()
+        else:
             opened.load()
-            if form == "PNG" and content.rfind(PNG_END) < 0:
-                raise BrokenImageError("cut short: its end is missing")
-            is_oriented = (orientation or _orientation(opened)) not in (None, 1)
-            image, planes, changes = _pixels(opened, mode, form, content)
-    except Image.DecompressionBombError as error:
-        raise BrokenImageError(_too_large("too many pixels")) from error
-    except UnidentifiedImageError as error:
-        raise BrokenImageError(_unidentified(content)) from error
-    except MemoryError as error:
-        raise BrokenImageError("does not fit in memory") from error
-    except BrokenImageError:
-        raise
-    except Exception as error:  # Pillow's readers raise whatever a broken file makes of them
-        raise BrokenImageError(_reason(content, error)) from error
+            image, planes, more = _pixels(opened, mode)
+            changes += more
+        is_oriented = (orientation or _orientation(opened)) not in (None, 1)
     return DecodedImage(image, planes, mode, form, width, height, is_oriented, changes)
 
 
@@ -124,53 +108,67 @@ def _own_mode(image: Image.Image) -> str:
 
 
 def _pixels(
-    image: Image.Image, mode: str, form: str, content: bytes
+    image: Image.Image, mode: str
 ) -> tuple[Image.Image | None, npt.NDArray[np.uint16] | None, tuple[str, ...]]:
-    """Return 8-bit pixels or 16-bit planes, and what was changed."""
-    if mode.endswith(";16") and not mode.startswith("I"):
-        if form in ("PNG", "TIFF"):
-            planes = _planes_of_16_bits(image, mode, content)
-            alpha = mode in ("LA;16", "RGBA;16")
-            return None, planes[:-1] if alpha else planes, (ALPHA,) if alpha else ()
-        image, changes = _to_8_bits(image)
-        return image, None, (*changes, REDUCED)
+    """Return 8-bit pixels or 16-bit planes of a loaded image, and what was changed."""
     if mode.startswith("I"):
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise BrokenImageError("pixels outside of 16 bits")
-        return None, values.astype(np.uint16)[None], ()
+        planes = np.empty((1, image.height, image.width), dtype=np.uint16)
+        for rows, strip in strips(image):
+            values = np.asarray(strip)
+            if values.min() < 0 or values.max() > 65535:
+                raise BadImageError("pixels outside of 16 bits")
+            planes[0, rows] = values
+        return None, planes, ()
     if mode == "F":
-        raise BrokenImageError("floating-point pixels, which have no histogram")
+        raise BadImageError("floating-point pixels, which have no histogram")
     image, changes = _to_8_bits(image)
-    return image, None, changes
+    return image, None, (*changes, REDUCED) if mode.endswith(";16") else changes
 
 
-def _planes_of_16_bits(image: Image.Image, mode: str, content: bytes) -> npt.NDArray[np.uint16]:
+def strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """Return the rows of an image in strips, so that a copy of it never takes much memory."""
+    number = max(1, STRIP_PIXELS // image.width)
+    for top in range(0, image.height, number):
+        bottom = min(top + number, image.height)
+        yield slice(top, bottom), image.crop((0, top, image.width, bottom))
+
+
+def _planes_of_16_bits(
+    image: Image.Image, mode: str, content: bytes, allow_large: bool
+) -> npt.NDArray[np.uint16]:
     """Return the channels of a file of 16 bits a channel, which Pillow reads with 8.
 
     Pillow takes the upper byte of each value. Told that the other byte comes first, it takes the
     lower; a grey value and its alpha are told to be the four bytes of an RGBA image.
 
     Args:
-        image: the loaded image.
+        image: the image, not loaded yet.
         mode: its own mode.
         content: the bytes of the file.
+        allow_large: as `decode` has it.
     """
-    with Image.open(io.BytesIO(content)) as again:
-        if mode == "LA;16":
-            again._mode = "RGBA"
-            _set_raw_mode(again, "RGBA")
-            again.load()
-            parts = np.asarray(again).astype(np.uint16)
-            values = parts[..., ::2] << 8 | parts[..., 1::2]
-        else:
-            order = _raw_mode(again)[-1]
-            if order == "N":
-                order = "L" if sys.byteorder == "little" else "B"
-            _set_raw_mode(again, f"{mode}{'L' if order == 'B' else 'B'}")
-            again.load()
-            values = np.asarray(image).astype(np.uint16) << 8 | np.asarray(again)
-    return np.ascontiguousarray(values.transpose(2, 0, 1))
+    if mode == "LA;16":
+        image._mode = "RGBA"
+        _set_raw_mode(image, "RGBA")
+        image.load()
+        planes = np.empty((2, image.height, image.width), dtype=np.uint16)
+        for rows, strip in strips(image):
+            parts = np.asarray(strip).astype(np.uint16).transpose(2, 0, 1)
+            planes[:, rows] = parts[::2] << 8 | parts[1::2]
+        return planes
+    order = _raw_mode(image)[-1]
+    if order == "N":
+        order = "L" if sys.byteorder == "little" else "B"
+    with opened_image(content, allow_large) as again:  # not both at once in memory
+        _set_raw_mode(again, f"{mode}{'L' if order == 'B' else 'B'}")
+        again.load()
+        planes = np.empty((len(again.getbands()), again.height, again.width), dtype=np.uint16)
+        for rows, strip in strips(again):
+            planes[:, rows] = np.asarray(strip).transpose(2, 0, 1)
+    image.load()
+    for rows, strip in strips(image):
+        planes[:, rows] |= np.asarray(strip).transpose(2, 0, 1).astype(np.uint16) << 8
+    return planes
 
 
 def _tiles(image: Image.Image) -> list[Any]:
@@ -202,15 +200,20 @@ def _to_8_bits(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         case "1":
             return image.convert("L"), ()
         case "LA" | "La":
-            return image.convert("LA").convert("L"), (ALPHA,)
+            return _as(image, "LA").convert("L"), (ALPHA,)
         case "RGBA" | "RGBa":
-            return image.convert("RGBA").convert("RGB"), (ALPHA,)
+            return _as(image, "RGBA").convert("RGB"), (ALPHA,)
         case "P" | "PA":
-            if image.mode == "PA" or "transparency" in image.info:
-                return image.convert("RGBA").convert("RGB"), (PALETTE, ALPHA)
-            return image.convert("RGB"), (PALETTE,)
+            has_alpha = image.mode == "PA" or "transparency" in image.info
+            image.info.pop("transparency", None)  # its pixels keep the colour of their palette
+            return _as(image, "P").convert("RGB"), (PALETTE, ALPHA) if has_alpha else (PALETTE,)
         case _:
             return image.convert("RGB"), (CONVERTED,)
+
+
+def _as(image: Image.Image, mode: str) -> Image.Image:
+    """Return an image in a mode; itself where it has it, for `convert` would copy it."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _orientation(image: Image.Image) -> int | None:
@@ -222,32 +225,3 @@ def _orientation(image: Image.Image) -> int | None:
     except (SyntaxError, ValueError, TypeError, LookupError, OSError, struct.error):
         return None  # odd metadata does not make the pixels bad
     return value if isinstance(value, int) and 1 <= value <= 8 else None
-
-
-def _too_large(what: str) -> str:
-    return f"refused: {what}, more than {MAX_PIXELS:,}; --allow-large reads it"
-
-
-def _signature(content: bytes) -> str | None:
-    """Return the format that a file begins like."""
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "WEBP"
-    return next((form for start, form in SIGNATURES if content.startswith(start)), None)
-
-
-def _unidentified(content: bytes) -> str:
-    form = _signature(content)
-    return f"a {form} file with a broken header" if form else "no image"
-
-
-def _reason(content: bytes, error: Exception) -> str:
-    """Return why Pillow could not decode a file that it took for an image."""
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if any(word in text.lower() for word in ("truncated", "not enough data", "unexpected end")):
-        return "cut short"
-    if _signature(content) == "WEBP":
-        promised = int.from_bytes(content[4:8], "little") + 8
-        return "cut short" if len(content) < promised else "damaged"
-    if "data stream" in text or "decoder error" in text:
-        return "damaged: its pixels cannot be decoded"
-    return f"damaged: {text}"

@@ -2,7 +2,6 @@
 
 import struct
 import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,12 +11,19 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from cnnkit.data.decode import (
+    BadImageError,
+    check_stopped,
+    one_image,
+    pillow_limits,
+    stop_with,
+)
 from cnnkit.data.histogram import Counts
 from cnnkit.data.loading.jpeg import Canvas
 from cnnkit.data.sources.streams import EncodedImage
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
 from cnnkit.stats.counting.cache import RecordCache
-from cnnkit.stats.counting.decoding import BrokenImageError, DecodedImage, decode
+from cnnkit.stats.counting.decoding import STRIP_PIXELS, DecodedImage, decode
 from cnnkit.stats.counting.tally import ImageRecord, Tally
 from cnnkit.stats.counting.transform import Transform
 
@@ -71,7 +77,7 @@ def measure_files(
     done = 0
     try:
         with (
-            unlimited_pixels(),
+            pillow_limits(treatment.allow_large),
             _read_ahead(images, tally.sample is not None, treatment, num_workers, cache) as parts,
         ):
             for number, part in parts:
@@ -83,19 +89,6 @@ def measure_files(
 
 
 @contextmanager
-def unlimited_pixels() -> Iterator[None]:
-    """Lift Pillow's limit on the size of images; `decode` has its own, and no thread warns."""
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd metadata, which is no matter here
-            yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
-
-
-@contextmanager
 def _read_ahead(
     images: Iterable[EncodedImage],
     keeps_sample: bool,
@@ -104,13 +97,18 @@ def _read_ahead(
     cache: RecordCache | None,
 ) -> Iterator[Iterator[tuple[int, Tally]]]:
     """Give an iterator over what batches of images came to, each with its number of images."""
-    pool = ThreadPoolExecutor(max(1, num_workers), thread_name_prefix="cnnkit-decode")
+    stopped = threading.Event()
+    pool = ThreadPoolExecutor(
+        max(1, num_workers), "cnnkit-decode", initializer=stop_with, initargs=(stopped,)
+    )
+    most_held = (num_workers + PREFETCHED_BATCHES) * BATCH_BYTES
 
     def count(batch: list[EncodedImage], known: list[ImageRecord]) -> tuple[Tally, _News]:
         part = Tally(sample=[] if keeps_sample else None)
         news: _News = []
         found = known.copy()
         for image in batch:
+            check_stopped()
             record = examine(image, treatment)
             found.append(record)
             if cache is not None:
@@ -122,10 +120,10 @@ def _read_ahead(
         return part, news
 
     def results() -> Iterator[tuple[int, Tally]]:
-        waiting: deque[tuple[int, Future[tuple[Tally, _News]]]] = deque()
+        waiting: deque[tuple[int, int, Future[tuple[Tally, _News]]]] = deque()
 
         def finish() -> tuple[int, Tally]:
-            number, future = waiting.popleft()
+            number, _, future = waiting.popleft()
             part, news = future.result()
             if cache is not None:
                 cache.keep(news)
@@ -142,8 +140,13 @@ def _read_ahead(
                     cache.keep(news)
                 yield len(batch), part
                 continue
-            waiting.append((len(batch), pool.submit(count, unknown, known)))
-            if len(waiting) > num_workers + PREFETCHED_BATCHES:
+            held = sum(len(image.content or b"") for image in batch)
+            waiting.append((len(batch), held, pool.submit(count, unknown, known)))
+            del batch, unknown  # what is in them may be large, and is the thread's now
+            while (
+                len(waiting) > num_workers + PREFETCHED_BATCHES
+                or sum(number for _, number, _ in waiting) > most_held
+            ):
                 yield finish()
         while waiting:
             yield finish()
@@ -151,6 +154,7 @@ def _read_ahead(
     try:
         yield results()
     finally:
+        stopped.set()
         pool.shutdown(wait=True, cancel_futures=True)
         if cache is not None:
             cache.flush()
@@ -166,6 +170,7 @@ def batched(images: Iterable[EncodedImage], size: int) -> Iterator[list[EncodedI
     for image in images:
         batch.append(image)
         held += len(image.content or b"")
+        del image  # its bytes may be many, and the next is read only when they are gone
         if len(batch) == size or held >= BATCH_BYTES:
             yield batch
             batch, held = [], 0
@@ -178,16 +183,23 @@ def examine(image: EncodedImage, treatment: Treatment) -> ImageRecord:
     record = ImageRecord(image.name, image.class_name, image.reason)
     if image.reason:
         return record
-    try:
-        content = image.read()
-        decoded = decode(content, treatment.allow_large, _canvas())
-    except BrokenImageError as error:
-        record.reason = str(error)
-        return record
-    except OSError as error:
-        record.reason = (error.strerror or str(error)).lower()
-        return record
-    treated = treatment.transform.apply(decoded)
+    with one_image():
+        try:
+            _count_into(record, image, treatment)
+        except BadImageError as error:
+            record.reason = str(error)
+    return record
+
+
+def _count_into(record: ImageRecord, image: EncodedImage, treatment: Treatment) -> None:
+    """Decode an image, and note what it holds.
+
+    Raises:
+        BadImageError: it cannot be read or decoded, or is too large.
+    """
+    content = image.read(treatment.allow_large)
+    decoded = decode(content, treatment.allow_large, _canvas())
+    treated = treatment.transform.apply(decoded, treatment.allow_large)
     record.counts = count_decoded(treated)
     record.width, record.height = decoded.width, decoded.height
     record.mode, record.form = decoded.mode, decoded.form
@@ -196,7 +208,6 @@ def examine(image: EncodedImage, treatment: Treatment) -> ImageRecord:
     record.changes = treated.changes
     for look_at in treatment.examinations:
         look_at(image, content, decoded, record.counts)
-    return record
 
 
 _of_thread = threading.local()
@@ -215,9 +226,12 @@ def count_decoded(decoded: DecodedImage) -> Counts:
     if decoded.image is not None:
         return count_image(decoded.image)
     assert decoded.planes is not None
-    return np.stack(
-        [np.bincount(plane.reshape(-1), minlength=65536) for plane in decoded.planes]
-    ).astype(np.int64)
+    counts = np.zeros((len(decoded.planes), 65536), dtype=np.int64)
+    for own, plane in zip(counts, decoded.planes, strict=True):
+        values = plane.reshape(-1)
+        for start in range(0, len(values), STRIP_PIXELS):  # which become 64-bit integers
+            own += np.bincount(values[start : start + STRIP_PIXELS], minlength=65536)
+    return counts
 
 
 def count_image(image: Image.Image) -> Counts:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from cnnkit.data.decode import check_resized
 from cnnkit.errors import UsageError
 from cnnkit.stats.counting.decoding import DecodedImage
 
@@ -56,10 +57,16 @@ class Transform:
             for kind, height, width in self.steps
         )
 
-    def apply(self, decoded: DecodedImage) -> DecodedImage:
-        """Return a decoded image after every step; its width and height stay those of the file."""
+    def apply(self, decoded: DecodedImage, allow_large: bool = False) -> DecodedImage:
+        """Return a decoded image after every step; its width and height stay those of the file.
+
+        Raises:
+            BadImageError: a step would make it larger than an image may be, and `allow_large` is
+                not given.
+        """
         if not self.steps:
             return decoded
+        self._check(decoded, allow_large)
         changes = decoded.changes + self.changes(decoded.width, decoded.height)
         if decoded.image is not None:
             image = self.apply_to_image(decoded.image)
@@ -80,6 +87,16 @@ class Transform:
             width, height = wide, high
         return ()
 
+    def _check(self, decoded: DecodedImage, allow_large: bool) -> None:
+        weight = 1 if decoded.planes is None else 2  # 16 bits are resized as 32
+        width, height = decoded.width, decoded.height
+        for kind, high, wide in self.steps:
+            size = width, height
+            width, height = (
+                _resized(width, height, high, wide) if kind == "resize" else (wide or high, high)
+            )
+            check_resized(size, (width, height), allow_large, weight)
+
     def apply_to_image(self, image: Image.Image) -> Image.Image:
         """Return an image of mode `L`, `RGB` or `F` after every step."""
         for kind, height, width in self.steps:
@@ -95,11 +112,11 @@ class Transform:
 
     def _apply_to_planes(self, planes: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
         # Pillow has no bilinear filter for 16-bit integers; a float32 holds them exactly.
-        changed = [
-            np.asarray(self.apply_to_image(Image.fromarray(plane.astype(np.float32))))
-            for plane in planes
-        ]
-        return np.stack(changed).round().clip(0, 65535).astype(np.uint16)
+        changed = []
+        for plane in planes:
+            image = self.apply_to_image(Image.fromarray(plane.astype(np.float32)))
+            changed.append(np.asarray(image).round().clip(0, 65535).astype(np.uint16))
+        return np.stack(changed)
 
 
 def _resized(width: int, height: int, size: int, other: int | None) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from cnnkit.stats.counting.decoding import strips
 from cnnkit.stats.inspection.grey import Pixels, to_8_bits, to_grey
 
 THUMBNAIL_SIDE = 32
@@ -155,7 +156,8 @@ def _mean_color(image: Image.Image) -> tuple[int, int, int]:
 def _pixel_digest(pixels: Pixels) -> bytes:
     if isinstance(pixels, Image.Image):
         digest = hashlib.sha256(f"8 bits {pixels.width}x{pixels.height}".encode())
-        digest.update((pixels if pixels.mode == "RGB" else pixels.convert("RGB")).tobytes())
+        for _, strip in strips(pixels):
+            digest.update((strip if strip.mode == "RGB" else strip.convert("RGB")).tobytes())
         return digest.digest()
     channels, height, width = pixels.shape
     digest = hashlib.sha256(f"16 bits {width}x{height}".encode())

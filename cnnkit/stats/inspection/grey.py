@@ -14,10 +14,10 @@ def to_8_bits(pixels: Pixels) -> Image.Image:
     """Return a decoded image with 8 bits a channel, `L` or `RGB`; of 16 bits the upper eight."""
     if isinstance(pixels, Image.Image):
         return pixels
-    upper = (pixels >> 8).astype(np.uint8)
-    if len(upper) == 1:
-        return Image.fromarray(upper[0])
-    return Image.fromarray(np.ascontiguousarray(upper.transpose(1, 2, 0)))
+    upper = np.empty((*pixels.shape[1:], len(pixels)), dtype=np.uint8)
+    for channel, plane in enumerate(pixels):  # one after another: all at once are large
+        upper[..., channel] = plane >> 8
+    return Image.fromarray(upper[..., 0] if len(pixels) == 1 else upper)
 
 
 def to_grey(image: Image.Image) -> Image.Image:

@@ -9,12 +9,14 @@ from PIL import Image
 from torch import Tensor
 
 from cnnkit.data.loading.preprocessing import Preprocessing, to_channels
+from cnnkit.errors import UsageError
 from cnnkit.results.samples import Normalization, Picture
 
 MAX_PICTURE_PIXELS = 2**26
 """All pictures together have at most about so many pixels; larger images are reduced."""
 
 MIN_PICTURE_SIDE = 32
+MAX_KEPT_PIXELS = 2**24  # of images that are augmented, all together
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,13 @@ class _Range:
     min: float = math.inf
     max: float = -math.inf
 
-    def add(self, values: Tensor) -> None:
-        self.number += values.numel()
-        self.below += int((values < 0).sum())
-        self.above += int((values > 1).sum())
-        self.min = min(self.min, float(values.min()))
-        self.max = max(self.max, float(values.max()))
+    def add(self, values: Tensor, counts: Tensor) -> None:
+        """Add values that there are so many of each."""
+        self.number += int(counts.sum())
+        self.below += int(counts[values < 0].sum())
+        self.above += int(counts[values > 1].sum())
+        self.min = min(self.min, float(values[counts > 0].min()))
+        self.max = max(self.max, float(values[counts > 0].max()))
 
 
 @dataclass
@@ -56,14 +59,17 @@ class ImageTreatment:
         treated: the pixels of each image before any normalisation, uint8 of shape (C, H, W);
             kept where `keeps`.
         keeps: whether to keep them.
+        allow_large: treat images above the limits as well.
     """
 
     shape: tuple[int | None, int, int] | None
     figures: Figures | None
     max_side: int
     keeps: bool = False
+    allow_large: bool = False
     treated: list[Tensor] = field(default_factory=list)
     _seen: _Range = field(default_factory=_Range)
+    _num_kept: int = 0
 
     def titles(self) -> tuple[str, ...]:
         """Return what the pictures of each image show."""
@@ -74,35 +80,79 @@ class ImageTreatment:
             found += ["normalised, clipped", "normalised, stretched"]
         return tuple(found)
 
-    def pictures(self, image: Image.Image, content: bytes | None) -> tuple[Picture, ...]:
-        """Return the pictures of an image.
+    def pictures(self, pixels: Tensor) -> tuple[Picture, ...]:
+        """Return the pictures of an image in memory, uint8 of shape (C, H, W)."""
+        stored = self.picture(to_image(pixels))
+        channels = self._channels(len(pixels))
+        treat = self._treat(channels, *pixels.shape[1:])
+        treated = treat.resize(to_channels(pixels[None], channels))[0]
+        return (stored, *self.further(to_image(treated), len(pixels)))
+
+    def brought(self, content: bytes, own: int) -> Image.Image:
+        """Return the image of a file brought to the shape, as training does: while it is decoded.
 
         Args:
-            image: of mode `L` or `RGB`.
-            content: the bytes of its file; None for an image in memory.
+            content: the bytes of the file.
+            own: its own number of channels.
+
+        Raises:
+            BadImageError: it would be resized to too many pixels.
         """
-        found = [self.picture(image)]
-        own = 1 if image.mode == "L" else 3
-        channels = (self.shape[0] if self.shape else None) or own
-        if self.figures is not None:
-            channels = len(self.figures.mean)
-        pixels = to_channels(_to_tensor(image)[None], channels)
-        height, width = self.shape[1:] if self.shape else (image.height, image.width)
-        figures = self.figures or Figures((0.0,) * channels, (1.0,) * channels, "")
-        treat = Preprocessing(channels, height, width, figures.mean, figures.std)
-        if self.shape is not None:
-            # As training does: files are resized while they are decoded, sets in memory as tensors.
-            pixels = treat.resize(pixels) if content is None else treat.decode(content)[None]
-            found.append(self.picture(to_image(pixels[0])))
+        return to_image(self._treat(self._channels(own), 1, 1).decode(content))
+
+    def further(self, image: Image.Image, own: int) -> list[Picture]:
+        """Return the pictures beside that of the stored image.
+
+        Args:
+            image: of mode `L` or `RGB`, brought to the shape if there is one.
+            own: number of channels of the stored image.
+
+        Raises:
+            UsageError: the images are too large to be kept.
+        """
+        found = [self.picture(image)] if self.shape is not None else []
+        treat = self._treat(self._channels(own), image.height, image.width)
+        if treat.channels == 1 and image.mode != "L":
+            image = image.convert("L")
         if self.keeps:
-            self.treated.append(pixels[0])
+            self._keep(image)
+        if self.figures is None:
+            return found
+        if treat.channels == 3 and image.mode != "RGB":
+            image = image.convert("RGB")
+        # Normalising is a table of 256 values for each channel, whatever the image has of pixels.
+        every = torch.arange(256, dtype=torch.uint8).expand(1, treat.channels, 1, 256)
+        table = treat.normalize(every)[0, :, 0].double()
+        counts = torch.tensor(image.histogram()).reshape(-1, 256)
+        self._seen.add(table, counts)
+        low, high = table[counts > 0].min(), table[counts > 0].max()
+        stretched = (table - low) / max(float(high - low), 1e-12)
+        for one in (table, stretched):
+            found.append(self.picture(image.point(to_bytes(one).flatten().tolist())))
+        return found
+
+    def _keep(self, image: Image.Image) -> None:
+        self._num_kept += image.width * image.height
+        if self._num_kept > MAX_KEPT_PIXELS and not self.allow_large:
+            raise UsageError(
+                f"images of more than {MAX_KEPT_PIXELS:,} pixels together are not augmented as "
+                "they are",
+                "choose a size with --input, fewer with --num, or --allow-large",
+            )
+        self.treated.append(_to_tensor(image))
+
+    def _channels(self, own: int) -> int:
         if self.figures is not None:
-            values = treat.normalize(pixels)[0].double()
-            self._seen.add(values)
-            low, high = values.min(), values.max()
-            stretched = (values - low) / max(float(high - low), 1e-12)
-            found += [self.picture(to_image(to_bytes(one))) for one in (values, stretched)]
-        return tuple(found)
+            return len(self.figures.mean)
+        return (self.shape[0] if self.shape else None) or own
+
+    def _treat(self, channels: int, height: int, width: int) -> Preprocessing:
+        if self.shape is not None:
+            height, width = self.shape[1:]
+        figures = self.figures or Figures((0.0,) * channels, (1.0,) * channels, "")
+        return Preprocessing(
+            channels, height, width, figures.mean, figures.std, allow_large=self.allow_large
+        )
 
     def normalization(self) -> Normalization | None:
         """Return how images were normalised, and what came of it; None where none was."""

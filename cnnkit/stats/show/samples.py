@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cnnkit.data.catalogue import DATASETS
+from cnnkit.data.decode import BadImageError, pillow_limits
 from cnnkit.data.image_set import TensorSet
 from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.data.sources.archives import ArchiveStream
@@ -15,8 +16,7 @@ from cnnkit.errors import NotFoundError, RunFailedError, UsageError
 from cnnkit.events import OnEvent, Warned, ignore
 from cnnkit.registry import did_you_mean
 from cnnkit.results.samples import Sample, SampleList
-from cnnkit.stats.counting.decoding import BrokenImageError, decode
-from cnnkit.stats.counting.measuring import unlimited_pixels
+from cnnkit.stats.counting.decoding import decode
 from cnnkit.stats.inspection.grey import to_8_bits
 from cnnkit.stats.show.augmented_samples import NUM_EPOCHS, augmented_titles, with_augmented
 from cnnkit.stats.show.sample_pictures import (
@@ -24,7 +24,6 @@ from cnnkit.stats.show.sample_pictures import (
     ImageTreatment,
     max_picture_side,
     shape_text,
-    to_image,
 )
 from cnnkit.stats.sources import Source, open_source
 from cnnkit.stats.statistics import measure_dataset
@@ -80,7 +79,14 @@ def show_dataset(
         raise UsageError("--index and --class are both given", "leave one of the two out")
     if input_shape is not None and input_shape[0] not in (None, 1, 3):
         raise UsageError(f"images have 1 or 3 channels, not {input_shape[0]}")
-    source = open_source(dataset, split, data_dir=data_dir, download=download, on_event=on_event)
+    source = open_source(
+        dataset,
+        split,
+        data_dir=data_dir,
+        download=download,
+        on_event=on_event,
+        allow_large=allow_large,
+    )
     number, labels = _listed(source, bool(classes), on_event)
     candidates = _of_classes(source, labels, classes) if classes else range(number)
     chosen = tuple(indices) or _choose(candidates, num, seed)
@@ -96,9 +102,10 @@ def show_dataset(
         figures if normalized else None,
         max_picture_side(num_pictures),
         keeps=augmentation is not None,
+        allow_large=allow_large,
     )
-    with unlimited_pixels():
-        found = _samples(source, sorted(set(chosen)), treatment, allow_large)
+    with pillow_limits(allow_large):
+        found = _samples(source, sorted(set(chosen)), treatment)
     titles = treatment.titles()
     if augmentation is not None:
         found = with_augmented(
@@ -187,15 +194,13 @@ def _check_indices(source: Source, indices: Sequence[int], number: int) -> None:
             )
 
 
-def _samples(
-    source: Source, chosen: Sequence[int], treatment: ImageTreatment, allow_large: bool
-) -> dict[int, Sample]:
+def _samples(source: Source, chosen: Sequence[int], treatment: ImageTreatment) -> dict[int, Sample]:
     """Return the images at some places, in ascending order, by place."""
     if isinstance(source, TensorSet):
         return {index: _sample_of_tensor(source, index, treatment) for index in chosen}
     images = source.images(lambda unit: True, frozenset(chosen))
     # To its end, where there are more: the classes of an archive are known only then.
-    found = [_sample_of_file(image, treatment, allow_large) for image in images]
+    found = [_sample_of_file(image, treatment) for image in images]
     if len(found) != len(chosen):
         raise RunFailedError(f"{source.dataset} changed while it was read", "try again")
     final = _final_classes(source)
@@ -206,20 +211,20 @@ def _samples(
 
 
 def _sample_of_tensor(source: TensorSet, index: int, treatment: ImageTreatment) -> Sample:
-    image = to_image(source.images[index])
+    pixels = source.images[index]
     return Sample(
         index=index,
         label=source.classes[int(source.labels[index])],
-        width=image.width,
-        height=image.height,
-        mode=image.mode,
+        width=pixels.shape[2],
+        height=pixels.shape[1],
+        mode="L" if len(pixels) == 1 else "RGB",
         path=None,
         reason=None,
-        pictures=treatment.pictures(image, None),
+        pictures=treatment.pictures(pixels),
     )
 
 
-def _sample_of_file(encoded: EncodedImage, treatment: ImageTreatment, allow_large: bool) -> Sample:
+def _sample_of_file(encoded: EncodedImage, treatment: ImageTreatment) -> Sample:
     """Return an image of a stream, or why it is broken; its index is left at 0."""
     broken = Sample(
         0, encoded.class_name or None, None, None, None, encoded.name, encoded.reason, None
@@ -227,22 +232,22 @@ def _sample_of_file(encoded: EncodedImage, treatment: ImageTreatment, allow_larg
     if encoded.reason:
         return broken
     try:
-        content = encoded.read()
-        decoded = decode(content, allow_large)
-    except BrokenImageError as error:
+        content = encoded.read(treatment.allow_large)
+        decoded = decode(content, treatment.allow_large)
+        pixels = decoded.planes if decoded.image is None else decoded.image
+        assert pixels is not None
+        sample = replace(
+            broken, width=decoded.width, height=decoded.height, mode=decoded.mode, reason=None
+        )
+        image = to_8_bits(pixels)
+        del decoded, pixels  # a large image is not to be in memory twice
+        own, stored = len(image.getbands()), treatment.picture(image)
+        if treatment.shape is not None:
+            del image
+            image = treatment.brought(content, own)
+        return replace(sample, pictures=(stored, *treatment.further(image, own)))
+    except BadImageError as error:
         return replace(broken, reason=str(error))
-    except OSError as error:
-        return replace(broken, reason=(error.strerror or str(error)).lower())
-    pixels = decoded.planes if decoded.image is None else decoded.image
-    assert pixels is not None
-    return replace(
-        broken,
-        width=decoded.width,
-        height=decoded.height,
-        mode=decoded.mode,
-        reason=None,
-        pictures=treatment.pictures(to_8_bits(pixels), content),
-    )
 
 
 def _published(source: Source, shape: tuple[int | None, int, int] | None) -> Figures | None:

@@ -1,9 +1,8 @@
 """What a recipe changes in a network before it is trained."""
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 
+from cnnkit.architecture.layer_kinds import BATCH_NORMS, DROPOUTS
 from cnnkit.errors import UsageError
 from cnnkit.training.network.weights_file import last_layer
 from cnnkit.training.recipe import Recipe
@@ -21,7 +20,7 @@ def adapt_network(network: nn.Module, recipe: Recipe, model: str) -> None:
         UsageError: it has no dropout layer.
     """
     if recipe.dropout is not None:
-        layers = [layer for layer in network.modules() if isinstance(layer, _DropoutNd)]
+        layers = [layer for layer in network.modules() if isinstance(layer, DROPOUTS)]
         if not layers:
             raise UsageError(
                 f"{model} has no dropout layer that --dropout could set",
@@ -39,5 +38,5 @@ def set_training_mode(network: nn.Module, recipe: Recipe) -> None:
     network.train()
     if recipe.freeze:
         for layer in network.modules():
-            if isinstance(layer, _BatchNorm):
+            if isinstance(layer, BATCH_NORMS):
                 layer.eval()

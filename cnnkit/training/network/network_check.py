@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from cnnkit.architecture.tracing import trace_forward
 from cnnkit.determinism import is_refused
 from cnnkit.devices import autocast, is_out_of_memory
 from cnnkit.errors import UsageError
@@ -96,13 +97,11 @@ def _differ(one: Tensor, other: Tensor) -> bool:
 
 def forward_flops(network: nn.Module, setup: Setup) -> int:
     """Return the operations of convolutions and matrix products for an image, two a MAC."""
-    from torch.utils.flop_counter import FlopCounterMode
-
     device = next(network.parameters()).device
     image = torch.zeros(1, setup.in_channels, *setup.image_size, device=device)
-    with left_as_it_was(network), FlopCounterMode(display=False) as counter, torch.no_grad():
-        network.eval()(image)
-    return int(counter.get_total_flops())
+    with left_as_it_was(network):
+        trace = trace_forward(network, [image], {})
+    return 2 * sum(layer.macs for layer in trace.layers.values())
 
 
 @contextmanager

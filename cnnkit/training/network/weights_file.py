@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.checkpoints import WEIGHTS
+from cnnkit.compat import layer_versions, set_layer_versions
 from cnnkit.errors import CheckFailedError, NotFoundError, UsageError
-from cnnkit.files import explain_os_error, open_regular
+from cnnkit.files import explain_os_error, opened_regular
 from cnnkit.pickles import Made
 from cnnkit.runs import RunFolder, open_run
 from cnnkit.torch_files import (
@@ -110,7 +111,7 @@ class WeightsFile:
                     del fitting[name]
             self._check_sizes(fitting, own)
             state = OrderedDict((name, one.read()) for name, one in fitting.items())
-            state._metadata = fitting._metadata  # type: ignore[attr-defined]
+            set_layer_versions(state, layer_versions(fitting))
             try:
                 missing, unexpected = network.load_state_dict(state, strict=False)
             except Exception as error:  # a kind of tensor, or a network's code, may raise anything
@@ -297,7 +298,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         CheckFailedError: it is larger than any file of weights.
     """
     try:
-        with open_regular(path) as file:
+        with opened_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size > MOST_BYTES:
                 raise CheckFailedError(
@@ -336,10 +337,10 @@ def _as_the_network_has_it(
         if name in own or not name.startswith(_AUXILIARY_HEADS):
             state[name] = value
     # The versions of the layers, by which some of them bring old names up to date.
-    versions = getattr(read, "_metadata", None)
-    if isinstance(versions, dict):
+    versions = layer_versions(read)
+    if versions is not None:
         versions = {f"{name}.".removeprefix(prefix)[:-1]: one for name, one in versions.items()}
-    state._metadata = versions or getattr(own, "_metadata", None)  # type: ignore[attr-defined]
+    set_layer_versions(state, versions or layer_versions(own))
     return state
 
 

@@ -5,6 +5,8 @@ import copy
 import torch
 from torch import nn
 
+from cnnkit.compat import copy_all, lerp_all
+
 
 class WeightAverage:
     """An exponential moving average (EMA) of a network.
@@ -40,9 +42,9 @@ class WeightAverage:
         ours = [average for average, _ in self._averaged]
         theirs = [weights for _, weights in self._averaged]
         if self.num_updates == 0:
-            torch._foreach_copy_(ours, theirs)
+            copy_all(ours, theirs)
         else:
-            torch._foreach_lerp_(ours, theirs, 1 - self._decay)
+            lerp_all(ours, theirs, 1 - self._decay)
         for average, weights in self._copied:
             average.copy_(weights)
         self.num_updates += 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from cnnkit.compat import lacks_compiler
 from cnnkit.determinism import is_refused
 from cnnkit.devices import autocast, is_out_of_memory, memory_format
 from cnnkit.errors import UnavailableError
@@ -42,8 +43,6 @@ def compiled(
     device = next(network.parameters()).device
     if device.type == "mps":
         raise UnavailableError("--compile is not for the device mps", "leave it out")
-    if device.type == "cpu":
-        _check_compiler()
     num_images = -(-min(recipe.batch_size, num_train_images) // recipe.accumulate)
     start = time.perf_counter()
     torch.compiler.reset()  # what other networks of this process were compiled to counts as well
@@ -62,6 +61,11 @@ def compiled(
         except Exception as error:  # it runs a compiler, and may raise anything
             if is_out_of_memory(error) or is_refused(error):
                 raise
+            if lacks_compiler(error):
+                raise UnavailableError(
+                    "--compile needs a C++ compiler, and this machine has none",
+                    "install g++ or clang, or leave --compile out",
+                ) from error
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise UnavailableError(
                 f"torch cannot compile {setup.model}: {reason[0]}", "leave --compile out"
@@ -69,16 +73,3 @@ def compiled(
     network.zero_grad()
     on_event(Note(f"compiled in {time.perf_counter() - start:.1f} s"))
     return Compiled(forward, num_images)
-
-
-def _check_compiler() -> None:
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler as error:
-        raise UnavailableError(
-            "--compile needs a C++ compiler, and this machine has none",
-            "install g++ or clang, or leave --compile out",
-        ) from error

@@ -1,7 +1,7 @@
 """What a training keeps in its run folder, and how it is put back from there."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnkit.checkpoints import Checkpoint, TrainingCheckpoint
@@ -22,6 +22,8 @@ class Record:
     Args:
         run: the folder.
         run_id: tells the checkpoints of the run from those of others.
+        asked: the settings that a checkpoint is good for, by name: texts, numbers, and lists and
+            dictionaries of them.
         checkpointing: when to write the state, beside the end of every epoch.
         stepper: what takes the steps, and has weights and the state of the optimizer.
         batches: of every set that is gone through; which images were left out is kept.
@@ -33,6 +35,7 @@ class Record:
         self,
         run: RunFolder,
         run_id: str,
+        asked: Mapping[str, Any],
         checkpointing: Checkpointing,
         stepper: Stepper,
         batches: Sequence[Batches],
@@ -41,6 +44,7 @@ class Record:
     ) -> None:
         self.run = run
         self._run_id = run_id
+        self._asked = asked
         self._checkpointing = checkpointing
         self._stepper = stepper
         self._batches = batches
@@ -66,6 +70,7 @@ class Record:
                 f"the checkpoint in {self.run.path} is of another run",
                 "put back the one that the run wrote",
             )
+        self._check_asked(checkpoint.state.get("asked"))
         raw = checkpoint.weights if checkpoint.raw_weights is None else checkpoint.raw_weights
         try:
             load_weights(stepper.model, raw)
@@ -84,6 +89,22 @@ class Record:
             ) from error
         self._earlier_seconds = saved.seconds
         return progress
+
+    def _check_asked(self, asked: object) -> None:
+        """Refuse settings that the checkpoint was not written with.
+
+        Those that it does not know are of a newer version, and have their defaults.
+
+        Raises:
+            CheckFailedError: one of them is another.
+        """
+        for name, then in asked.items() if isinstance(asked, Mapping) else ():
+            if name in self._asked and self._asked[name] != then:
+                raise CheckFailedError(
+                    f"{name} in {self.run.path / 'run.json'} is not what it was when the "
+                    "checkpoint was written",
+                    "restore run.json, or begin a new run",
+                )
 
     def _num_steps(self, progress: Progress) -> int:
         """Return how many steps were done in all epochs."""
@@ -124,6 +145,7 @@ class Record:
         stepper = self._stepper
         state: dict[str, Any] = {
             "run_id": self._run_id,
+            "asked": dict(self._asked),
             "progress": progress.state(),
             "stepper": stepper.state(),
             "seconds": self.seconds(),

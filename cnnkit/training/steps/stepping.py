@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import clip_grads_with_norm_
 
+from cnnkit.compat import copy_all, find_not_finite, norms
 from cnnkit.devices import autocast, is_out_of_memory
 from cnnkit.events import OnEvent, Warned
 from cnnkit.training.recipe import Recipe
@@ -163,13 +164,10 @@ class Stepper:
             judged = []
         if self._recipe.clip_grad is not None:
             # as torch's get_total_norm, which imports the distributed half of torch first
-            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+            norm = torch.linalg.vector_norm(norms(gradients))
             clip_grads_with_norm_(self._parameters, self._recipe.clip_grad, norm)
             judged = [norm] if self._scaler is None else []
-        # A third of the time of the norm; raises the flag, and multiplies by 1.
-        torch._amp_foreach_non_finite_check_and_unscale_(
-            [loss, *judged], self._found_inf, self._one
-        )
+        find_not_finite([loss, *judged], self._found_inf, self._one)
         if not self._is_gated and self._found_inf:  # the CPU has nothing to wait for
             raise NotFiniteError(float(loss))
         if self._scaler is None:
@@ -298,7 +296,7 @@ class Stepper:
     def _state_before(self) -> list[Tensor]:
         """Keep what a pass through the network changes; return the random state."""
         if self._buffers:
-            torch._foreach_copy_(self._kept_buffers, self._buffers)
+            copy_all(self._kept_buffers, self._buffers)
         return random_state(self.device)
 
     def _take_back(self, random: list[Tensor]) -> None:
@@ -308,7 +306,7 @@ class Stepper:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         if self._buffers:
-            torch._foreach_copy_(self._buffers, self._kept_buffers)
+            copy_all(self._buffers, self._kept_buffers)
         set_random_state(random, self.device)
 
     def _say_split(self) -> None:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from cnnkit.architecture.layer_kinds import BATCH_NORMS
+from cnnkit.compat import copy_all
 from cnnkit.data.loading.sharing import MIN_SHARE
 from cnnkit.distributed import Ranks
 from cnnkit.errors import UsageError
@@ -99,7 +101,7 @@ class Team:
         flat = torch.cat([one.reshape(-1) for one in self._buffers])
         self.ranks.copy_from_first([flat])
         parts = flat.split_with_sizes([one.numel() for one in self._buffers])
-        torch._foreach_copy_(
+        copy_all(
             self._buffers,
             [part.view_as(one) for part, one in zip(parts, self._buffers, strict=True)],
         )
@@ -107,7 +109,7 @@ class Team:
 
 def has_batch_norm(model: nn.Module) -> bool:
     """Return whether a network normalises over the images of a batch."""
-    return any(isinstance(one, nn.modules.batchnorm._BatchNorm) for one in model.modules())
+    return any(isinstance(one, BATCH_NORMS) for one in model.modules())
 
 
 def check_batch_size(batch_size: int, num_processes: int) -> None:

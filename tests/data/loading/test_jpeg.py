@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from cnnkit.data.decode import BadImageError
 from cnnkit.data.loading.jpeg import Canvas, decode_plain_jpeg
-from cnnkit.stats.counting.decoding import BrokenImageError, decode
+from cnnkit.stats.counting.decoding import decode
 from tests.stats.making import encode, noise
 
 MOST = 10**8
@@ -86,5 +87,5 @@ def test_large_ones_are_left_to_the_check() -> None:
 
 def test_every_cut_is_found() -> None:
     for length in range(len(PLAIN)):
-        with pytest.raises(BrokenImageError):
+        with pytest.raises(BadImageError):
             decode(PLAIN[:length])

@@ -7,9 +7,11 @@ import pytest
 from PIL import Image
 
 from cnnkit import measure_dataset
+from cnnkit.data import decode as opening
+from cnnkit.data.decode import BadImageError
 from cnnkit.stats.counting import decoding
-from cnnkit.stats.counting.decoding import BrokenImageError, decode
-from cnnkit.stats.counting.measuring import count_decoded, unlimited_pixels
+from cnnkit.stats.counting.decoding import decode
+from cnnkit.stats.counting.measuring import count_decoded
 from tests.stats.making import encode, noise, png_of_16_bits, tiff_of_16_bits, write_files
 
 COLOUR = Image.fromarray(noise(1, 9, 7))
@@ -109,9 +111,9 @@ def test_16_bits_of_tiff_and_of_32_bit_files() -> None:
     for image in (deep, wide):
         counts = count_decoded(decode(encode(image, "TIFF")))
         assert (counts[0] == np.bincount(DEEP[..., 0].ravel(), minlength=65536)).all()
-    with pytest.raises(BrokenImageError, match="outside of 16 bits"):
+    with pytest.raises(BadImageError, match="outside of 16 bits"):
         decode(encode(Image.fromarray(np.full((2, 2), 70_000, dtype=np.int32)), "TIFF"))
-    with pytest.raises(BrokenImageError, match="floating-point"):
+    with pytest.raises(BadImageError, match="floating-point"):
         decode(encode(Image.fromarray(np.ones((2, 2), dtype=np.float32)), "TIFF"))
 
 
@@ -137,7 +139,7 @@ def test_odd_metadata_does_not_make_pixels_bad() -> None:
 def test_huge_images_are_refused_unless_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "MAX_PIXELS", 200)
+    monkeypatch.setattr(opening, "MAX_PIXELS", 200)
     small, large = Image.new("L", (10, 10), 7), Image.new("L", (20, 20), 9)
     write_files(tmp_path / "set", {"a/1.png": encode(small), "b/2.png": encode(large)})
     result = measure_dataset(str(tmp_path / "set"))
@@ -150,7 +152,5 @@ def test_huge_images_are_refused_unless_allowed(
 
 def test_a_real_bomb_is_refused_from_its_header() -> None:
     bomb = bytearray(encode(Image.new("1", (30_000, 30_000))))  # 110 kB that would be 900 MB
-    with unlimited_pixels(), pytest.raises(BrokenImageError, match="refused: 30,000 x 30,000"):
+    with pytest.raises(BadImageError, match="refused: 900,000,000 pixels, more than 89,478,485"):
         decode(bytes(bomb))
-    with pytest.raises(BrokenImageError, match="refused: too many pixels"):
-        decode(bytes(bomb))  # Pillow's own limit

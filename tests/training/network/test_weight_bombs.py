@@ -34,12 +34,12 @@ SAYS = {  # of each, in what it is refused
     "nested.pt": "its pickle has a tuple as a key",
     "numbers.pt": "has not the 1,000,000,000,000 numbers it names",
     "overlapping.pt": "bytes unpacked, more than 4 times the",
-    "pipe.pt": "it is a pipe, and no file; name a file",
+    "pipe.pt": "a pipe, not a file; name a file",
     "shape.safetensors": "is refused, for it is damaged, or no file of safetensors",
     "sparse.pt": "is refused, for torch finds no data in it",
     "sparse.safetensors": "does not hold the weights of the network: it has w, and the network not",
     "text.pt": "is refused, for torch finds no data in it",
-    "zero.pt": "it is a device, and no file; name a file",
+    "zero.pt": "a device, not a file; name a file",
 }
 
 
@@ -59,7 +59,7 @@ def test_a_file_that_is_none_is_refused_by_any_name(tmp_path: Path) -> None:
     os.mkfifo("pipe")
     Path("link.bin").symlink_to("/dev/zero")
     for name, error in (("pipe", "a pipe"), ("link.bin", "a device"), ("/dev/zero", "a device")):
-        with pytest.raises(UnavailableError, match=f"it is {error}, and no file"):
+        with pytest.raises(UnavailableError, match=f"{error}, not a file"):
             open_weights(name, Path("runs"))
     Path("loop.pt").symlink_to("loop.pt")
     with pytest.raises(UnavailableError, match="cannot read the weights"):
