@@ -5,9 +5,6 @@ of a hundred bytes can take all memory from it, or crash the process.
 """
 
 import math
-import struct
-import zipfile
-import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -15,33 +12,25 @@ from functools import partial
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cnnkit.errors import CheckFailedError, CnnkitError, UnavailableError
 from cnnkit.files import explain_os_error
 from cnnkit.pickles import Made, Name, PickleError, PickleReader
+from cnnkit.torch_parts import Archive, OldFile, Parts, RefusedError, Storage, is_archive
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-MOST_PICKLE_BYTES = 2**24  # that are not numbers of tensors; a thousand tensors take 200 kB
-MOST_DIRECTORY_BYTES = 2**23  # of an archive; a tensor takes 80
-MOST_TIMES = 4  # so many times as large as the file are its parts; torch.save does not compress
 MOST_HEADER_BYTES = 2**23  # of safetensors; a tensor takes 100
 MOST_DIMENSIONS = 64
 MOST_NUMBERS = 2**62  # of a tensor
 MOST_DEPTH = 100  # of lists in lists
-CHUNK_BYTES = 2**20
 
 MOST_LISTED = 4
 MOST_CHARACTERS = 80
 MOST_SAID = 200  # characters of another library
-
-_ARCHIVE_BEGINS = b"PK\x03\x04"
-_OLD_BEGINS = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number, pickled
-_MAGIC_NUMBER = 0x1950A86A20F9469CFC6C  # of the files of torch before 1.6
-_PROTOCOL_VERSION = 1001
 
 _KINDS = {
     "Double": "float64", "Float": "float32", "Half": "float16", "BFloat16": "bfloat16",
@@ -76,10 +65,6 @@ _BESIDE = {  # data that may stand beside weights; nothing of it is made
 _DATA = {*_STORAGES, *_OLD_TENSORS, *_TENSORS, *_PARAMETERS, *_BESIDE}
 
 
-class _RefusedError(Exception):
-    """What is wrong with a file, as a sentence about it goes on."""
-
-
 @dataclass(eq=False)
 class StoredTensor:
     """A tensor in a file; its numbers are read when they are asked for.
@@ -91,27 +76,6 @@ class StoredTensor:
 
     shape: tuple[int, ...]
     read: "Callable[[], Tensor]" = field(repr=False)
-
-
-@dataclass(frozen=True)
-class _Storage:
-    """Numbers in a file that tensors are views of.
-
-    Attributes:
-        key: by which the file calls them.
-        dtype: of each.
-        numel: how many there are.
-        begin: which is the first that is meant.
-    """
-
-    key: str | int
-    dtype: "torch.dtype"
-    numel: int
-    begin: int = 0
-
-    @property
-    def num_bytes(self) -> int:
-        return self.numel * self.dtype.itemsize
 
 
 def read_data(content: bytes, path: Path, way_out: str) -> Any:
@@ -144,14 +108,8 @@ def look_into(file: BinaryIO, path: Path, way_out: str) -> Any:
         CheckFailedError, UnavailableError: as `read_data`.
     """
     with _explained(path, way_out):
-        parts = _Archive(file) if _is_archive(file) else _OldFile(file)
+        parts = Archive(file) if is_archive(file) else OldFile(file)
         return _Contents(parts, partial(_explained, path, way_out)).read()
-
-
-def is_torch_file(file: BinaryIO) -> bool:
-    """Return whether a file begins as `torch.save` lets files begin."""
-    file.seek(0)
-    return file.read(len(_OLD_BEGINS)).startswith((_ARCHIVE_BEGINS, _OLD_BEGINS))
 
 
 def check_sums(file: BinaryIO, path: Path, way_out: str) -> None:
@@ -161,9 +119,9 @@ def check_sums(file: BinaryIO, path: Path, way_out: str) -> None:
         CheckFailedError: one differs, or the archive is damaged otherwise.
         UnavailableError: the file cannot be read.
     """
-    if _is_archive(file):
+    if is_archive(file):
         with _explained(path, way_out):
-            _Archive(file).check()
+            Archive(file).check()
 
 
 def check_safetensors(begin: bytes, size: int) -> None:
@@ -184,8 +142,8 @@ def check_safetensors(begin: bytes, size: int) -> None:
 
 
 def in_a_line(error: Exception) -> str:
-    """Return what a library says of a file, in a line."""
-    return " ".join(str(error).split())[:MOST_SAID]
+    """Return what a library says of a file, which may have chosen the words, in a line."""
+    return _plain(" ".join(str(error).split()))[:MOST_SAID]
 
 
 def some_of(names: Collection[str]) -> str:
@@ -198,128 +156,13 @@ def some_of(names: Collection[str]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-class _Parts(Protocol):
-    """The pickles of a file, and what its storages hold."""
-
-    pickles: BytesIO
-
-    def contents(self, reader: PickleReader, storages: dict[Any, _Storage]) -> Any:
-        """Return what the pickle of the contents holds; `storages` is filled meanwhile."""
-
-    def memory(self, storage: _Storage) -> bytearray:
-        """Return all bytes of a storage."""
-
-
-class _Archive:
-    """A zip archive, as torch writes them since 1.6."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._zip = zipfile.ZipFile(_Cautious(file))
-        self._size = file.seek(0, 2)
-        unpacked = sum(one.file_size for one in self._zip.infolist())
-        if unpacked > MOST_TIMES * self._size:
-            raise _RefusedError(
-                f"it has {unpacked:,} bytes unpacked, more than {MOST_TIMES} times the "
-                f"{self._size:,} of the file, as none has that `torch.save` wrote"
-            )
-        pickles = [name for name in self._zip.namelist() if f"/{name}".endswith("/data.pkl")]
-        if len(pickles) != 1:
-            raise _RefusedError(f"it has {len(pickles)} pickles called data.pkl, and not one")
-        self._folder = pickles[0].removesuffix("data.pkl")
-        self.pickles = BytesIO(self._read("data.pkl", MOST_PICKLE_BYTES))
-        order = f"{self._folder}byteorder"
-        if order in self._zip.namelist() and self._read("byteorder", 16) != b"little":
-            raise _RefusedError("its numbers are not of a little-endian machine")
-
-    def contents(self, reader: PickleReader, storages: dict[Any, _Storage]) -> Any:
-        found = reader.read()
-        for storage in storages.values():
-            part = self._zip.getinfo(f"{self._folder}data/{storage.key}")
-            if part.file_size != storage.num_bytes:
-                raise _RefusedError(
-                    f"{part.filename} has {part.file_size:,} bytes, not {storage.num_bytes:,}"
-                )
-        return found
-
-    def memory(self, storage: _Storage) -> bytearray:
-        return self._read(f"data/{storage.key}", storage.num_bytes)
-
-    def check(self) -> None:
-        for one in self._zip.infolist():
-            for _ in self._chunks(one):
-                pass
-
-    def _read(self, name: str, most_bytes: int) -> bytearray:
-        part = self._zip.getinfo(self._folder + name)
-        if part.file_size > most_bytes:
-            raise _RefusedError(
-                f"{part.filename} has {part.file_size:,} bytes, more than {most_bytes:,}"
-            )
-        content, done = bytearray(part.file_size), 0
-        for chunk in self._chunks(part):
-            content[done : done + len(chunk)] = chunk
-            done += len(chunk)
-        if done != part.file_size:
-            raise _RefusedError(f"it is damaged: {name} ends after {done:,} bytes")
-        return content
-
-    def _chunks(self, part: zipfile.ZipInfo) -> Iterator[bytes]:
-        """Yield what a part holds; zipfile compares its checksum at the end."""
-        if part.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise _RefusedError(f"{part.filename} is compressed in a way that is not read")
-        try:
-            with self._zip.open(part) as opened:
-                while chunk := opened.read(CHUNK_BYTES):
-                    yield chunk
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise _RefusedError(f"it is damaged: {error}") from error
-
-
-class _OldFile:
-    """Pickles one after another and then the numbers, as torch wrote them before 1.6."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._size = file.seek(0, 2)
-        file.seek(0)
-        self.pickles = BytesIO(file.read(MOST_PICKLE_BYTES))
-        self._offsets: dict[Any, int] = {}
-
-    def contents(self, reader: PickleReader, storages: dict[Any, _Storage]) -> Any:
-        if reader.read() != _MAGIC_NUMBER or reader.read() != _PROTOCOL_VERSION:
-            raise _RefusedError("it does not begin as one")
-        system = reader.read()
-        if not isinstance(system, dict) or system.get("little_endian") is not True:
-            raise _RefusedError("its numbers are not of a little-endian machine")
-        found, keys = reader.read(), reader.read()
-        if not isinstance(keys, list) or len(keys) != len(storages):
-            raise _RefusedError("its storages are not those of its tensors")
-        offset = self.pickles.tell()
-        for key in keys:
-            storage = storages[key]
-            self._file.seek(offset)
-            if self._file.read(8) != struct.pack("<q", storage.numel):
-                raise _RefusedError(f"storage {key} has not the {storage.numel:,} numbers it names")
-            self._offsets[key] = offset + 8
-            offset += 8 + storage.num_bytes
-        if offset > self._size:
-            raise _RefusedError(f"it has {self._size:,} bytes, not {offset:,}")
-        return found
-
-    def memory(self, storage: _Storage) -> bytearray:
-        self._file.seek(self._offsets[storage.key])
-        return bytearray(self._file.read(storage.num_bytes))
-
-
 class _Contents:
     """What the pickle of a file holds, its tensors unread."""
 
-    def __init__(
-        self, parts: _Parts, explained: Callable[[], AbstractContextManager[None]]
-    ) -> None:
+    def __init__(self, parts: Parts, explained: Callable[[], AbstractContextManager[None]]) -> None:
         self._parts = parts
         self._explained = explained
-        self._storages: dict[Any, _Storage] = {}
+        self._storages: dict[Any, Storage] = {}
         self._memories: dict[Any, bytearray] = {}
 
     def read(self) -> Any:
@@ -328,15 +171,15 @@ class _Contents:
             return self._parts.contents(reader, self._storages)
         finally:  # what it asks for counts for more than that it is damaged
             if names := sorted(name for name in reader.names if not _is_data(name)):
-                raise _RefusedError(f"it holds more than data: it asks for {some_of(names)}")
+                raise RefusedError(f"it holds more than data: it asks for {some_of(names)}")
 
-    def _found(self, identity: Any) -> _Storage:
+    def _found(self, identity: Any) -> Storage:
         """Return the storage that a persistent id names."""
         kind, of, key, _device, numel, *view = identity
         if kind != "storage" or not isinstance(of, Name) or of.text not in _STORAGES:
             raise PickleError("its pickle asks for a storage of an unknown kind")
         _check_sizes([numel])
-        storage = _Storage(key, _dtype(_STORAGES[of.text]), numel)
+        storage = Storage(key, _dtype(_STORAGES[of.text]), numel)
         if self._storages.setdefault(key, storage) != storage:
             raise PickleError(f"storage {key} is of two kinds")
         if view and view[0] is not None:
@@ -344,7 +187,7 @@ class _Contents:
             _check_sizes([begin, size])
             if begin + size > numel:
                 raise PickleError(f"a part of storage {key} lies beyond its end")
-            return _Storage(key, storage.dtype, numel, begin)
+            return Storage(key, storage.dtype, numel, begin)
         return storage
 
     def _made(self, name: str, arguments: tuple[Any, ...]) -> Any:
@@ -365,7 +208,7 @@ class _Contents:
 
     def _tensor(
         self,
-        storage: _Storage,
+        storage: Storage,
         offset: int,
         shape: tuple[int, ...],
         strides: tuple[int, ...],
@@ -392,7 +235,7 @@ class _Contents:
 
     def _numbers(
         self,
-        storage: _Storage,
+        storage: Storage,
         dtype: "torch.dtype",
         shape: tuple[int, ...],
         strides: tuple[int, ...],
@@ -411,21 +254,6 @@ class _Contents:
             return flat.as_strided(shape, strides, offset)
 
 
-class _Cautious:
-    """A file of which zipfile reads no more at once than a directory may have."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
-
-    def read(self, number: int = -1) -> bytes:
-        if number > MOST_DIRECTORY_BYTES:
-            raise _RefusedError(
-                f"its directory has {number:,} bytes, more than {MOST_DIRECTORY_BYTES:,}"
-            )
-        return self._file.read(number if number >= 0 else MOST_DIRECTORY_BYTES)
-
-
 @contextmanager
 def _explained(path: Path, way_out: str) -> Iterator[None]:
     """Turn whatever a file that was made to harm may raise into one line."""
@@ -439,13 +267,18 @@ def _explained(path: Path, way_out: str) -> Iterator[None]:
         raise explain_os_error(error, f"read {path}") from error
     except Exception as error:
         reason = "torch finds no data in it: it is damaged, or of another kind"
-        if isinstance(error, _RefusedError):
-            reason = str(error)
+        if isinstance(error, RefusedError):
+            reason = _plain(str(error))
         elif isinstance(error, PickleError):
-            reason += f" ({error})"
+            reason += f" ({in_a_line(error)})"
         raise CheckFailedError(
             f"{path} is refused, for {reason}", f"nothing in it was executed; {way_out}"
         ) from error
+
+
+def _plain(text: str) -> str:
+    """Return a text that a file may have chosen without anything that a terminal obeys."""
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _whole(value: Any, known: dict[int, Any], depth: int = 0) -> Any:
@@ -471,11 +304,6 @@ def _whole(value: Any, known: dict[int, Any], depth: int = 0) -> Any:
     else:
         return value
     return known[id(value)]
-
-
-def _is_archive(file: BinaryIO) -> bool:
-    file.seek(0)
-    return file.read(len(_ARCHIVE_BEGINS)) == _ARCHIVE_BEGINS
 
 
 def _is_data(name: str) -> bool:

@@ -48,7 +48,7 @@ class Training:
         self.stepper = Stepper(network, recipe, STEPS, torch.device("cpu"), ignore)
         batches: Any = SimpleNamespace(num_batches=STEPS, skipped=set())
         self.record = Record(
-            RunFolder(path), "id", Checkpointing(), self.stepper, [batches, batches], 0.0
+            RunFolder(path), "id", {"epochs": 4}, Checkpointing(), self.stepper, [batches] * 2, 0.0
         )
 
     def step(self) -> None:

@@ -62,7 +62,7 @@ class RecordCache:
     Args:
         path: the database; made where there is none.
         treatment: how images were treated; others' records are not taken.
-        on_event: told that the database was damaged, and is made again.
+        on_event: called with a warning where the database was damaged, and is made again.
 
     Attributes:
         num_known: how many files were known.

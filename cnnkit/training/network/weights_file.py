@@ -26,10 +26,10 @@ from cnnkit.torch_files import (
     check_safetensors,
     check_sums,
     in_a_line,
-    is_torch_file,
     look_into,
     some_of,
 )
+from cnnkit.torch_parts import is_torch_file
 from cnnkit.training.steps.muon import LAYERS
 
 SAFETENSORS = ".safetensors"

@@ -70,9 +70,9 @@ class Record:
                 f"the checkpoint in {self.run.path} is of another run",
                 "put back the one that the run wrote",
             )
-        self._check_asked(checkpoint.state.get("asked"))
         raw = checkpoint.weights if checkpoint.raw_weights is None else checkpoint.raw_weights
         try:
+            self._check_asked(checkpoint.state.get("asked"))
             load_weights(stepper.model, raw)
             load_weights(stepper.evaluated, checkpoint.weights)
             saved = SavedTraining.from_plain(checkpoint.state)

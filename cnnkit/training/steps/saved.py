@@ -1,4 +1,4 @@
-"""What a checkpoint holds beside weights, validated before a training goes on from it."""
+"""What a checkpoint holds beside weights, validated before a training resumes from it."""
 
 import math
 from collections.abc import Mapping
@@ -119,7 +119,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def load_optimizer(optimizer: optim.Optimizer, saved: Mapping[str, Any]) -> None:
-    """Let an optimizer go on from a state; its settings stay those of the recipe.
+    """Let an optimizer resume from a state; its settings stay those of the recipe.
 
     Raises:
         ValueError: it is not the state of such an optimizer, of these parameters.
@@ -142,7 +142,7 @@ def load_optimizer(optimizer: optim.Optimizer, saved: Mapping[str, Any]) -> None
 def load_schedule(
     schedule: optim.lr_scheduler.LRScheduler, saved: Mapping[str, Any] | None, num_steps: float
 ) -> None:
-    """Let a schedule go on from a state.
+    """Let a schedule resume from a state.
 
     Raises:
         ValueError: it is none, or of more steps than the training has done.
@@ -162,7 +162,7 @@ def load_schedule(
 
 
 def load_scaler(scaler: torch.amp.GradScaler, saved: Mapping[str, Any] | None) -> None:
-    """Let a scaler of the loss go on from a state.
+    """Let a scaler of the loss resume from a state.
 
     Raises:
         ValueError: it is none.
