@@ -148,7 +148,7 @@ def test_a_list_cannot_name_other_folders(tmp_path: Path, monkeypatch: pytest.Mo
     scipy.io.savemat(tmp_path / LISTED, {"annotations": rows})
     files = open_dataset("stanford_cars", "train", data_dir=tmp_path).files  # type: ignore[union-attr]
     folder = tmp_path / "stanford_cars" / "cars_train"
-    assert files.paths == (str(folder / "x.jpg"), str(folder / "y.jpg"))
+    assert files.items == (str(folder / "x.jpg"), str(folder / "y.jpg"))
 
 
 def test_scipy_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
