@@ -13,7 +13,7 @@ from cnnkit.bench.settings import AUTO, CellSetting, Sweep, suitable_batch
 from cnnkit.bench.state import preserved_state, set_state
 from cnnkit.bench.timing import take_batches
 from cnnkit.bench.workload import Feed, Workload
-from cnnkit.data import default_data_dir, find_dataset, open_dataset
+from cnnkit.data import allow_large_files, default_data_dir, find_dataset, open_dataset
 from cnnkit.data.image_set import ImageSet
 from cnnkit.data.loading.batches import Batch, Batches
 from cnnkit.data.loading.batching import make_batches
@@ -84,6 +84,8 @@ def benchmark_pipeline(
     workers = checked_workers(num_usable_cores() if num_workers is None else num_workers)
     devices = sweep.open_devices()
     machine = describe_machine(devices)
+    if allow_large:
+        allow_large_files(dataset)
     entry = find_dataset(dataset)
     images: ImageSet = open_dataset(
         dataset, "train", data_dir=data_dir or default_data_dir(), on_event=on_event

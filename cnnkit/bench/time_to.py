@@ -12,7 +12,7 @@ import torch
 from cnnkit.bench.device import open_device
 from cnnkit.bench.machine import describe_machine
 from cnnkit.bench.state import preserved_state
-from cnnkit.data import find_dataset
+from cnnkit.data import allow_large_files, find_dataset
 from cnnkit.errors import RunFailedError, UsageError
 from cnnkit.events import (
     EpochEnded,
@@ -83,6 +83,8 @@ def time_to_accuracy(
         raise UsageError(
             f"--runs {num_runs} is too few", "the fastest and the slowest are dropped: 3 or more"
         )
+    if allow_large and dataset is not None:
+        allow_large_files(dataset)
     named = find_recipe(recipe, model, dataset)
     if model is None and named.model is not None:
         check_named(named.model, f"the recipe {recipe}", trust_code)

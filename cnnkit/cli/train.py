@@ -260,6 +260,11 @@ def train(
     num_processes = nproc or 1
     is_launching = not is_rank() and not dry_run and (num_processes > 1 or max_restarts > 0)
     asked = Asked(model, dataset, input_shape, parse_arguments(model_arg or []), settings)
+    if allow_large:
+        from cnnkit.data import allow_large_files
+
+        for name in (model, dataset):  # with a recipe the first may be the dataset
+            allow_large_files(name or "")
     if recipe is not None:
         tells = is_first() and not is_launching  # else those that it starts tell it
         asked = begin_with(recipe, asked, trust_code, output.on_event if tells else ignore)

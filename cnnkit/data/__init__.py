@@ -3,6 +3,7 @@
 from cnnkit.data.catalogue import DATASETS
 from cnnkit.data.entry import DatasetEntry
 from cnnkit.data.opening import (
+    allow_large_files,
     check_split,
     default_data_dir,
     find_dataset,
@@ -14,6 +15,7 @@ from cnnkit.data.opening import (
 __all__ = [
     "DATASETS",
     "DatasetEntry",
+    "allow_large_files",
     "check_split",
     "default_data_dir",
     "find_dataset",

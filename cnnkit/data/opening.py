@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,7 +22,7 @@ from cnnkit.data.image_files import IMAGE_SUFFIXES
 from cnnkit.data.sources.fake import describe_fake, is_fake, open_fake
 from cnnkit.data.sources.file_listing import class_names, list_files, lists_files
 from cnnkit.data.sources.file_sets import describe_files, files_set, open_files
-from cnnkit.errors import NotFoundError, UsageError
+from cnnkit.errors import CnnkitError, NotFoundError, UsageError
 from cnnkit.events import OnEvent, Warned, ignore
 from cnnkit.registry import did_you_mean
 
@@ -71,6 +72,17 @@ def find_dataset(spec: str) -> DatasetEntry:
             hint = did_you_mean(Path(spec).name, DATASETS) or error.hint
             raise NotFoundError(error.message, hint or "`cnnkit datasets` lists names") from error
     return DATASETS.find(spec)
+
+
+def allow_large_files(spec: str) -> None:
+    """Let `find_dataset` and `open_dataset` read an archive above the limits in this process.
+
+    Whatever else is wrong with the set they will say themselves.
+    """
+    whole, _ = split_subset(spec)
+    if whole and whole not in DATASETS and not is_fake(whole) and lists_files(whole):
+        with suppress(CnnkitError):
+            list_files(whole, allow_large=True)
 
 
 def split_subset(spec: str) -> tuple[str, tuple[str, ...]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from cnnkit.checkpoints import Checkpoint
-from cnnkit.data import default_data_dir, find_dataset, lasting_name
+from cnnkit.data import allow_large_files, default_data_dir, find_dataset, lasting_name
 from cnnkit.data.image_set import ImageSet
 from cnnkit.data.loading.batching import make_batches
 from cnnkit.data.loading.preprocessing import say_decoding
@@ -85,6 +85,8 @@ def evaluate(
     treated = setup.preprocessing
     treated = replace(treated, allow_large=allow_large or treated.allow_large)
     setup = replace(setup, preprocessing=treated)
+    if treated.allow_large:
+        allow_large_files(dataset or setup.dataset)
     tta = setup.tta if tta is None else tta
     check_views(tta, setup.preprocessing.height, setup.preprocessing.width)
     weights = folder.load_checkpoint(checkpoint)

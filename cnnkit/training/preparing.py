@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from cnnkit.data import default_data_dir, lasting_name
+from cnnkit.data import allow_large_files, default_data_dir, lasting_name
 from cnnkit.devices import num_usable_cores
 from cnnkit.distributed import Ranks
 from cnnkit.errors import CheckFailedError, UsageError
@@ -62,6 +62,8 @@ def prepare(
     Arguments and errors are those of `train`; the recipe is resolved, and `ranks` are the processes
     that train together, None for this one alone.
     """
+    if allow_large:
+        allow_large_files(dataset)
     description = find_model(model)
     target = device_of(ranks, device)
     check_batch_size(recipe.batch_size, 1 if ranks is None else ranks.size)

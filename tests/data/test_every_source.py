@@ -294,3 +294,18 @@ def test_a_test_image_that_cannot_be_read_is_found_before_the_training(
     assert "1/2" not in answer.stderr  # not an epoch
     assert not list(tmp_path.glob("runs/*/metrics.csv"))
     assert cnnkit(*given, "--skip-bad").code == 0
+
+
+def test_archives_above_the_limits_are_read_where_that_is_allowed(
+    sources: dict[str, str], cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cnnkit.data.sources.members.MAX_UNPACKED_BYTES", 2000)
+    monkeypatch.setattr("cnnkit.data.sources.members.MAX_UNPACKED_RATIO", 0)
+    spec = sources["tar.xz"]
+    given = ("train", "linear", spec, "--epochs", 1, "--input", "3x10x12")
+    answer = cnnkit(*given)
+    assert answer.code == 5
+    assert "--allow-large reads it" in " ".join(answer.stderr.split())
+    trained = cnnkit(*given, "--allow-large", "--json")
+    assert trained.code == 0, trained.stderr
+    assert cnnkit("eval", trained.json["run"]).code == 0

@@ -84,13 +84,14 @@ def list_files(spec: str, as_classes: bool = False, allow_large: bool = False) -
         UsageError: it is neither folder, archive nor table, or the table makes no sense.
         UnavailableError: it must not be read.
     """
-    key = spec, as_classes, allow_large
-    known = _remembered.get(key)
-    if known is not None and known.seen and _seen(path for path, *_ in known.seen) == known.seen:
-        _remembered.move_to_end(key)
-        return known
+    # what was allowed once is allowed to all that comes later in a command
+    for key in ((spec, as_classes, True), (spec, as_classes, allow_large)):
+        known = _remembered.get(key)
+        if known and known.seen and _seen(path for path, *_ in known.seen) == known.seen:
+            _remembered.move_to_end(key)
+            return known
     listing = _list(spec, as_classes, allow_large)
-    _remembered[key] = listing
+    _remembered[spec, as_classes, allow_large] = listing
     if len(_remembered) > MOST_REMEMBERED:
         _remembered.popitem(last=False)
     return listing
