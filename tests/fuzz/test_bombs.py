@@ -40,7 +40,13 @@ CASES = [
     for name in (*IMAGES, *ARCHIVES)
     if name not in NOT_FOR.get(verb, ()) and name not in LARGE - CHOSEN[verb]
 ]
-GOOD = ("nearly_as_long.png", "text.png", "exif.png", "exif.jpg", "json.tar.gz")  # harmless, and read
+GOOD = (
+    "nearly_as_long.png",
+    "text.png",
+    "exif.png",
+    "exif.jpg",
+    "json.tar.gz",
+)  # harmless, and read
 LIMITS = {
     "thin.png": None, "flat.png": None, "thin.jpg": None,  # refused where they are resized
     "bits.png": "89,478,485", "largest.jpg": "89,478,485", "header.ppm": "89,478,485",
