@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 
+from cnnkit.data.decode import BadImageError
 from cnnkit.data.image_set import TensorSet
 from cnnkit.data.sources.archives import ArchiveStream
 from cnnkit.data.sources.shards import label_order
@@ -101,6 +102,7 @@ def _measure_here(
     splits = split_names(source) if request.duplicates else []
     apart = source.split == ALL and len(splits) > 1
     if isinstance(source, TensorSet):
+        _check_transform(request, source)
         is_wanted = chosen.__contains__ if chosen is not None else _chooser(request, ranks, source)
         rows = measure_tensors(
             source, tally, request.transform, is_wanted, request.num_workers, request.on_event
@@ -129,6 +131,19 @@ def _measure_here(
         shard=request.shard,
         seconds=time.monotonic() - started,
     )
+
+
+def _check_transform(request: Request, images: TensorSet) -> None:
+    """Refuse to make every image of a set in memory larger than one may be.
+
+    Raises:
+        UsageError: the transform would.
+    """
+    height, width = images.images.shape[2:]
+    try:
+        request.transform.check(width, height, request.allow_large)
+    except BadImageError as error:
+        raise UsageError(f"--transform {request.transform}: {error}") from error
 
 
 def _chooser(request: Request, ranks: Ranks | None, source: Source) -> Chooser:

@@ -10,8 +10,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from cnnkit.data.decode import check_resized, opened_image
+from cnnkit.data.decode import BadImageError, check_resized, opened_image
 from cnnkit.data.loading.jpeg import decode_plain_jpeg
+from cnnkit.errors import UsageError
 
 MAX_UNCROPPED_PIXELS = 2**24  # an image that is resized to more is cropped while it is resized
 RESIZE_CHUNK = 1024  # images resized at once; bounds the memory for the float copies
@@ -96,11 +97,18 @@ class Preprocessing:
 
         Returns:
             uint8 of shape (N, C, height, width); the same tensor where nothing is to be done.
+
+        Raises:
+            UsageError: each would have very many pixels before it is cropped.
         """
         height, width = images.shape[-2:]
         if (height, width) == self.size:
             return images
         new_width, new_height = _covering(width, height, self.width, self.height)
+        try:
+            check_resized((width, height), (new_width, new_height), self.allow_large)
+        except BadImageError as error:
+            raise UsageError(f"the images cannot be resized: {error}") from error
         top, left = (new_height - self.height) // 2, (new_width - self.width) // 2
         resized = torch.empty(
             (*images.shape[:2], *self.size), dtype=torch.uint8, device=images.device
