@@ -578,7 +578,7 @@ def test_a_vanished_file_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
             for path, _ in lost:
                 path.unlink()
 
-    with pytest.raises(RunFailedError, match=r"broken image .*No such file") as caught:
+    with pytest.raises(RunFailedError, match=r"broken image .*no such file") as caught:
         cnnkit.train("linear", "photos", settings, num_workers=1, on_event=vanish)
     way_on = f"restore it, and `cnnkit train --resume {only_run()}` goes on; or begin a new run"
     assert caught.value.hint.startswith(way_on)
