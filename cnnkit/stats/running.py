@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 
 from cnnkit.data.encoded import Chooser
+from cnnkit.data.image_limits import BadImageError
 from cnnkit.data.image_set import EncodedSet, TensorSet
 from cnnkit.data.opening import ALL, open_images, split_names
 from cnnkit.distributed import Ranks
@@ -102,6 +103,7 @@ def _measure_here(
     one_by_one = isinstance(source, TensorSet) and source.split == ALL and len(others) > 1
     is_wanted = _chooser(request, ranks, source)
     if isinstance(source, TensorSet):
+        _check_transform(request, source)
         if chosen is not None:
             is_wanted = chosen.__contains__
         rows = measure_tensors(
@@ -130,6 +132,19 @@ def _measure_here(
 def _splits_to_compare(request: Request) -> list[str]:
     """Return the splits in which copies of an image are looked for."""
     return split_names(request.spec, request.allow_large) if request.duplicates else []
+
+
+def _check_transform(request: Request, images: TensorSet) -> None:
+    """Refuse to make every image of a set in memory larger than one may be.
+
+    Raises:
+        UsageError: the transform would.
+    """
+    height, width = images.images.shape[2:]
+    try:
+        request.transform.check(width, height, request.allow_large)
+    except BadImageError as error:
+        raise UsageError(f"--transform {request.transform}: {error}") from error
 
 
 def _chooser(request: Request, ranks: Ranks | None, source: Source) -> Chooser:

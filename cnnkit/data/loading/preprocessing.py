@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnnkit.data.decode import OF_16_BITS, UPPER_OF_16, decode, to_8_bits
-from cnnkit.data.image_limits import check_resized
+from cnnkit.data.image_limits import BadImageError, check_resized
 from cnnkit.data.image_set import EncodedSet, ImageSet
+from cnnkit.errors import UsageError
 from cnnkit.events import Note, OnEvent
 
 MAX_UNCROPPED_PIXELS = 2**24  # an image that is resized to more is cropped while it is resized
@@ -127,11 +128,18 @@ class Preprocessing:
 
         Returns:
             uint8 of shape (N, C, height, width); the same tensor where nothing is to be done.
+
+        Raises:
+            UsageError: each would have very many pixels before it is cropped.
         """
         height, width = images.shape[-2:]
         if (height, width) == self.size:
             return images
         new_width, new_height, left, top = self._covering(width, height)
+        try:
+            check_resized((width, height), (new_width, new_height), self.allow_large)
+        except BadImageError as error:
+            raise UsageError(f"the images cannot be resized: {error}") from error
         resized = torch.empty(
             (*images.shape[:2], *self.size), dtype=torch.uint8, device=images.device
         )

@@ -67,7 +67,8 @@ class Transform:
         """
         if not self.steps:
             return decoded
-        self._check(decoded, allow_large)
+        weight = 1 if decoded.planes is None else 2  # 16 bits are resized as 32
+        self.check(decoded.width, decoded.height, allow_large, weight)
         changes = decoded.changes + self.changes(decoded.width, decoded.height)
         if decoded.image is not None:
             image = self.apply_to_image(decoded.image)
@@ -88,9 +89,12 @@ class Transform:
             width, height = wide, high
         return ()
 
-    def _check(self, decoded: DecodedImage, allow_large: bool) -> None:
-        weight = 1 if decoded.planes is None else 2  # 16 bits are resized as 32
-        width, height = decoded.width, decoded.height
+    def check(self, width: int, height: int, allow_large: bool, weight: int = 1) -> None:
+        """Refuse what a step would make larger than an image may be; see `check_resized`.
+
+        Raises:
+            BadImageError: it would.
+        """
         for kind, high, wide in self.steps:
             size = width, height
             width, height = (

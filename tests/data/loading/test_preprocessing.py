@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms.v2 import functional as reference
 
+from cnnkit.data.loading import preprocessing
 from cnnkit.data.loading.preprocessing import Preprocessing, to_channels
 from cnnkit.data.normalization import channel_statistics
+from cnnkit.errors import UsageError
 
 sizes = st.integers(1, 40)
 
@@ -134,3 +136,20 @@ def test_it_survives_the_run_description() -> None:
 
     treated = Preprocessing(1, 32, 32, (0.1307,), (0.3081,))
     assert Preprocessing.from_dict(json.loads(json.dumps(asdict(treated)))) == treated
+
+
+def test_images_in_memory_are_not_resized_to_too_many_pixels() -> None:
+    thin = torch.zeros((2, 1, 1, 65_500), dtype=torch.uint8)
+    with pytest.raises(UsageError, match=r"65,500 x 1 pixels, resized to .* more than 89,478,485"):
+        plain(1, 224, 224).resize(thin)
+    assert plain(1, 2, 2).resize(thin[:, :, :, :500]).shape == (2, 1, 2, 2)
+
+
+@pytest.mark.parametrize("size", [(40, 3000), (3000, 40)])
+def test_a_long_image_is_cropped_while_it_is_resized(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = encoded(Image.fromarray(photograph(*size)))
+    whole = plain(3, 64, 64).decode(content)
+    monkeypatch.setattr(preprocessing, "MAX_UNCROPPED_PIXELS", 1000)
+    assert (plain(3, 64, 64).decode(content).int() - whole.int()).abs().max() <= 1
