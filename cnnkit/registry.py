@@ -1,6 +1,6 @@
 """Things by name: exact look-up, patterns, and the names that were perhaps meant."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
 from fnmatch import fnmatchcase
 from typing import Protocol, TypeVar
@@ -93,3 +93,10 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     if not longer:
         close = [one for one, how in zip(close, alike, strict=True) if how > alike[0] - 0.1]
     return f"did you mean {' or '.join(close)}?" if close else ""
+
+
+def some_of(names: Sequence[str], most: int = 5) -> str:
+    """Return the first few names, and how many more there are: `a, b, c and 7 more`."""
+    listed = ", ".join(names[:most])
+    more = len(names) - most
+    return f"{listed} and {more:,} more" if more > 0 else listed

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cnnkit.errors import UsageError
+from cnnkit.registry import some_of
 
 Parts = tuple[str, ...]
 """A folder, as the names on the way to it from the top of the set."""
@@ -25,7 +26,6 @@ SPLIT_ORDER = ("train", "val", "test")
 _FOREIGN = frozenset(
     ("__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information")
 )
-MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def _note_splits(tree: _Tree, root: Parts, splits: Mapping[str, Parts], remarks:
         remarks.append(f"splits by the names of folders: {assumed}")
     others = [name for name in tree.children(root) if name not in taken]
     if others:
-        remarks.append(f"folders beside those of splits are left out: {_some(others)}")
+        remarks.append(f"folders beside those of splits are left out: {some_of(others)}")
 
 
 def _note_look_alikes(tree: _Tree, root: Parts, is_asked: bool, remarks: list[str]) -> None:
@@ -198,13 +198,6 @@ def _note_look_alikes(tree: _Tree, root: Parts, is_asked: bool, remarks: list[st
     below = [tuple(tree.children((*root, child))) for child in children]
     if not is_asked and len(children) > 1 and len(below[0]) > 1 and len(set(below)) == 1:
         remarks.append(
-            f"{_some(children)} are taken for classes, though the same folders lie in each "
-            f"({_some(below[0])}); call one of them train if they are splits"
+            f"{some_of(children)} are taken for classes, though the same folders lie in each "
+            f"({some_of(below[0])}); call one of them train if they are splits"
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    """Return the first few names, and how many more there are."""
-    listed = ", ".join(names[:MOST_NAMED])
-    more = len(names) - MOST_NAMED
-    return f"{listed} and {more:,} more" if more > 0 else listed

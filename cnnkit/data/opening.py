@@ -24,7 +24,7 @@ from cnnkit.data.sources.file_listing import class_names, list_files, lists_file
 from cnnkit.data.sources.file_sets import describe_files, files_set, open_files
 from cnnkit.errors import CnnkitError, NotFoundError, UsageError
 from cnnkit.events import OnEvent, Warned, ignore
-from cnnkit.registry import did_you_mean
+from cnnkit.registry import did_you_mean, some_of
 
 if TYPE_CHECKING:  # looking up a name must not cost the import of torch
     from cnnkit.data.image_set import EncodedSet, ImageSet, TensorSet
@@ -109,7 +109,8 @@ def _describe_subset(spec: str, whole: str, classes: Sequence[str]) -> DatasetEn
     if unknown and entry.classes:
         raise NotFoundError(
             f"{whole} has no class {unknown[0]!r}",
-            did_you_mean(unknown[0], entry.classes) or f"it has {some_of(entry.classes)}",
+            did_you_mean(unknown[0], entry.classes)
+            or f"it has {some_of(entry.classes, MOST_NAMED)}",
         )
     if len(classes) < 2:
         raise UsageError(f"{spec!r} names a single class", "name two or more, separated by commas")
@@ -124,13 +125,6 @@ def _describe_subset(spec: str, whole: str, classes: Sequence[str]) -> DatasetEn
         published=None,
         num_images=None,
     )
-
-
-def some_of(names: Sequence[str]) -> str:
-    """Return the first few names, and how many more there are."""
-    listed = ", ".join(names[:MOST_NAMED])
-    more = len(names) - MOST_NAMED
-    return f"{listed} and {more:,} more" if more > 0 else listed
 
 
 def lasting_name(spec: str) -> str:
@@ -216,7 +210,7 @@ def with_classes(whole: AnySet, dataset: str, classes: Sequence[str]) -> AnySet:
         if name not in whole.classes:
             raise NotFoundError(
                 f"{dataset} has no class {name!r}",
-                did_you_mean(name, whole.classes) or f"it has {some_of(whole.classes)}",
+                did_you_mean(name, whole.classes) or f"it has {some_of(whole.classes, MOST_NAMED)}",
             )
     ordered = tuple(name for name in whole.classes if name in classes)
     new_labels = torch.tensor(

@@ -16,6 +16,7 @@ from cnnkit.data.sources.file_listing import LAYOUT, class_names, list_files
 from cnnkit.data.sources.members import is_archive
 from cnnkit.errors import BrokenImageError, UnavailableError, UsageError
 from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted
+from cnnkit.registry import some_of
 
 if TYPE_CHECKING:  # the description of files must not cost the import of torch
     from cnnkit.data.encoded import EncodedFiles, Item
@@ -71,7 +72,7 @@ def describe_files(spec: str, as_classes: bool = False, allow_large: bool = Fals
         differing = sorted(set(classes[first]) ^ set(others))
         if differing:
             raise UsageError(
-                f"the class folders of {first} and {split} in {spec!r} differ: {_some(differing)}",
+                f"the class folders of {first} and {split} in {spec!r} differ: {some_of(list(map(repr, differing)))}",
                 "each class needs a folder of the same name in both",
             )
     splits = {split or "train": Split(None) for split in ("", *SPLIT_ORDER) if split in classes}
@@ -245,12 +246,6 @@ def _check_images(entry: DatasetEntry, files: Mapping[str, Sequence[Item]]) -> N
         )
     if empty:
         raise UsageError(
-            f"class folders of {entry.name!r} have no images: {_some(empty)}",
+            f"class folders of {entry.name!r} have no images: {some_of(list(map(repr, empty)))}",
             "add some, or take the folders away",
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    """Return the first few names, and how many more there are."""
-    listed = ", ".join(repr(name) for name in names[:5])
-    return f"{listed} and {len(names) - 5} more" if len(names) > 5 else listed

@@ -17,11 +17,11 @@ from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.data.loading.preprocessing import Preprocessing
 from cnnkit.data.mean_std import NORMALIZE_WORDS, MeanStd, normalize_text
 from cnnkit.data.normalization import measure_channels
-from cnnkit.data.opening import ALL, open_dataset, open_images, some_of
+from cnnkit.data.opening import ALL, open_dataset, open_images
 from cnnkit.devices import num_usable_cores
 from cnnkit.errors import BrokenImageError, NotFoundError, RunFailedError, SettingError, UsageError
 from cnnkit.events import OnEvent, Warned, ignore
-from cnnkit.registry import did_you_mean
+from cnnkit.registry import did_you_mean, some_of
 from cnnkit.results.samples import Sample, SampleList
 from cnnkit.stats.show.augmented_samples import NUM_EPOCHS, augmented_titles, with_augmented
 from cnnkit.stats.show.sample_pictures import (
@@ -147,13 +147,13 @@ def _of_classes(source: Source, classes: Sequence[str]) -> Sequence[int]:
         if name not in source.classes:
             raise NotFoundError(
                 f"{source.dataset} has no class {name!r}",
-                did_you_mean(name, source.classes) or f"it has {some_of(source.classes)}",
+                did_you_mean(name, source.classes) or f"it has {some_of(source.classes, 10)}",
             )
     wanted = torch.tensor([name in classes for name in (*source.classes, "")])
     found: list[int] = torch.nonzero(wanted[source.labels]).flatten().tolist()
     if not found:
         raise UsageError(
-            f"{source.dataset} has no images of {some_of(tuple(classes))}", "take other classes"
+            f"{source.dataset} has no images of {some_of(tuple(classes), 10)}", "take other classes"
         )
     return found
 
