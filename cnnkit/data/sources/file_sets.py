@@ -71,8 +71,9 @@ def describe_files(spec: str, as_classes: bool = False, allow_large: bool = Fals
     for split, others in classes.items():
         differing = sorted(set(classes[first]) ^ set(others))
         if differing:
+            named = some_of(list(map(repr, differing)))
             raise UsageError(
-                f"the class folders of {first} and {split} in {spec!r} differ: {some_of(list(map(repr, differing)))}",
+                f"the class folders of {first} and {split} in {spec!r} differ: {named}",
                 "each class needs a folder of the same name in both",
             )
     splits = {split or "train": Split(None) for split in ("", *SPLIT_ORDER) if split in classes}
