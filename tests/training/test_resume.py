@@ -1,5 +1,6 @@
 """A run that was stopped ends as one that was not, and loses nothing to what may happen to it."""
 
+import errno
 import json
 import os
 import pickle
@@ -19,7 +20,7 @@ import torch
 from torch import nn
 
 import cnnkit
-from cnnkit import Recipe, resume
+from cnnkit import Recipe, checkpoints, resume
 from cnnkit.checkpoints import Checkpoint, CheckpointFolder, TrainingCheckpoint
 from cnnkit.errors import (
     CheckFailedError,
@@ -369,7 +370,7 @@ def test_damaged_best_weights_are_found_before_the_work(cnnkit: Cnnkit) -> None:
     assert "best is damaged or missing: the weights of epoch 2" in " ".join(answer.stderr.split())
 
 
-@pytest.mark.parametrize("damage", ["manifest", "weights", "folder", "pipe"])
+@pytest.mark.parametrize("damage", ["manifest", "weights", "folder"])
 def test_best_weights_that_a_checkpoint_has_are_written_again(whole: Path, damage: str) -> None:
     run = stopped()
     best = run / "checkpoints" / "best"
@@ -377,8 +378,8 @@ def test_best_weights_that_a_checkpoint_has_are_written_again(whole: Path, damag
         shutil.rmtree(best)
     else:
         path = best / ("manifest.json" if damage == "manifest" else "model.safetensors")
-        path.unlink()
-        os.mkfifo(path) if damage == "pipe" else path.write_bytes(b"{")
+        path.unlink()  # it may be that of `last` as well
+        path.write_bytes(b"{")
     events: list[Event] = []
     resume(run, on_event=events.append)
     (warning,) = [event.text for event in events if isinstance(event, Warned)]
@@ -388,28 +389,48 @@ def test_best_weights_that_a_checkpoint_has_are_written_again(whole: Path, damag
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "training.pt", "manifest.json"])
-@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "loop"])
 def test_what_of_last_cannot_be_read_is_read_from_previous(
-    whole: Path, name: str, kind: str
+    whole: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = stopped()
     path = run / "checkpoints" / "last" / name
-    path.unlink()
-    match kind:
-        case "pipe":
-            os.mkfifo(path)
-        case "device":
-            path.symlink_to("/dev/zero")
-        case "folder":
-            path.mkdir()
-        case _:
-            path.symlink_to(path.name)
+    read = checkpoints.read_regular
+
+    def failing(wanted: Path, most_bytes: int) -> bytes:
+        if wanted == path:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(wanted, most_bytes)
+
     events: list[Event] = []
-    resume(run, on_event=events.append)
+    with monkeypatch.context() as context:
+        context.setattr(checkpoints, "read_regular", failing)
+        resume(run, on_event=events.append)
     (warning,) = [event.text for event in events if isinstance(event, Warned)]
-    assert str(path) in warning
+    assert f"cannot read {path}: input/output error" in warning
     assert "the checkpoint before it is used" in warning
     assert_equal(run, whole)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "loop"])
+def test_what_of_a_checkpoint_is_no_file_is_never_waited_for(cnnkit: Cnnkit, kind: str) -> None:
+    run = stopped()
+    for name in ("last/model.safetensors", "previous/training.pt", "best/manifest.json"):
+        path = run / "checkpoints" / name
+        kept = path.rename(path.with_name("kept"))
+        match kind:
+            case "pipe":
+                os.mkfifo(path)
+            case "device":
+                path.symlink_to("/dev/zero")
+            case _:
+                path.symlink_to(path.name)
+        for command in (("train", "--resume", run), ("eval", run)):
+            answer = cnnkit(*command)
+            assert answer.code == ExitCode.CHECK_FAILED
+            (line,) = answer.stderr.splitlines()
+            assert f"{path} is a" in line
+        path.unlink()
+        kept.rename(path)
 
 
 def test_a_file_larger_than_its_manifest_says_is_not_read(cnnkit: Cnnkit) -> None:

@@ -194,7 +194,7 @@ class RecordCache:
             yield
         except (*_ERRORS, OSError) as error:
             raise UnavailableError(
-                f"the cache {self.path} cannot be used: {error}",
+                f"the cache {self.path} cannot be used: {getattr(error, 'strerror', error)}",
                 "remove it, or leave --cache out",
             ) from error
 
