@@ -43,6 +43,7 @@ CASES = [
 GOOD = (
     "nearly_as_long.png",
     "text.png",
+    "profile.png",
     "exif.png",
     "exif.jpg",
     "json.tar.gz",
