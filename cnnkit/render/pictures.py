@@ -226,7 +226,9 @@ def as_png(figure: "Figure") -> bytes:
 def missing_glyphs_as_boxes() -> Iterator[None]:
     """Draw names in scripts that the font lacks as boxes, without a warning for each character."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+        # the second is of matplotlib before 3.11
+        words = r"Glyph .* missing from|Matplotlib currently does not support"
+        warnings.filterwarnings("ignore", words, UserWarning)
         yield
 
 
