@@ -8,6 +8,7 @@ their functions. Every part was run with the oldest versions of `pyproject.toml`
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -217,18 +218,28 @@ def default_store() -> Any:
 
 
 @contextmanager
-def output_of_gloo_on_stderr() -> Iterator[None]:
-    """Send to stderr what C code writes to stdout in the block.
+def without_output_of_gloo() -> Iterator[None]:
+    """Drop what C code writes to stdout in the block.
 
     Up to torch 2.10 gloo says there which processes it has found, in front of any answer.
     """
-    kept = os.dup(1)
-    os.dup2(2, 1)
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
     try:
         yield
     finally:
         os.dup2(kept, 1)
         os.close(kept)
+        os.close(nowhere)
+
+
+def close_processes(agent: Any, seconds: int) -> None:
+    """Ask the processes of an agent of torch to end, and kill those that have not after a while.
+
+    Its own `_shutdown` takes no time to wait before torch 2.11.
+    """
+    if agent._pcontext:
+        agent._pcontext.close(signal.SIGTERM, seconds)
 
 
 def layer_versions(state: object) -> dict[str, Any] | None:

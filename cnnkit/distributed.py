@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from cnnkit.compat import default_store, output_of_gloo_on_stderr
+from cnnkit.compat import default_store, without_output_of_gloo
 from cnnkit.devices import num_usable_cores
 from cnnkit.errors import CnnkitError, ExitCode, RunFailedError, ToldElsewhereError
 from cnnkit.events import OnEvent, ignore
@@ -305,7 +305,7 @@ def joined_ranks(device: str = "cpu") -> Iterator[Ranks | None]:
     # The store outlives the processes: those that are started anew must not read in it where the
     # ones before them could be reached.
     attempt = _said_by_torchrun("TORCHELASTIC_RESTART_COUNT")
-    with output_of_gloo_on_stderr():
+    with without_output_of_gloo():
         distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo",
             timeout=PATIENCE,

@@ -18,12 +18,14 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalEx
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from torch.distributed.elastic.rendezvous.static_tcp_rendezvous import StaticTCPRendezvous
 
+from cnnkit.compat import close_processes
 from cnnkit.distributed import LAUNCHED_HERE
 from cnnkit.errors import ExitCode, InterruptedRunError, RunFailedError, ToldElsewhereError
 
 HOST = "127.0.0.1"
 POLL_SECONDS = 0.1
 STEP_SECONDS = 24 * 3600  # the first request to end waits for a step, an evaluation, and a save
+RESTART_SECONDS = 30  # before the processes are started again
 HASTE_SECONDS = 10  # the second one waits for no work
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
@@ -39,6 +41,7 @@ class _Agent(LocalElasticAgent):
     def __init__(self, store: TCPStore, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._kept = store
+        self._patience = STEP_SECONDS
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         result: RunResult = super()._monitor_workers(worker_group)
@@ -50,11 +53,16 @@ class _Agent(LocalElasticAgent):
                 self._kept.set("cnnkit/loss", lost)
         return result
 
-    def _shutdown(self, death_sig: signal.Signals = signal.SIGTERM, timeout: int = 30) -> None:
-        # The processes know SIGTERM from their first moment on. What asks again is in haste.
-        if timeout == self._shutdown_timeout:
-            self._shutdown_timeout = HASTE_SECONDS
-        super()._shutdown(signal.SIGTERM, timeout)
+    def _shutdown(
+        self, death_sig: signal.Signals | None = None, timeout: int | None = None
+    ) -> None:
+        # A signal to end comes with arguments, of which torch 2.10 has no timeout. The processes
+        # know SIGTERM from their first moment on. What asks again is in haste.
+        seconds = RESTART_SECONDS
+        if death_sig is not None or timeout is not None:
+            seconds, self._patience = self._patience, HASTE_SECONDS
+        close_processes(self, seconds)
+        super()._shutdown(signal.SIGTERM)
 
 
 def launch(arguments: Sequence[str], num_processes: int, max_restarts: int) -> None:
@@ -86,7 +94,7 @@ def launch(arguments: Sequence[str], num_processes: int, max_restarts: int) -> N
             monitor_interval=POLL_SECONDS,
             local_addr=HOST,
         )
-        agent = _Agent(store, spec, DefaultLogsSpecs(log_dir=folder), shutdown_timeout=STEP_SECONDS)
+        agent = _Agent(store, spec, DefaultLogsSpecs(log_dir=folder))
         try:
             result = agent.run()
         except SignalException:
