@@ -1,4 +1,4 @@
-"""Leaving out of an evaluation what the network was trained on, told by content and not by name."""
+"""Leaving out of an evaluation what the network was trained on, by content and not by name."""
 
 from pathlib import Path
 

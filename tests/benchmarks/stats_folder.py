@@ -70,7 +70,7 @@ def peak_megabytes(folder: Path, split: str) -> float:
         "import sys\n"
         "from cnnkit import measure_dataset\n"
         "measure_dataset('digits')\n"  # so that all is imported
-        "open('/proc/self/clear_refs', 'w').write('5')\n"  # the peak begins anew
+        "open('/proc/self/clear_refs', 'w').write('5')\n"  # the peak begins again
         "print(measure_dataset(sys.argv[1], split=sys.argv[2], num_workers=2).num_images)\n"
         "lines = open('/proc/self/status').read().splitlines()\n"
         "print(next(line.split()[1] for line in lines if line.startswith('VmHWM')))\n"

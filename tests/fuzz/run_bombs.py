@@ -64,7 +64,7 @@ def main(root: Path, verb: str, names: list[str]) -> None:
             (dataset / "b" / name).write_bytes(content)
         elif name in ARCHIVES:
             dataset.write_bytes(ARCHIVES[name]())
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
         before, start = memory("VmRSS"), time.monotonic()
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
