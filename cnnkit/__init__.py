@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     from cnnkit.data import open_dataset
     from cnnkit.evaluation import evaluate
     from cnnkit.models import build_model
+    from cnnkit.runs.recipe import Recipe
+    from cnnkit.runs.recipe_files import find_recipe
     from cnnkit.stats import measure_dataset
     from cnnkit.stats.show.samples import show_dataset
     from cnnkit.training.experiment import train
     from cnnkit.training.lr_finding import find_learning_rate
-    from cnnkit.training.recipe import Recipe
-    from cnnkit.training.recipe_files import find_recipe
     from cnnkit.training.resuming import resume
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Recipe": "cnnkit.training.recipe",
+    "Recipe": "cnnkit.runs.recipe",
     "benchmark": "cnnkit.bench.measuring",
     "build_model": "cnnkit.models",
     "compare": "cnnkit.architecture.comparing",
     "conv": "cnnkit.architecture.convolution",
     "evaluate": "cnnkit.evaluation",
     "find_learning_rate": "cnnkit.training.lr_finding",
-    "find_recipe": "cnnkit.training.recipe_files",
+    "find_recipe": "cnnkit.runs.recipe_files",
     "measure_dataset": "cnnkit.stats",
     "open_dataset": "cnnkit.data",
     "resume": "cnnkit.training.resuming",

@@ -6,11 +6,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from cnnkit import __version__
-from cnnkit.compat import processor_capabilities
 from cnnkit.data import DATASETS, default_data_dir
 from cnnkit.data.entry import TorchvisionSource
-from cnnkit.devices import has_native_bf16, num_usable_cores, processor_name
 from cnnkit.results import DoctorReport, Finding, format_value
+from cnnkit.system.compat import processor_capabilities
+from cnnkit.system.device import has_native_bf16, num_usable_cores, processor_name
 
 PACKAGES = ("torch", "torchvision", "typer", "rich", "pandas", "pydantic", "safetensors")
 EXTRAS = ("tensorboard", "timm")

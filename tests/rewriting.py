@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cnnkit.run_schema import CHECKSUM, checksum
+from cnnkit.runs.schema import CHECKSUM, checksum
 
 
 def description_of(run: Path | str) -> dict[str, Any]:

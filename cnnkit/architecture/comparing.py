@@ -23,7 +23,7 @@ from cnnkit.results import (
     Difference,
     SummaryResult,
 )
-from cnnkit.run_code import Trusted
+from cnnkit.runs.code import Trusted
 
 _TASK = "comparing"
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.architecture.running import run_network
-from cnnkit.compat import storage_key
+from cnnkit.system.compat import storage_key
 
 # Tensors that an optimizer keeps for every parameter, of its shape and dtype: Adam two averages of
 # the gradient, sgd its momentum, plain sgd nothing.

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnnkit.compat import operator_name, overload_name
+from cnnkit.system.compat import operator_name, overload_name
 
 _aten = torch.ops.aten
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnkit.compat import fused_attention_on_meta, without_onednn
+from cnnkit.system.compat import fused_attention_on_meta, without_onednn
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from torch import nn
 
 from cnnkit.architecture.inputs import InputShape, as_input_shapes
 from cnnkit.architecture.skeleton import build_skeleton, copy_of, skeleton_of
-from cnnkit.compat import uncompiled
 from cnnkit.errors import UsageError
 from cnnkit.events import OnEvent, ignore
-from cnnkit.files import is_folder
 from cnnkit.models import MODELS, build_model, find_model
 from cnnkit.models.entry import ModelDescription
-from cnnkit.run_code import Trusted, described_by, network_of
-from cnnkit.runs import open_run
+from cnnkit.runs.code import Trusted, described_by, network_of
+from cnnkit.runs.folder import open_run
+from cnnkit.system.compat import uncompiled
+from cnnkit.system.files import is_folder
 
 NOTHING_TRUSTED = Trusted()
 

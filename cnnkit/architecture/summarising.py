@@ -22,7 +22,7 @@ from cnnkit.errors import UsageError
 from cnnkit.events import Note, OnEvent, ignore
 from cnnkit.registry import did_you_mean
 from cnnkit.results.summary import SummaryResult, Totals, Uncounted
-from cnnkit.run_code import Trusted
+from cnnkit.runs.code import Trusted
 
 
 def summary(

@@ -13,7 +13,7 @@ from cnnkit.architecture.following import field_after
 from cnnkit.architecture.operators import cost_of
 from cnnkit.architecture.receptive_field import Field, UnknownFieldError
 from cnnkit.architecture.running import ModuleWatcher, RunningModule, run_network, tensors_in
-from cnnkit.compat import dispatch_mode, is_in_place, operator_name, storage_key
+from cnnkit.system.compat import dispatch_mode, is_in_place, operator_name, storage_key
 
 _DispatchMode: Any = dispatch_mode()
 

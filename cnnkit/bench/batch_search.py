@@ -6,8 +6,8 @@ from cnnkit.bench.settings import CellSetting
 from cnnkit.bench.state import set_state
 from cnnkit.bench.timing import take_batches
 from cnnkit.bench.workload import Workload
-from cnnkit.devices import is_out_of_memory
 from cnnkit.errors import UnavailableError
+from cnnkit.system.device import is_out_of_memory
 
 MOST = 65_536
 MARGIN = 0.9  # of the largest batch that went once; memory that is in pieces holds less

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from cnnkit.devices import choose_device, device_name
+from cnnkit.system.device import choose_device, device_name
 
 # Which tensors a precision is made of; tf32 is fp32 that the device may round in products.
 DTYPES = {

@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from cnnkit.bench.device import Device
-from cnnkit.devices import num_usable_cores, processor_name
 from cnnkit.results.bench import Machine
+from cnnkit.system.device import num_usable_cores, processor_name
 
 
 def describe_machine(devices: Sequence[Device]) -> Machine:

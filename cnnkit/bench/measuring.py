@@ -23,13 +23,13 @@ from cnnkit.bench.settings import AUTO, CellSetting, Sweep, suitable_batch
 from cnnkit.bench.shares import measure_peaks, with_shares
 from cnnkit.bench.state import preserved_state, set_state
 from cnnkit.bench.timing import QUOTABLE, Timed, time_in_rounds
-from cnnkit.compat import many_compiled
-from cnnkit.devices import is_out_of_memory
 from cnnkit.errors import UsageError
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
 from cnnkit.results import SummaryResult
 from cnnkit.results.bench import BenchCell, BenchResult, LayerTime
-from cnnkit.run_code import Trusted
+from cnnkit.runs.code import Trusted
+from cnnkit.system.compat import many_compiled
+from cnnkit.system.device import is_out_of_memory
 
 MAX_SECONDS = 8.0
 TASK = "bench"

@@ -18,11 +18,11 @@ from cnnkit.data.image_set import ImageSet
 from cnnkit.data.loading.batches import Batch, Batches
 from cnnkit.data.loading.batching import make_batches
 from cnnkit.data.normalization import measure_channels
-from cnnkit.devices import num_usable_cores
 from cnnkit.errors import UsageError
 from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
 from cnnkit.models import ModelDescription, build_model, find_model
 from cnnkit.results.bench import PipelineResult, PipelineRow
+from cnnkit.system.device import num_usable_cores
 from cnnkit.training.data import checked_workers
 from cnnkit.training.fitting import (
     InputShape,

@@ -10,10 +10,10 @@ from cnnkit.bench.settings import CellSetting
 from cnnkit.bench.state import set_state
 from cnnkit.bench.timing import take_batches
 from cnnkit.bench.workload import Workload
-from cnnkit.devices import is_out_of_memory
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.results import SummaryResult
 from cnnkit.results.table import format_bytes
+from cnnkit.system.device import is_out_of_memory
 
 TRAINING_FACTOR = 3  # a step does the arithmetic of the forward pass three times, see `docs`
 SPARE = 0.9  # share of the memory that there is which an estimate may ask for

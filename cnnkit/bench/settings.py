@@ -6,9 +6,9 @@ from itertools import product
 from typing import Literal
 
 from cnnkit.bench.device import DTYPES, Device, all_devices, open_device
-from cnnkit.devices import num_usable_cores
 from cnnkit.errors import UnavailableError, UsageError
 from cnnkit.registry import did_you_mean
+from cnnkit.system.device import num_usable_cores
 
 MODES = ("infer", "train")
 PRECISIONS = tuple(DTYPES)

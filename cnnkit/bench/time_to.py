@@ -25,10 +25,10 @@ from cnnkit.events import (
 )
 from cnnkit.models import find_model
 from cnnkit.results.bench import TimedRun, TimeToResult
+from cnnkit.runs.recipe import Recipe
+from cnnkit.runs.recipe_files import NamedRecipe, find_recipe
+from cnnkit.system.trust import check_named
 from cnnkit.training.experiment import train
-from cnnkit.training.recipe import Recipe
-from cnnkit.training.recipe_files import NamedRecipe, find_recipe
-from cnnkit.trust import check_named
 
 TASK = "time to accuracy"
 MIN_RUNS = 3  # the fastest and the slowest are dropped

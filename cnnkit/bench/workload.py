@@ -14,7 +14,7 @@ from cnnkit.architecture.inputs import InputShape, make_tensors
 from cnnkit.architecture.running import tensors_in
 from cnnkit.bench.device import DTYPES, Device
 from cnnkit.errors import UsageError
-from cnnkit.training.recipe import Recipe
+from cnnkit.runs.recipe import Recipe
 from cnnkit.training.steps.optimizers import make_optimizer
 
 # The usual optimizer of the field. Its steps are so small that the weights stay as they are: a

@@ -32,7 +32,7 @@ from cnnkit.cli.processes import is_first
 from cnnkit.errors import CnnkitError, ExitCode, ToldElsewhereError
 from cnnkit.registry import did_you_mean
 from cnnkit.render import visible
-from cnnkit.validation import is_bound, requirement
+from cnnkit.system.validation import is_bound, requirement
 
 ISSUES = "please report it with the lines above"
 

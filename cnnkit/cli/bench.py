@@ -307,8 +307,8 @@ def bench(
         raise typer.Exit(ExitCode.INTERRUPTED)  # stdout is one document, that of the error
     output.emit(result, lines=result.lines())
     if plot is not None and not result.interrupted:
-        from cnnkit.files import write_bytes
         from cnnkit.render.bench_charts import draw_throughput
+        from cnnkit.system.files import write_bytes
 
         write_bytes(plot, draw_throughput(result, plot.suffix.lower()))
         output.on_event(Note(f"wrote {plot}"))

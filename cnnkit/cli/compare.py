@@ -133,8 +133,8 @@ def compare(
         on_event=output.on_event,
     )
     if plot is not None:
-        from cnnkit.files import write_bytes
         from cnnkit.render.charts import draw_comparison
+        from cnnkit.system.files import write_bytes
 
         if not result.has_accuracy:
             raise UsageError(

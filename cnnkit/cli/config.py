@@ -11,9 +11,9 @@ import typer
 from cnnkit.cli.options import CODE_PANEL
 from cnnkit.cli.output import PANEL
 from cnnkit.errors import UsageError
-from cnnkit.files import explain_os_error
 from cnnkit.registry import did_you_mean
-from cnnkit.training.recipe import ABOUT_TABLES
+from cnnkit.runs.recipe import ABOUT_TABLES
+from cnnkit.system.files import explain_os_error
 
 
 def read_config(context: typer.Context, path: Path | None) -> Path | None:

@@ -90,7 +90,7 @@ def evaluate(
 
     Loss, accuracy with its 95 % Wilson interval, every class, and the confusion matrix.
     """
-    from cnnkit.runs import open_run
+    from cnnkit.runs.folder import open_run
 
     open_run(run, runs_dir).read_description()  # before torch is imported
 

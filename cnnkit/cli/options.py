@@ -30,7 +30,7 @@ def complete_dataset(incomplete: str) -> list[str]:
 
 def complete_recipe(incomplete: str) -> list[str]:
     """Return the recipes whose name begins so."""
-    from cnnkit.training.recipe_files import list_recipes
+    from cnnkit.runs.recipe_files import list_recipes
 
     return [one.name for one in list_recipes().recipes if one.name.startswith(incomplete)]
 

@@ -15,9 +15,9 @@ from typer.models import ArgumentInfo
 
 from cnnkit.errors import NotFoundError, SettingError, UnavailableError, UsageError
 from cnnkit.events import Note, OnEvent
-from cnnkit.files import explain_os_error, followed, is_stream, write_bytes, write_text
 from cnnkit.render import Format, ProgressRenderer, export, plain_text, terminal_console, visible
 from cnnkit.results import Result
+from cnnkit.system.files import explain_os_error, followed, is_stream, write_bytes, write_text
 
 PANEL = "Output"
 

@@ -44,10 +44,10 @@ def launch(context: typer.Context, num_processes: int, max_restarts: int, device
         UsageError, UnavailableError: there is not one device for every process.
         CnnkitError: they failed.
     """
-    from cnnkit.devices import check_processes, choose_device
-    from cnnkit.launching import LostError, StoppedError
-    from cnnkit.launching import launch as run_processes
-    from cnnkit.runs import RunFolder
+    from cnnkit.runs.folder import RunFolder
+    from cnnkit.system.device import check_processes, choose_device
+    from cnnkit.system.launch import LostError, StoppedError
+    from cnnkit.system.launch import launch as run_processes
     from cnnkit.training.execution import resume_hint
 
     check_processes(choose_device(device), num_processes)

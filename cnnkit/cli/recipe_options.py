@@ -13,11 +13,11 @@ from cnnkit.cli.output import with_default
 from cnnkit.data.mean_std import MeanStd
 from cnnkit.errors import CnnkitError
 from cnnkit.events import Note, OnEvent
-from cnnkit.training.recipe import RECIPE_PANEL, Recipe
-from cnnkit.trust import check_named
+from cnnkit.runs.recipe import RECIPE_PANEL, Recipe
+from cnnkit.system.trust import check_named
 
 if TYPE_CHECKING:
-    from cnnkit.training.recipe_files import NamedRecipe
+    from cnnkit.runs.recipe_files import NamedRecipe
 
 SHORT = {"batch_size": "-b"}
 NONE = "none"  # takes back what a recipe sets, where a setting may be left open
@@ -61,7 +61,7 @@ def begin_with(name: str, asked: Asked, trust_code: bool, on_event: OnEvent) -> 
     """
     from cnnkit.data import find_dataset
     from cnnkit.models import find_model
-    from cnnkit.training.recipe_files import find_recipe
+    from cnnkit.runs.recipe_files import find_recipe
 
     if asked.dataset is None and asked.model is not None and _is_dataset(asked.model):
         asked = replace(asked, model=None, dataset=asked.model)  # the recipe has the network

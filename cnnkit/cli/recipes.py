@@ -23,7 +23,7 @@ def recipes(
     ] = None,
 ) -> None:
     """List the recipes with what they reached, or print one: `cnnkit recipes mnist-fast`."""
-    from cnnkit.training.recipe_files import find_recipe, list_recipes
+    from cnnkit.runs.recipe_files import find_recipe, list_recipes
 
     if name is None:
         if output.names_toml():

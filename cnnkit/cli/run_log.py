@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Self
 
 from cnnkit.errors import CnnkitError, UnavailableError
 from cnnkit.events import EpochEnded, Event, Note, OnEvent, RunStarted, Warned
-from cnnkit.files import explain_os_error, replace_bytes
 from cnnkit.results import EpochMetrics, TrainResult
+from cnnkit.system.files import explain_os_error, replace_bytes
 
 if TYPE_CHECKING:
     from cnnkit.render.tensorboard import TensorBoardLog

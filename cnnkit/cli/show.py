@@ -173,7 +173,7 @@ def _augmentation(recipe: str, dataset: str) -> "Augmentation":
         NotFoundError: there is no such recipe or file.
         UsageError: it is no recipe, or one without augmentation.
     """
-    from cnnkit.training.recipe_files import find_recipe
+    from cnnkit.runs.recipe_files import find_recipe
 
     augmentation = find_recipe(recipe, dataset=dataset).recipe.augmentation
     if not augmentation.sentence():

@@ -12,8 +12,8 @@ from cnnkit.cli.output import Output, check_writable, with_default, with_output
 from cnnkit.cli.processes import is_first
 from cnnkit.errors import ExitCode, UsageError
 from cnnkit.events import Note, Warned, ignore
-from cnnkit.files import write_bytes
 from cnnkit.results import DatasetStatistics
+from cnnkit.system.files import write_bytes
 
 MERGE = "merge"
 FILES_PANEL = "Files"

@@ -29,9 +29,9 @@ from cnnkit.cli.recipe_options import Asked, begin_with, with_recipe
 from cnnkit.cli.run_log import RunLog, has_tensorboard
 from cnnkit.errors import NotFoundError, UsageError
 from cnnkit.events import ignore
+from cnnkit.runs.recipe import Recipe
+from cnnkit.system.trust import check_named, names_code
 from cnnkit.training.checkpointing import Checkpointing
-from cnnkit.training.recipe import Recipe
-from cnnkit.trust import check_named, names_code
 
 CHECKPOINT_PANEL = "Checkpoints"
 LOG_PANEL = "Logs"
@@ -222,8 +222,8 @@ def train(
         }
         place = data_dir if _is_given(context, "data_dir") else None
 
-        from cnnkit.run_code import Trusted, network_of
-        from cnnkit.runs import open_run
+        from cnnkit.runs.code import Trusted, network_of
+        from cnnkit.runs.folder import open_run
         from cnnkit.training.settling import settle
 
         run = open_run(resume, runs_dir)
@@ -378,7 +378,7 @@ def _check_number(wanted: int, said: int | None) -> None:
     Raises:
         UsageError: the user has not said so too.
     """
-    from cnnkit.devices import num_usable_cores
+    from cnnkit.system.device import num_usable_cores
 
     cores = num_usable_cores()
     if said is None and wanted > max(MOST_PROCESSES, 2 * cores):

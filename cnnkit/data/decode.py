@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from cnnkit.compat import set_raw_mode
 from cnnkit.data.image_files import (
     has_several_frames,
     is_16_bit_colour,
@@ -30,6 +29,7 @@ from cnnkit.data.orientation import (
 )
 from cnnkit.data.tiff import TiffLayout
 from cnnkit.data.tiff_planes import grey_plane, read_planes, strips
+from cnnkit.system.compat import set_raw_mode
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile

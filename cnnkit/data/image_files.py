@@ -40,7 +40,7 @@ from cnnkit.data.tiff import (
     check_deflated,
     read_layout,
 )
-from cnnkit.files import open_regular
+from cnnkit.system.files import open_regular
 
 if TYPE_CHECKING:  # listing a folder must not cost the import of Pillow
     from pathlib import Path

@@ -5,18 +5,10 @@ from pathlib import Path
 
 from torch import nn
 
-from cnnkit.checkpoints import Checkpoint
 from cnnkit.data import allow_large_files, default_data_dir, find_dataset, lasting_name
 from cnnkit.data.image_set import ImageSet
 from cnnkit.data.loading.batching import make_batches
 from cnnkit.data.loading.preprocessing import say_decoding
-from cnnkit.determinism import deterministic_operations
-from cnnkit.devices import (
-    choose_device,
-    explained_out_of_memory,
-    memory_format,
-    num_usable_cores,
-)
 from cnnkit.errors import CheckFailedError
 from cnnkit.evaluation.predictions import predict_all
 from cnnkit.evaluation.setup import Setup, check_fits
@@ -24,8 +16,16 @@ from cnnkit.evaluation.unseen import without_seen
 from cnnkit.evaluation.views import check_views
 from cnnkit.events import Note, OnEvent, Warned, ignore
 from cnnkit.results import EvalResult
-from cnnkit.run_code import Trusted, described_by, network_of
-from cnnkit.runs import RunFolder, open_run
+from cnnkit.runs.checkpoints import Checkpoint
+from cnnkit.runs.code import Trusted, described_by, network_of
+from cnnkit.runs.folder import RunFolder, open_run
+from cnnkit.system.determinism import deterministic_operations
+from cnnkit.system.device import (
+    choose_device,
+    explained_out_of_memory,
+    memory_format,
+    num_usable_cores,
+)
 
 
 def evaluate(

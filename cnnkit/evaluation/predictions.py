@@ -10,12 +10,12 @@ from torch.nn import functional
 
 from cnnkit.data.loading.batches import Batches
 from cnnkit.data.loading.sharing import Share
-from cnnkit.devices import autocast
-from cnnkit.distributed import Ranks
 from cnnkit.errors import DivergedRunError, RunFailedError
 from cnnkit.evaluation.views import mean_logits
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
 from cnnkit.results import ClassMetrics, Metrics
+from cnnkit.system.device import autocast
+from cnnkit.system.distributed import Ranks
 
 REPORT_EVERY_SECONDS = 0.2
 NORMAL_QUANTILE_95 = 1.959963984540054  # of the standard normal distribution at 0.975

@@ -13,9 +13,9 @@ from cnnkit.errors import CheckFailedError, UsageError
 from cnnkit.events import OnEvent, ignore
 from cnnkit.models import build_model, find_model
 from cnnkit.registry import did_you_mean
-from cnnkit.run_code import described_by
-from cnnkit.runs import RunFolder
-from cnnkit.trust import names_code
+from cnnkit.runs.code import described_by
+from cnnkit.runs.folder import RunFolder
+from cnnkit.system.trust import names_code
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

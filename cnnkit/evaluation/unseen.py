@@ -11,7 +11,7 @@ from cnnkit.data.image_set import EncodedSet, ImageSet, TensorSet
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.evaluation.setup import Setup
 from cnnkit.events import OnEvent, Warned
-from cnnkit.runs import RunFolder
+from cnnkit.runs.folder import RunFolder
 
 SEEN = "trained on, or chose the best epoch"
 

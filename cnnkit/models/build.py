@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cnnkit.errors import UsageError
 from cnnkit.models.catalogue import MODELS
 from cnnkit.models.entry import ModelDescription, ModelEntry
-from cnnkit.trust import TIMM, names_code
+from cnnkit.system.trust import TIMM, names_code
 
 if TYPE_CHECKING:  # torch is imported when a network is built, for it takes seconds
     from torch import nn

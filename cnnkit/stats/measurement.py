@@ -12,8 +12,6 @@ from pydantic import Field, model_validator
 
 from cnnkit.data.histogram import EXACT_IN_INT64, Counts, from_sparse, to_sparse
 from cnnkit.errors import UsageError
-from cnnkit.files import TooLargeError, explain_os_error, read_regular, write_text
-from cnnkit.records import List, Record, at_most, parse_json
 from cnnkit.stats.counting.tally import (
     DEVIATION_BITS,
     FRACTION_BITS,
@@ -22,6 +20,8 @@ from cnnkit.stats.counting.tally import (
     Tally,
 )
 from cnnkit.stats.counting.transform import Transform
+from cnnkit.system.files import TooLargeError, explain_os_error, read_regular, write_text
+from cnnkit.system.records import List, Record, at_most, parse_json
 
 SCHEMA = "cnnkit.histogram/1"
 MOST_BYTES = 24 * 2**20  # of a file; a thousand classes of colour images take 12 MB

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cnnkit.devices import num_usable_cores
 from cnnkit.errors import UsageError
 from cnnkit.events import OnEvent, ignore
 from cnnkit.stats.counting.transform import Transform
+from cnnkit.system.device import num_usable_cores
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from cnnkit.data.encoded import Chooser
 from cnnkit.data.image_limits import BadImageError
 from cnnkit.data.image_set import EncodedSet, TensorSet
 from cnnkit.data.opening import ALL, open_images, split_names
-from cnnkit.distributed import Ranks
 from cnnkit.errors import UsageError
 from cnnkit.events import Note, Warned, ignore
 from cnnkit.stats.counting.cache import RecordCache
@@ -20,6 +19,7 @@ from cnnkit.stats.inspection.examining import Examinations
 from cnnkit.stats.measurement import Measurement
 from cnnkit.stats.request import Request
 from cnnkit.stats.spreading import bring_together
+from cnnkit.system.distributed import Ranks
 
 Source = TensorSet | EncodedSet
 CLAIM_FILES = 64  # chosen at once, where several processes share a set

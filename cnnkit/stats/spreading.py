@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from cnnkit.data.histogram import Counts
-from cnnkit.distributed import Ranks
 from cnnkit.errors import RunFailedError
 from cnnkit.stats.counting.tally import ImageSums, Tally
 from cnnkit.stats.measurement import Measurement
+from cnnkit.system.distributed import Ranks
 
 LIMB_BITS = 32
 NUM_LIMBS = 5  # 2^64 units times 2^96 images are below 2^160

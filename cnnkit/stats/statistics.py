@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cnnkit.devices import num_usable_cores
-from cnnkit.distributed import joined_ranks
 from cnnkit.errors import UsageError
 from cnnkit.events import Note, OnEvent, ignore
 from cnnkit.results.statistics import DatasetStatistics, Weighting
@@ -18,6 +16,8 @@ from cnnkit.stats.measurement import load_parts, merge, save
 from cnnkit.stats.reporting import summarize
 from cnnkit.stats.request import Request
 from cnnkit.stats.running import measure
+from cnnkit.system.device import num_usable_cores
+from cnnkit.system.distributed import joined_ranks
 
 
 def measure_dataset(

@@ -21,13 +21,13 @@ from cnnkit.data.loading.sharing import Share
 from cnnkit.data.normalization import MeasuredChannels, measure_channels
 from cnnkit.data.sources.file_sets import MOST_MEASURED
 from cnnkit.data.splits import stratified_holdout
-from cnnkit.devices import available_bytes, memory_format
-from cnnkit.distributed import Ranks
 from cnnkit.errors import UsageError
 from cnnkit.evaluation import Setup
 from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted
 from cnnkit.results import format_value
-from cnnkit.training.recipe import Recipe
+from cnnkit.runs.recipe import Recipe
+from cnnkit.system.device import available_bytes, memory_format
+from cnnkit.system.distributed import Ranks
 
 EVENT_FILES = 256
 CACHE_SHARE = 0.25  # of the memory that is free may be filled with decoded images

@@ -6,13 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from cnnkit.checkpoints import TrainingCheckpoint
 from cnnkit.data.loading.batches import Batches
-from cnnkit.determinism import deterministic_operations
-from cnnkit.devices import (
-    keep_freed_memory,
-)
-from cnnkit.distributed import RankLostError
 from cnnkit.errors import (
     BrokenImageError,
     CheckFailedError,
@@ -24,8 +18,14 @@ from cnnkit.errors import (
 from cnnkit.evaluation import predict_all
 from cnnkit.events import Note, OnEvent, RunStarted
 from cnnkit.results import TrainResult
-from cnnkit.runs import RunFolder
-from cnnkit.torch_files import in_a_line
+from cnnkit.runs.checkpoints import TrainingCheckpoint
+from cnnkit.runs.folder import RunFolder
+from cnnkit.system.determinism import deterministic_operations
+from cnnkit.system.device import (
+    keep_freed_memory,
+)
+from cnnkit.system.distributed import RankLostError
+from cnnkit.system.torch_files import in_a_line
 from cnnkit.training.job import Job, explained
 from cnnkit.training.processes import from_first
 from cnnkit.training.seen_images import keep_all_seen

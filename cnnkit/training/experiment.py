@@ -8,13 +8,14 @@ from pathlib import Path
 
 from torch import nn
 
-from cnnkit.devices import choose_device
-from cnnkit.distributed import Ranks, several
 from cnnkit.events import Note, OnEvent, ignore
 from cnnkit.models import code_files, find_model
 from cnnkit.results import TrainResult
-from cnnkit.run_code import Trusted, keep_code
-from cnnkit.runs import RunFolder, check_runs_dir, create_run
+from cnnkit.runs.code import Trusted, keep_code
+from cnnkit.runs.folder import RunFolder, check_runs_dir, create_run
+from cnnkit.runs.recipe import Recipe
+from cnnkit.system.device import choose_device
+from cnnkit.system.distributed import Ranks, several
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import checked_workers
 from cnnkit.training.execution import carry_out
@@ -29,7 +30,6 @@ from cnnkit.training.processes import (
     num_threads,
     run_begun_before,
 )
-from cnnkit.training.recipe import Recipe
 from cnnkit.training.resuming import go_on
 from cnnkit.training.seen_images import keep_seen
 

@@ -14,8 +14,11 @@ from torch import nn
 
 from cnnkit import __version__
 from cnnkit.data.image_set import DecodedSet
-from cnnkit.determinism import deterministic_operations
-from cnnkit.devices import (
+from cnnkit.evaluation import Setup
+from cnnkit.events import Note, OnEvent, ignore
+from cnnkit.runs.recipe import Recipe
+from cnnkit.system.determinism import deterministic_operations
+from cnnkit.system.device import (
     AUTO,
     choose_precision,
     device_name,
@@ -23,19 +26,16 @@ from cnnkit.devices import (
     has_native_bf16,
     memory_format,
 )
-from cnnkit.distributed import Ranks
-from cnnkit.evaluation import Setup
-from cnnkit.events import Note, OnEvent, ignore
+from cnnkit.system.distributed import Ranks
+from cnnkit.system.trust import names_code
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import Place, RunData
 from cnnkit.training.network.adapting import adapt_network
 from cnnkit.training.network.first_look import initialize_from_images
 from cnnkit.training.network.network_check import check_network, forward_flops
 from cnnkit.training.network.weights_file import WeightsFile
-from cnnkit.training.recipe import Recipe
 from cnnkit.training.steps.compiling import Compiled, compiled
 from cnnkit.training.steps.optimizers import make_optimizer
-from cnnkit.trust import names_code
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ExponentialLR
 
 from cnnkit.data.loading.batches import Batches
-from cnnkit.determinism import deterministic_operations
 from cnnkit.errors import RunFailedError
 from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
 from cnnkit.results import LearningRatePoint, LearningRateSearch
+from cnnkit.runs.recipe import Recipe
+from cnnkit.system.determinism import deterministic_operations
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.job import explained, own_randomness
 from cnnkit.training.network.adapting import set_training_mode
 from cnnkit.training.preparing import prepare
-from cnnkit.training.recipe import Recipe
 from cnnkit.training.steps.stepping import NotFiniteError, Stepper
 
 LOWEST, HIGHEST = 1e-6, 10.0

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from cnnkit.data.loading.augmentation import Augmentation
-from cnnkit.devices import (
+from cnnkit.events import Note, OnEvent, Warned
+from cnnkit.system.device import (
     has_native_bf16,
     memory_format,
 )
-from cnnkit.events import Note, OnEvent, Warned
 from cnnkit.training.job import Job
 from cnnkit.training.steps.team import has_batch_norm
 

@@ -5,12 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from cnnkit.data import allow_large_files, default_data_dir, lasting_name
-from cnnkit.devices import num_usable_cores
-from cnnkit.distributed import Ranks
 from cnnkit.errors import CheckFailedError, UsageError
 from cnnkit.evaluation import Setup, check_views
 from cnnkit.events import OnEvent
 from cnnkit.models import find_model
+from cnnkit.runs.recipe import Recipe
+from cnnkit.system.device import num_usable_cores
+from cnnkit.system.distributed import Ranks
+from cnnkit.system.trust import file_sha256
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import (
     Place,
@@ -32,9 +34,7 @@ from cnnkit.training.job import Job
 from cnnkit.training.network.pretrained import PretrainedWeights, find_weights
 from cnnkit.training.network.weights_file import WeightsFile, open_weights
 from cnnkit.training.processes import device_of, from_first
-from cnnkit.training.recipe import Recipe
 from cnnkit.training.steps.team import check_batch_size
-from cnnkit.trust import file_sha256
 
 MAX_EVAL_BATCH = 1000
 EVAL_BATCH_PIXELS = 2**20  # about so many input values make an evaluation batch

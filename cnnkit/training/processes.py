@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import torch
 
-from cnnkit.devices import check_processes, choose_device, num_usable_cores
-from cnnkit.distributed import Ranks, joined_ranks, telling_once
 from cnnkit.events import OnEvent, Warned
-from cnnkit.runs import RunFolder
+from cnnkit.runs.folder import RunFolder
+from cnnkit.system.device import check_processes, choose_device, num_usable_cores
+from cnnkit.system.distributed import Ranks, joined_ranks, telling_once
 
 T = TypeVar("T")
 

@@ -7,11 +7,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from cnnkit.checkpoints import Checkpoint, TrainingCheckpoint
 from cnnkit.data import default_data_dir
 from cnnkit.data.loading.preprocessing import say_decoding
-from cnnkit.devices import num_usable_cores
-from cnnkit.distributed import Ranks, several
 from cnnkit.errors import (
     CheckFailedError,
     CnnkitError,
@@ -23,8 +20,12 @@ from cnnkit.evaluation import Setup, check_fits
 from cnnkit.events import Note, OnEvent, Warned, ignore
 from cnnkit.models import find_model
 from cnnkit.results import TrainResult
-from cnnkit.run_code import Trusted, described_by, network_of
-from cnnkit.runs import RunFolder, open_run
+from cnnkit.runs.checkpoints import Checkpoint, TrainingCheckpoint
+from cnnkit.runs.code import Trusted, described_by, network_of
+from cnnkit.runs.folder import RunFolder, open_run
+from cnnkit.runs.recipe import Recipe
+from cnnkit.system.device import num_usable_cores
+from cnnkit.system.distributed import Ranks, several
 from cnnkit.training.data import Place, with_decoded
 from cnnkit.training.execution import carry_out
 from cnnkit.training.job import Job, describe_machine, explained, now, own_randomness
@@ -33,7 +34,6 @@ from cnnkit.training.network.weights_file import WeightsFile, weights_file
 from cnnkit.training.plan import say_plan
 from cnnkit.training.preparing import obtained, opened
 from cnnkit.training.processes import computing_with, device_of, from_first, held, joined_processes
-from cnnkit.training.recipe import Recipe
 from cnnkit.training.settling import data_dir_of, settle
 from cnnkit.training.steps.saved import SavedProgress
 

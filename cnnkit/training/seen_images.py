@@ -5,7 +5,7 @@ import numpy as np
 from cnnkit.data.content_hashes import ContentHashes
 from cnnkit.data.image_set import DecodedSet, EncodedSet, ImageSet
 from cnnkit.events import OnEvent, ignore
-from cnnkit.runs import RunFolder
+from cnnkit.runs.folder import RunFolder
 from cnnkit.training.job import Job
 
 

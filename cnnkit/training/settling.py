@@ -8,12 +8,12 @@ from typing import Any
 from cnnkit.data import lasting_name
 from cnnkit.errors import CheckFailedError, UsageError
 from cnnkit.evaluation import Setup
-from cnnkit.files import is_folder
 from cnnkit.models import find_model
-from cnnkit.run_schema import WAY_OUT
+from cnnkit.runs.recipe import Recipe, validated
+from cnnkit.runs.schema import WAY_OUT
+from cnnkit.system.files import is_folder
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import checked_workers
-from cnnkit.training.recipe import Recipe, validated
 
 # Beside `setup`, which every run has; those of older versions may lack the rest.
 NEEDED = (

@@ -14,8 +14,8 @@ from cnnkit.bench.measuring import benchmark
 from cnnkit.bench.settings import Sweep
 from cnnkit.bench.timing import take_batches
 from cnnkit.bench.workload import Feed, Workload
-from cnnkit.compat import many_compiled
 from cnnkit.models import build_model
+from cnnkit.system.compat import many_compiled
 
 INPUTS = (InputShape((1, 32, 32)),)
 

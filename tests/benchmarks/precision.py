@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import cnnkit
 from cnnkit import Recipe
-from cnnkit.training.recipe_files import find_recipe
+from cnnkit.runs.recipe_files import find_recipe
 
 PRECISIONS = ("fp32", "bf16")
 CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)

@@ -19,8 +19,8 @@ from torch import nn
 from cnnkit.cli import run_log
 from cnnkit.errors import ExitCode
 from cnnkit.events import EpochEnded, Event, RunStarted
-from cnnkit.files import UnavailableError
 from cnnkit.render.progress import ProgressRenderer
+from cnnkit.system.files import UnavailableError
 from tests.conftest import Cnnkit
 
 ROOT = Path(__file__).parents[2]

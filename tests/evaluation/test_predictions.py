@@ -20,7 +20,7 @@ from cnnkit.errors import UsageError
 from cnnkit.evaluation import Predictions, check_views, predict_all, wilson_interval
 from cnnkit.evaluation.views import TTA_KINDS, mean_logits
 from cnnkit.results.evaluation import TTA_SENTENCES
-from cnnkit.training.recipe import TestTime
+from cnnkit.runs.recipe import TestTime
 
 PLAIN = Preprocessing(1, 4, 4, (0.0,), (1.0,))
 

@@ -12,7 +12,7 @@ from cnnkit.data.content_hashes import ContentHashes
 from cnnkit.errors import CheckFailedError, UsageError
 from cnnkit.events import Event, Warned
 from cnnkit.results import TrainResult
-from cnnkit.training.recipe import Recipe
+from cnnkit.runs.recipe import Recipe
 
 
 def make_images(root: Path, seed: int, channels: int = 1, number: int = 20) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cnnkit.run_schema import CHECKSUM, checksum
+from cnnkit.runs.schema import CHECKSUM, checksum
 
 Path = tuple[str | int, ...]
 

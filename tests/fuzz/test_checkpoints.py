@@ -16,9 +16,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from cnnkit import Recipe
-from cnnkit.checkpoints import CheckpointFolder, Manifest, SavedFile, TrainingCheckpoint
 from cnnkit.events import ignore
-from cnnkit.runs import RunFolder
+from cnnkit.runs.checkpoints import CheckpointFolder, Manifest, SavedFile, TrainingCheckpoint
+from cnnkit.runs.folder import RunFolder
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.network.weights_file import open_weights
 from cnnkit.training.steps.progress import Progress

@@ -12,10 +12,10 @@ from PIL import Image
 
 from cnnkit.bench.comparing import compare_files
 from cnnkit.bench.peaks import PeakBook
-from cnnkit.checkpoints import Checkpoint, CheckpointFolder
 from cnnkit.errors import CnnkitError
 from cnnkit.events import Warned
 from cnnkit.results.bench import Machine, Peak
+from cnnkit.runs.checkpoints import Checkpoint, CheckpointFolder
 from cnnkit.stats import measure_dataset, merge_parts
 from cnnkit.stats.counting import cache as caching
 from tests.fuzz.altered import altered_bytes, altered_texts

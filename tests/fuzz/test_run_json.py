@@ -11,8 +11,8 @@ import cnnkit as api
 from cnnkit.errors import CnnkitError, ExitCode, InterruptedRunError
 from cnnkit.evaluation import Setup, check_fits
 from cnnkit.events import EpochEnded, Event
-from cnnkit.run_code import Trusted, described_by, network_of
-from cnnkit.runs import open_run
+from cnnkit.runs.code import Trusted, described_by, network_of
+from cnnkit.runs.folder import open_run
 from cnnkit.training.settling import settle
 from tests.conftest import Cnnkit
 from tests.fuzz.altering import Altered, alterations

@@ -29,8 +29,9 @@ from PIL import Image
 from torch import nn
 
 import cnnkit
-from cnnkit import Recipe, checkpoints
-from cnnkit.checkpoints import CheckpointFolder
+from cnnkit import Recipe
+from cnnkit.runs import checkpoints
+from cnnkit.runs.checkpoints import CheckpointFolder
 from cnnkit.training.steps.stepping import Stepper
 
 TIMES = {"seconds", "images_per_second"}

@@ -17,15 +17,13 @@ from hypothesis import strategies as st
 from torch import distributed, nn
 
 import cnnkit
-from cnnkit import Recipe, launching
+from cnnkit import Recipe
 from cnnkit.data import open_dataset
 from cnnkit.data.image_set import ImageSet, TensorSet
 from cnnkit.data.loading.batches import Batches
 from cnnkit.data.loading.batching import make_batches
 from cnnkit.data.loading.preprocessing import Preprocessing
 from cnnkit.data.loading.sharing import Share
-from cnnkit.devices import check_processes
-from cnnkit.distributed import joined_ranks
 from cnnkit.errors import (
     ExitCode,
     InterruptedRunError,
@@ -36,6 +34,9 @@ from cnnkit.errors import (
 )
 from cnnkit.evaluation import Predictions, predict_all
 from cnnkit.events import Event, Warned
+from cnnkit.system import launch as launching
+from cnnkit.system.device import check_processes
+from cnnkit.system.distributed import joined_ranks
 from cnnkit.training import data as data_module
 from cnnkit.training.steps.stepping import Stepper
 from cnnkit.training.steps.team import Team, WholeBatch

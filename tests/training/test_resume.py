@@ -20,8 +20,7 @@ import torch
 from torch import nn
 
 import cnnkit
-from cnnkit import Recipe, checkpoints, resume
-from cnnkit.checkpoints import Checkpoint, CheckpointFolder, TrainingCheckpoint
+from cnnkit import Recipe, resume
 from cnnkit.errors import (
     CheckFailedError,
     CnnkitError,
@@ -32,6 +31,8 @@ from cnnkit.errors import (
     UsageError,
 )
 from cnnkit.events import EpochEnded, Event, Note, TaskStarted, Warned
+from cnnkit.runs import checkpoints
+from cnnkit.runs.checkpoints import Checkpoint, CheckpointFolder, TrainingCheckpoint
 from cnnkit.training.steps.stepping import Step, Stepper
 from tests.conftest import Cnnkit
 from tests.rewriting import rewrite
@@ -544,7 +545,7 @@ def test_a_second_process_is_refused_and_a_killed_one_leaves_nothing(cnnkit: Cnn
     run = stopped()
 
     hold = (
-        "import sys; from pathlib import Path; from cnnkit.runs import RunFolder\n"
+        "import sys; from pathlib import Path; from cnnkit.runs.folder import RunFolder\n"
         "with RunFolder(Path(sys.argv[1])).lock(): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", hold, run]

@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 import cnnkit as package
-from cnnkit import Recipe, devices, resume
-from cnnkit.checkpoints import CheckpointFolder
-from cnnkit.devices import available_bytes, choose_precision, keep_freed_memory
+from cnnkit import Recipe, resume
 from cnnkit.errors import ExitCode, InterruptedRunError, UnavailableError
 from cnnkit.evaluation import Setup
 from cnnkit.events import Event, Note
+from cnnkit.runs.checkpoints import CheckpointFolder
+from cnnkit.system import device as devices
+from cnnkit.system.device import available_bytes, choose_precision, keep_freed_memory
 from cnnkit.training import data as data_module
 from cnnkit.training.network.network_check import forward_flops
 from cnnkit.training.steps.stepping import Stepper

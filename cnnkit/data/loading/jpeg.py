@@ -8,10 +8,10 @@ from typing import Any
 
 from PIL import Image
 
-from cnnkit.compat import image_of_pixels, pillow_core
 from cnnkit.data.image_files import has_several_scans
 from cnnkit.data.image_limits import reserve
 from cnnkit.data.orientation import exif_orientation
+from cnnkit.system.compat import image_of_pixels, pillow_core
 
 MAX_CANVAS_PIXELS = 2**24
 """Larger images are left to Pillow's reader: a thread keeps the memory of its canvas."""

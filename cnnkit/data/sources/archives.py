@@ -19,7 +19,7 @@ from cnnkit.data.sources.members import (
     OpenMember,
     read_zip_member,
 )
-from cnnkit.files import open_regular
+from cnnkit.system.files import open_regular
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from cnnkit.data.sources.connections import RefusedRedirectError, Watch, opener
 from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
-from cnnkit.locks import lock_handle
+from cnnkit.system.locks import lock_handle
 
 CHUNK_BYTES = 1 << 18
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Self, cast
 
 from cnnkit.data.image_limits import MAX_FILE_BYTES, too_large
-from cnnkit.files import open_regular
+from cnnkit.system.files import open_regular
 
 ARCHIVE_SUFFIXES = (
     ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz",

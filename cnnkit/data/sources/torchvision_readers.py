@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnkit.compat import labelled_samples, omniglot_drawings, pcam_files
 from cnnkit.data.entry import Reader, TorchvisionSource
+from cnnkit.system.compat import labelled_samples, omniglot_drawings, pcam_files
 
 CHUNK_IMAGES = 4096
 PCAM_IMAGES = 262_144  # of its largest split

@@ -19,9 +19,9 @@ from pydantic import Field
 from cnnkit.data.encoded import EncodedImage, Stamp
 from cnnkit.errors import UnavailableError
 from cnnkit.events import OnEvent, Warned, ignore
-from cnnkit.files import opened_regular
-from cnnkit.records import Record
 from cnnkit.stats.counting.tally import ImageRecord
+from cnnkit.system.files import opened_regular
+from cnnkit.system.records import Record
 
 VERSION = 2  # grows whenever a record of today would be read otherwise
 FLUSH_SECONDS = 2.0

@@ -4,7 +4,6 @@ from cnnkit.data.decode import DecodedImage
 from cnnkit.data.encoded import EncodedImage
 from cnnkit.data.histogram import Counts
 from cnnkit.data.image_set import TensorSet
-from cnnkit.distributed import Ranks
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
 from cnnkit.results.duplicates import Duplicates
 from cnnkit.results.quality import ImageIssues
@@ -13,6 +12,7 @@ from cnnkit.stats.counting.memory import to_pillow
 from cnnkit.stats.inspection.duplicates import find_duplicates
 from cnnkit.stats.inspection.fingerprints import FingerprintCollector
 from cnnkit.stats.inspection.quality import QualityCollector
+from cnnkit.system.distributed import Ranks
 
 TASK = "look at images"
 EVENT_IMAGES = 256

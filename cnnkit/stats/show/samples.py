@@ -18,7 +18,6 @@ from cnnkit.data.loading.preprocessing import Preprocessing
 from cnnkit.data.mean_std import NORMALIZE_WORDS, MeanStd, normalize_text
 from cnnkit.data.normalization import measure_channels
 from cnnkit.data.opening import ALL, open_dataset, open_images
-from cnnkit.devices import num_usable_cores
 from cnnkit.errors import BrokenImageError, NotFoundError, RunFailedError, SettingError, UsageError
 from cnnkit.events import OnEvent, Warned, ignore
 from cnnkit.registry import did_you_mean, some_of
@@ -31,6 +30,7 @@ from cnnkit.stats.show.sample_pictures import (
     shape_text,
 )
 from cnnkit.stats.statistics import measure_dataset
+from cnnkit.system.device import num_usable_cores
 
 Source = TensorSet | EncodedSet
 

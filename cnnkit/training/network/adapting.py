@@ -4,8 +4,8 @@ from torch import nn
 
 from cnnkit.architecture.layer_kinds import BATCH_NORMS, DROPOUTS
 from cnnkit.errors import UsageError
+from cnnkit.runs.recipe import Recipe
 from cnnkit.training.network.weights_file import last_layer
-from cnnkit.training.recipe import Recipe
 
 
 def adapt_network(network: nn.Module, recipe: Recipe, model: str) -> None:

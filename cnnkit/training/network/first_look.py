@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from cnnkit.data.image_set import ImageSet
 from cnnkit.data.loading.batches import epoch_order
-from cnnkit.determinism import is_refused
-from cnnkit.devices import is_out_of_memory
 from cnnkit.errors import UsageError
 from cnnkit.evaluation import Setup
+from cnnkit.system.determinism import is_refused
+from cnnkit.system.device import is_out_of_memory
 from cnnkit.training.data import Place
 
 NUM_IMAGES = 1000

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.architecture.tracing import trace_forward
-from cnnkit.determinism import is_refused
-from cnnkit.devices import autocast, is_out_of_memory
 from cnnkit.errors import UsageError
 from cnnkit.evaluation import Setup
+from cnnkit.system.determinism import is_refused
+from cnnkit.system.device import autocast, is_out_of_memory
 
 
 def check_network(network: nn.Module, setup: Setup, num_images: int) -> None:

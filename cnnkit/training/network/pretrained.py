@@ -10,8 +10,8 @@ import torch
 from cnnkit.data.sources.download import DownloadError, fetch
 from cnnkit.errors import CheckFailedError, UnavailableError, UsageError
 from cnnkit.events import OnEvent
-from cnnkit.files import explain_os_error
 from cnnkit.models import MODELS, ModelDescription, ModelEntry
+from cnnkit.system.files import explain_os_error
 from cnnkit.training.network.weights_file import WeightsFile
 
 _BUILDERS = "torchvision.models:"

@@ -15,13 +15,13 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from cnnkit.checkpoints import WEIGHTS
-from cnnkit.compat import layer_versions, set_layer_versions
 from cnnkit.errors import CheckFailedError, NotFoundError, UsageError
-from cnnkit.files import explain_os_error, opened_regular
-from cnnkit.pickles import Made
-from cnnkit.runs import RunFolder, open_run
-from cnnkit.torch_files import (
+from cnnkit.runs.checkpoints import WEIGHTS
+from cnnkit.runs.folder import RunFolder, open_run
+from cnnkit.system.compat import layer_versions, set_layer_versions
+from cnnkit.system.files import explain_os_error, opened_regular
+from cnnkit.system.pickles import Made
+from cnnkit.system.torch_files import (
     StoredTensor,
     check_safetensors,
     check_sums,
@@ -29,7 +29,7 @@ from cnnkit.torch_files import (
     look_into,
     some_of,
 )
-from cnnkit.torch_parts import is_torch_file
+from cnnkit.system.torch_parts import is_torch_file
 from cnnkit.training.steps.muon import LAYERS
 
 SAFETENSORS = ".safetensors"

@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import nn
 
-from cnnkit.compat import copy_all, lerp_all
+from cnnkit.system.compat import copy_all, lerp_all
 
 
 class WeightAverage:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cnnkit.compat import lacks_compiler
-from cnnkit.determinism import is_refused
-from cnnkit.devices import autocast, is_out_of_memory, memory_format
 from cnnkit.errors import UnavailableError
 from cnnkit.evaluation import Setup
 from cnnkit.events import Note, OnEvent
+from cnnkit.runs.recipe import Recipe
+from cnnkit.system.compat import lacks_compiler
+from cnnkit.system.determinism import is_refused
+from cnnkit.system.device import autocast, is_out_of_memory, memory_format
 from cnnkit.training.network.network_check import left_as_it_was
-from cnnkit.training.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from cnnkit.data.loading.batches import Batches
 from cnnkit.data.loading.sharing import Share
-from cnnkit.devices import synchronize
-from cnnkit.distributed import Ranks
 from cnnkit.errors import DivergedRunError, RunFailedError
 from cnnkit.evaluation import Predictions, predict_all
 from cnnkit.events import (
@@ -23,8 +21,10 @@ from cnnkit.events import (
     TrainingImages,
 )
 from cnnkit.results import EpochMetrics
+from cnnkit.runs.recipe import Recipe
+from cnnkit.system.device import synchronize
+from cnnkit.system.distributed import Ranks
 from cnnkit.training.network.adapting import set_training_mode
-from cnnkit.training.recipe import Recipe
 from cnnkit.training.steps.interrupt import DeferredInterrupt
 from cnnkit.training.steps.progress import DivergedError, Progress
 from cnnkit.training.steps.record import Record

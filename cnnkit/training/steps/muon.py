@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn, optim
 
-from cnnkit.devices import has_native_bf16
 from cnnkit.errors import UsageError
+from cnnkit.system.device import has_native_bf16
 
 # Of x, x^3 and x^5: small values grow fast, and none gets beyond 1.3.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)

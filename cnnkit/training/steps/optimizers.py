@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from torch import nn, optim
 
-from cnnkit.training.recipe import Recipe
+from cnnkit.runs.recipe import Recipe
 from cnnkit.training.steps.muon import MuonAndAdamW
 
 STEP_MILESTONES = (0.5, 0.75)  # He et al. 2016, section 4.2: at 32k and 48k of 64k iterations

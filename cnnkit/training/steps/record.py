@@ -4,12 +4,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cnnkit.checkpoints import Checkpoint, TrainingCheckpoint
 from cnnkit.data.loading.batches import Batches
-from cnnkit.distributed import Ranks
 from cnnkit.errors import CheckFailedError
-from cnnkit.runs import RunFolder
-from cnnkit.torch_files import in_a_line
+from cnnkit.runs.checkpoints import Checkpoint, TrainingCheckpoint
+from cnnkit.runs.folder import RunFolder
+from cnnkit.system.distributed import Ranks
+from cnnkit.system.torch_files import in_a_line
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.steps.progress import Progress
 from cnnkit.training.steps.saved import SavedTraining, load_weights

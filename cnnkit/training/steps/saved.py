@@ -8,8 +8,8 @@ import torch
 from pydantic import AllowInfNan, Field, model_validator
 from torch import Tensor, nn, optim
 
-from cnnkit.records import List, Record, at_most
 from cnnkit.results import EpochMetrics
+from cnnkit.system.records import List, Record, at_most
 from cnnkit.training.steps.muon import Muon, MuonAndAdamW
 
 MOST_EPOCHS = 100_000  # whose values one checkpoint has

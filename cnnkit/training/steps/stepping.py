@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import clip_grads_with_norm_
 
-from cnnkit.compat import copy_all, find_not_finite, norms
-from cnnkit.devices import autocast, is_out_of_memory
 from cnnkit.events import OnEvent, Warned
-from cnnkit.training.recipe import Recipe
+from cnnkit.runs.recipe import Recipe
+from cnnkit.system.compat import copy_all, find_not_finite, norms
+from cnnkit.system.device import autocast, is_out_of_memory
 from cnnkit.training.steps.averaging import WeightAverage
 from cnnkit.training.steps.compiling import Compiled
 from cnnkit.training.steps.optimizers import make_optimizer, make_schedule

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cnnkit.architecture.layer_kinds import BATCH_NORMS
-from cnnkit.compat import copy_all
 from cnnkit.data.loading.sharing import MIN_SHARE
-from cnnkit.distributed import Ranks
 from cnnkit.errors import UsageError
+from cnnkit.system.compat import copy_all
+from cnnkit.system.distributed import Ranks
 
 # What newer versions of torch call the exchange of buffers before a pass.
 _SYNC = ("forward_sync_buffers", "broadcast_buffers")

@@ -14,7 +14,7 @@ from torch.nn import functional
 import cnnkit
 from cnnkit.errors import InterruptedRunError, UsageError
 from cnnkit.events import EpochEnded, Event
-from cnnkit.training.recipe import Recipe
+from cnnkit.runs.recipe import Recipe
 from cnnkit.training.steps.muon import Muon, hidden_weights, orthogonalized
 from cnnkit.training.steps.optimizers import make_optimizer, make_schedule
 from cnnkit.training.steps.stepping import Stepper

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnnkit.training.recipe import Recipe
+from cnnkit.runs.recipe import Recipe
 from cnnkit.training.steps.optimizers import make_optimizer, make_schedule
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from cnnkit.events import Event, Warned
-from cnnkit.training.recipe import Recipe
+from cnnkit.runs.recipe import Recipe
 from cnnkit.training.steps.progress import DivergedError, RunningMetrics
 from cnnkit.training.steps.stepping import NotFiniteError, Step, Stepper
 

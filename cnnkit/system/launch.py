@@ -18,9 +18,9 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalEx
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from torch.distributed.elastic.rendezvous.static_tcp_rendezvous import StaticTCPRendezvous
 
-from cnnkit.compat import close_processes
-from cnnkit.distributed import LAUNCHED_HERE
 from cnnkit.errors import ExitCode, InterruptedRunError, RunFailedError, ToldElsewhereError
+from cnnkit.system.compat import close_processes
+from cnnkit.system.distributed import LAUNCHED_HERE
 
 HOST = "127.0.0.1"
 POLL_SECONDS = 0.1

@@ -16,11 +16,11 @@ import pytest
 import cnnkit as api
 from cnnkit.errors import CnnkitError, ExitCode, InterruptedRunError, UsageError
 from cnnkit.events import EpochEnded, Event, Warned
-from cnnkit.trust import call_sha256, is_trusted, trust
+from cnnkit.system.trust import call_sha256, is_trusted, trust
 from tests.conftest import Answer, Cnnkit
 from tests.rewriting import description_of, rewrite
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RAN = "ran"  # the file that the code of the network makes in the current folder
 
 NET = """
@@ -257,7 +257,7 @@ def test_every_command_refuses_a_copy_that_was_altered(
 def test_an_altered_copy_with_its_hash_in_run_json_is_not_trusted_either(
     cnnkit: Cnnkit, trusting: Trained
 ) -> None:
-    from cnnkit.trust import files_sha256
+    from cnnkit.system.trust import files_sha256
 
     folder = trusting.run / "network"
     (folder / "helper.py").write_text("WIDTH = 2  # mine\n")
@@ -429,7 +429,7 @@ def test_a_list_that_is_a_folder_or_cannot_be_made_leaves_training_alone(
 
 def test_several_processes_add_to_the_list_and_nothing_is_lost(tmp_path: Path) -> None:
     code = (
-        "import sys; from cnnkit.events import ignore; from cnnkit.trust import trust\n"
+        "import sys; from cnnkit.events import ignore; from cnnkit.system.trust import trust\n"
         "for i in range(5): trust(f'{int(sys.argv[1]) * 5 + i:064x}', 'x', ignore)"
     )
     started = [

@@ -13,8 +13,8 @@ import pytest
 import cnnkit as api
 from cnnkit.errors import ExitCode, InterruptedRunError
 from cnnkit.events import EpochEnded, Event
-from cnnkit.files import remove_tree
-from cnnkit.locks import locked
+from cnnkit.system.files import remove_tree
+from cnnkit.system.locks import locked
 from tests.conftest import Cnnkit
 
 FILES = (".lock", "run.json", "result.json", "metrics.csv", "curves.png")
@@ -201,7 +201,7 @@ def test_a_lock_that_is_another_file_as_well_is_not_written_to(
 
 
 def test_a_link_that_comes_later_is_replaced(run: Path, elsewhere: Path) -> None:
-    from cnnkit.runs import open_run
+    from cnnkit.runs.folder import open_run
 
     folder = open_run(str(run), Path("runs"))
     description = folder.read_description()

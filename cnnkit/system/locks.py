@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cnnkit.errors import CheckFailedError, UnavailableError
-from cnnkit.files import explain_os_error, open_plain
+from cnnkit.system.files import explain_os_error, open_plain
 
 CANNOT_LOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some disks on the network
 MAX_WAIT_SECONDS = 10.0

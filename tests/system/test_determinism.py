@@ -8,9 +8,9 @@ import torch._inductor.config
 
 import cnnkit
 from cnnkit import Recipe
-from cnnkit.determinism import deterministic_operations
 from cnnkit.errors import UnavailableError
 from cnnkit.events import EpochEnded, Event
+from cnnkit.system.determinism import deterministic_operations
 from tests.training.killing import outcome, same
 
 State = tuple[int, bool, bool, bool, bool]
@@ -90,7 +90,7 @@ class Unordered(torch.autograd.Function):
 
 NETWORK = """
 from torch import nn
-from tests.test_determinism import Unordered
+from tests.system.test_determinism import Unordered
 class Net(nn.Linear):
     def forward(self, x):
         return super().forward(Unordered.apply(x.flatten(1)) * 1)

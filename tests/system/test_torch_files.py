@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from cnnkit.errors import CheckFailedError
-from cnnkit.pickles import Made
-from cnnkit.torch_files import check_sums, look_into, read_data, some_of
+from cnnkit.system.pickles import Made
+from cnnkit.system.torch_files import check_sums, look_into, read_data, some_of
 
 
 class Harm:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cnnkit.errors import CheckFailedError, NotFoundError, UnavailableError
-from cnnkit.files import explain_os_error, read_plain, replace_bytes, replacing, write_text
+from cnnkit.system.files import explain_os_error, read_plain, replace_bytes, replacing, write_text
 from tests.conftest import Cnnkit
 
 
@@ -120,7 +120,7 @@ def test_an_answer_goes_where_bash_leads_it(tmp_path: Path, words: str, file: st
     command = f"{sys.executable} -m cnnkit conv 28 --kernel 3 -q --json"
     done = subprocess.run(
         ["bash", "-c", f"{words.format(command)}; sleep 0.3"],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
         check=False,

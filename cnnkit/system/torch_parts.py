@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from cnnkit.pickles import PickleReader
+from cnnkit.system.pickles import PickleReader
 
 if TYPE_CHECKING:
     import torch

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnkit.compat import processor_capabilities
 from cnnkit.errors import UnavailableError, UsageError
+from cnnkit.system.compat import processor_capabilities
 
 if TYPE_CHECKING:
     import torch

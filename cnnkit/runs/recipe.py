@@ -18,7 +18,7 @@ from cnnkit.data.loading.augmentation import MAX_RANDAUGMENT, Augmentation, Flip
 from cnnkit.data.mean_std import NORMALIZE_WORDS, normalize_text
 from cnnkit.errors import SettingError, UsageError
 from cnnkit.registry import did_you_mean
-from cnnkit.validation import requirement
+from cnnkit.system.validation import requirement
 
 Model = TypeVar("Model", bound=BaseModel)
 Optimizer = Literal["sgd", "adam", "adamw", "muon"]

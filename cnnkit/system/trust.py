@@ -10,8 +10,8 @@ from pathlib import Path, PurePath
 
 from cnnkit.errors import CheckFailedError, CnnkitError
 from cnnkit.events import OnEvent, Warned
-from cnnkit.files import explain_os_error, read_plain, replacing
-from cnnkit.locks import waiting_lock
+from cnnkit.system.files import explain_os_error, read_plain, replacing
+from cnnkit.system.locks import waiting_lock
 
 SCHEMA = "cnnkit.trusted/1"
 MAX_LIST_BYTES = 16 * 2**20

@@ -5,7 +5,7 @@ import pytest
 
 from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.errors import UsageError
-from cnnkit.training.recipe import Recipe
+from cnnkit.runs.recipe import Recipe
 
 
 @pytest.mark.parametrize(

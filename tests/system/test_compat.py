@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional
 
 import cnnkit
-from cnnkit import compat
-from cnnkit.devices import has_native_bf16
+from cnnkit.system import compat
+from cnnkit.system.device import has_native_bf16
 from tests.architecture.looking import look
 
 PACKAGE = Path(cnnkit.__file__).parent

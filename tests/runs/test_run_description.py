@@ -11,8 +11,8 @@ import pytest
 import cnnkit as api
 from cnnkit.errors import CheckFailedError, ExitCode, InterruptedRunError, UsageError
 from cnnkit.events import EpochEnded, Event
-from cnnkit.run_schema import CHECKSUM
-from cnnkit.runs import RunFolder
+from cnnkit.runs.folder import RunFolder
+from cnnkit.runs.schema import CHECKSUM
 from tests.conftest import Cnnkit
 from tests.rewriting import description_of, rewrite
 

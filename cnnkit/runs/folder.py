@@ -13,10 +13,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cnnkit.checkpoints import CHECKPOINT_NAMES, Checkpoint, CheckpointFolder
 from cnnkit.errors import CheckFailedError, NotFoundError, UnavailableError, UsageError
 from cnnkit.events import OnEvent, Warned, ignore
-from cnnkit.files import (
+from cnnkit.registry import did_you_mean
+from cnnkit.runs.checkpoints import CHECKPOINT_NAMES, Checkpoint, CheckpointFolder
+from cnnkit.system.files import (
     check_plain,
     explain_os_error,
     flush_folder,
@@ -25,8 +26,7 @@ from cnnkit.files import (
     remove_tree,
     replace_bytes,
 )
-from cnnkit.locks import locked
-from cnnkit.registry import did_you_mean
+from cnnkit.system.locks import locked
 
 SCHEMA = "cnnkit.run/1"
 
@@ -70,7 +70,7 @@ class RunFolder:
             UsageError: a value is none that a run can have.
             UnavailableError: no space, no permission.
         """
-        from cnnkit.run_schema import CHECKSUM, checksum, problem
+        from cnnkit.runs.schema import CHECKSUM, checksum, problem
 
         plain = json.loads(json.dumps({"schema": SCHEMA, **description}, allow_nan=False))
         wrong = problem(plain)
@@ -89,7 +89,7 @@ class RunFolder:
             CheckFailedError: it is damaged, or the folder holds a link, a pipe or a device.
             UnavailableError: it was written by a newer cnnkit, or cannot be read.
         """
-        from cnnkit.run_schema import CHECKSUM, EDITED, WAY_OUT, checksum, parse, problem
+        from cnnkit.runs.schema import CHECKSUM, EDITED, WAY_OUT, checksum, parse, problem
 
         path = self.path / _DESCRIPTION
         if not os.path.lexists(path):

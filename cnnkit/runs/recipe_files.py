@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cnnkit.data import find_dataset
 from cnnkit.errors import NotFoundError, UsageError
-from cnnkit.files import explain_os_error
 from cnnkit.models import find_model
 from cnnkit.registry import did_you_mean
 from cnnkit.results import RecipeList, RecipeRow
-from cnnkit.training.recipe import ABOUT_TABLES, OPTIMIZER_SETTINGS, Model, Recipe, validated
+from cnnkit.runs.recipe import ABOUT_TABLES, OPTIMIZER_SETTINGS, Model, Recipe, validated
+from cnnkit.system.files import explain_os_error
 
 Kind = Literal["lecture", "fast", "best"]
 KINDS: tuple[str, ...] = get_args(Kind)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from cnnkit.compat import default_store, without_output_of_gloo
-from cnnkit.devices import num_usable_cores
 from cnnkit.errors import CnnkitError, ExitCode, RunFailedError, ToldElsewhereError
 from cnnkit.events import OnEvent, ignore
+from cnnkit.system.compat import default_store, without_output_of_gloo
+from cnnkit.system.device import num_usable_cores
 
 if TYPE_CHECKING:
     from torch import Tensor

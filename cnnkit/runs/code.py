@@ -8,9 +8,16 @@ from typing import Any
 
 from cnnkit.errors import CheckFailedError, UsageError
 from cnnkit.events import OnEvent, Warned, ignore
-from cnnkit.files import explain_os_error, files_below, replace_bytes
-from cnnkit.runs import NETWORK_FOLDER, RunFolder
-from cnnkit.trust import call_sha256, file_sha256, files_sha256, is_trusted, names_code, trust
+from cnnkit.runs.folder import NETWORK_FOLDER, RunFolder
+from cnnkit.system.files import explain_os_error, files_below, replace_bytes
+from cnnkit.system.trust import (
+    call_sha256,
+    file_sha256,
+    files_sha256,
+    is_trusted,
+    names_code,
+    trust,
+)
 
 CHANGED = "restore it, or begin a new run"
 

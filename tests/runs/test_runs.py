@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cnnkit.errors import UnavailableError
-from cnnkit.runs import check_runs_dir, create_run
+from cnnkit.runs.folder import check_runs_dir, create_run
 
 
 def test_a_run_is_named_in_any_script_and_fits_the_file_system(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from cnnkit.data import find_dataset
 from cnnkit.errors import CnnkitError, NotFoundError, UsageError
 from cnnkit.models import find_model
 from cnnkit.results import RecipeList, RecipeRow
-from cnnkit.training import recipe_files
-from cnnkit.training.recipe_files import FOLDER, KINDS, find_recipe, list_recipes
+from cnnkit.runs import recipe_files
+from cnnkit.runs.recipe_files import FOLDER, KINDS, find_recipe, list_recipes
 
 NAMES = [path.stem for path in sorted(FOLDER.glob("*.toml"))]
 PUBLISHED = Path(__file__).parents[3] / "shared" / "published" / "experiments.toml"

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cnnkit.errors import CheckFailedError, CnnkitError, UnavailableError
-from cnnkit.files import explain_os_error
-from cnnkit.pickles import Made, Name, PickleError, PickleReader
-from cnnkit.torch_parts import Archive, OldFile, Parts, RefusedError, Storage, is_archive
+from cnnkit.system.files import explain_os_error
+from cnnkit.system.pickles import Made, Name, PickleError, PickleReader
+from cnnkit.system.torch_parts import Archive, OldFile, Parts, RefusedError, Storage, is_archive
 
 if TYPE_CHECKING:
     import torch

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from cnnkit.errors import CheckFailedError, CnnkitError, NotFoundError, UnavailableError
-from cnnkit.files import (
+from cnnkit.system.files import (
     TooLargeError,
     explain_os_error,
     flush_folder,
     read_regular,
     remove_tree,
 )
-from cnnkit.records import Record, at_most
-from cnnkit.torch_files import check_safetensors, in_a_line, read_data
+from cnnkit.system.records import Record, at_most
+from cnnkit.system.torch_files import check_safetensors, in_a_line, read_data
 
 if TYPE_CHECKING:
     from torch import Tensor
