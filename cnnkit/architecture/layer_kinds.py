@@ -13,3 +13,8 @@ DROPOUTS = (
     nn.AlphaDropout,
     nn.FeatureAlphaDropout,
 )
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Return whether a network normalizes over the images of a batch."""
+    return any(isinstance(one, BATCH_NORMS) for one in model.modules())

@@ -302,7 +302,7 @@ def train(
         way_on = "start it without torchrun" if is_rank() else "leave --nproc out"
         raise UsageError("--lr-find is for one process", way_on)
     if is_launching:
-        from cnnkit.training.steps.team import check_batch_size
+        from cnnkit.system.distributed import check_batch_size
 
         check_batch_size(made.batch_size, num_processes)
         launch(context, num_processes, max_restarts, device)

@@ -9,13 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cnnkit.data.loading.batches import Batches
-from cnnkit.data.loading.sharing import Share
 from cnnkit.errors import DivergedRunError, RunFailedError
 from cnnkit.evaluation.views import mean_logits
 from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, emit
 from cnnkit.results import ClassMetrics, Metrics
 from cnnkit.system.device import autocast
-from cnnkit.system.distributed import Ranks
+from cnnkit.system.distributed import ONE, ProcessGroup
 
 REPORT_EVERY_SECONDS = 0.2
 NORMAL_QUANTILE_95 = 1.959963984540054  # of the standard normal distribution at 0.975
@@ -87,7 +86,7 @@ def predict_all(
     task: str = "evaluate",
     tta: str = "none",
     precision: str = "fp32",
-    ranks: Ranks | None = None,
+    group: ProcessGroup = ONE,
 ) -> Predictions:
     """Run a network over every image of a set, in its evaluation mode.
 
@@ -101,7 +100,7 @@ def predict_all(
         task: name of the task in the events.
         tta: test-time augmentation; see `mean_logits`.
         precision: `fp32`, `bf16` or `fp16`; see `autocast`.
-        ranks: the processes that share the work; None for this one alone.
+        group: the processes that share the work.
 
     Raises:
         RunFailedError: an image is broken, or all are and none is left, or a loss is not finite.
@@ -114,12 +113,11 @@ def predict_all(
     losses: list[Tensor] = []
     start = last_report = time.perf_counter()
     done = 0
-    share = None if ranks is None else Share(ranks.rank, ranks.size)
     emit(TaskStarted(task, batches.num_images, "images"))
     try:
         model.eval()
         with torch.inference_mode(), autocast(device, precision):
-            for images, truth in batches.ordered(share):
+            for images, truth in batches.ordered(group.shard):
                 logits = mean_logits(model, images, tta)
                 highest = logits.topk(min(5, num_classes)).indices
                 labels.append(truth)
@@ -130,15 +128,14 @@ def predict_all(
                 now = time.perf_counter()
                 if now - last_report > REPORT_EVERY_SECONDS:
                     last_report = now
-                    emit(TaskAdvanced(task, done if ranks is None else done * ranks.size))
+                    emit(TaskAdvanced(task, done * group.size))
             # The copies to the CPU wait for the device.
             columns: tuple[Tensor, ...] = ()
             if done:
                 columns = tuple(
                     torch.cat(parts).cpu() for parts in (labels, predicted, in_top5, losses)
                 )
-            if ranks is not None:
-                columns = _of_all_ranks(columns, batches, ranks)
+            columns = group.combined(columns, lambda own: _of_all_ranks(own, batches, group))
     finally:
         for module, mode in modes:
             module.training = mode
@@ -157,10 +154,10 @@ def predict_all(
 
 
 def _of_all_ranks(
-    columns: tuple[Tensor, ...], batches: Batches, ranks: Ranks
+    columns: tuple[Tensor, ...], batches: Batches, group: ProcessGroup
 ) -> tuple[Tensor, ...]:
     """Return the columns of every rank, one below the other: each image once, in its order."""
-    found = ranks.gather((columns, batches.skipped))
+    found = group.gather((columns, batches.skipped))
     batches.skipped.update(*(skipped for _, skipped in found))
     # A rank that had no batch, or none that could be read, has nothing.
     there = [its_columns for its_columns, _ in found if its_columns]

@@ -18,22 +18,20 @@ from cnnkit.stats.counting.transform import Transform
 from cnnkit.stats.inspection.examining import Examinations
 from cnnkit.stats.measurement import Measurement
 from cnnkit.stats.request import Request
-from cnnkit.stats.spreading import bring_together
-from cnnkit.system.distributed import Ranks
+from cnnkit.stats.spreading import combine
+from cnnkit.system.distributed import ONE, ProcessGroup
 
 Source = TensorSet | EncodedSet
 CLAIM_FILES = 64  # chosen at once, where several processes share a set
 
 
-def measure(
-    request: Request, examinations: Examinations, ranks: Ranks | None = None
-) -> Measurement:
+def measure(request: Request, examinations: Examinations, group: ProcessGroup = ONE) -> Measurement:
     """Measure what is asked for, with the other ranks if there are any.
 
     Args:
         request: what is asked for.
         examinations: what looks at the images as well, and is told what it finds.
-        ranks: the processes that share the work; None for this one alone.
+        group: the processes that share the work.
 
     Raises:
         NotFoundError: there is no such dataset, folder or file.
@@ -41,23 +39,21 @@ def measure(
         UnavailableError: files are missing and cannot be downloaded, or cannot be read or written.
         RunFailedError: another rank failed.
     """
-    if ranks is None:
-        return _measure_here(request, open_request(request), examinations, None)
     if request.limit is not None or request.shard is not None:
-        raise UsageError(
+        group.require_one(
             "--limit and --shard do not go with torchrun", "leave them out, or run without it"
         )
     measured, error = None, None
     try:
-        source = _open_in_turn(request, ranks)
-        theirs = replace(request, with_fingerprint=True)
-        measured = _measure_here(theirs, source, examinations, ranks)
+        source = _open_in_turn(request, group)
+        compared = group.select(request, replace(request, with_fingerprint=True))
+        measured = _measure_here(compared, source, examinations, group)
     except Exception as caught:
         error = caught
-    ranks.agree(error)
+    group.agree(error)
     assert measured is not None
-    examinations.bring_together(ranks)
-    return bring_together(measured, ranks)
+    examinations.combine(group)
+    return group.combined(measured, lambda own: combine(own, group))
 
 
 def open_request(request: Request) -> Source:
@@ -71,15 +67,15 @@ def open_request(request: Request) -> Source:
     )
 
 
-def _open_in_turn(request: Request, ranks: Ranks) -> Source:
+def _open_in_turn(request: Request, group: ProcessGroup) -> Source:
     """Open the source first on rank 0, which may have to download it."""
     source, error = None, None
-    if ranks.rank == 0:
+    if group.is_first:
         try:
             source = open_request(request)
         except Exception as caught:
             error = caught
-    ranks.gather(None)  # the others wait for it
+    group.wait()  # for what rank 0 may have to download
     if error is not None:
         raise error
     return source if source is not None else _open_again(request)
@@ -92,7 +88,7 @@ def _open_again(request: Request) -> Source:
 
 
 def _measure_here(
-    request: Request, source: Source, examinations: Examinations, ranks: Ranks | None
+    request: Request, source: Source, examinations: Examinations, group: ProcessGroup
 ) -> Measurement:
     """Measure what falls to this process."""
     started = time.monotonic()
@@ -106,7 +102,7 @@ def _measure_here(
     # the split of each is known; that of a file is.
     others = [name for name in _splits_to_compare(request) if name != source.split]
     one_by_one = isinstance(source, TensorSet) and source.split == ALL and len(others) > 1
-    is_wanted = _chooser(request, ranks, source)
+    is_wanted = _chooser(request, group, source)
     if isinstance(source, TensorSet):
         _check_transform(request, source)
         if chosen is not None:
@@ -118,7 +114,7 @@ def _measure_here(
         _measure_files(request, source, is_wanted, chosen, tally, examinations.of_files())
     if source.split != ALL or one_by_one:
         for split in others:
-            _examine_split(replace(request, split=split), examinations, one_by_one, ranks)
+            _examine_split(replace(request, split=split), examinations, one_by_one, group)
     return Measurement(
         dataset=source.dataset,
         split=source.split,
@@ -150,14 +146,12 @@ def _check_transform(request: Request, images: TensorSet) -> None:
         raise UsageError(f"--transform {request.transform}: {error}") from error
 
 
-def _chooser(request: Request, ranks: Ranks | None, source: Source) -> Chooser:
+def _chooser(request: Request, group: ProcessGroup, source: Source) -> Chooser:
     """Return what tells which units of a source are measured here."""
-    if ranks is not None:
-        return ranks.claims(CLAIM_IMAGES if isinstance(source, TensorSet) else CLAIM_FILES)
     if request.shard is not None:
         number, of = request.shard
         return lambda unit: unit % of == number - 1
-    return lambda unit: True
+    return group.claims(CLAIM_IMAGES if isinstance(source, TensorSet) else CLAIM_FILES)
 
 
 def _measure_files(
@@ -196,11 +190,11 @@ def _measure_files(
 
 
 def _examine_split(
-    request: Request, examinations: Examinations, with_quality: bool, ranks: Ranks | None
+    request: Request, examinations: Examinations, with_quality: bool, group: ProcessGroup
 ) -> None:
     """Look at the images of another split, whose pixels are not counted."""
     source = _open_again(request)
-    is_wanted = _chooser(request, ranks, source)
+    is_wanted = _chooser(request, group, source)
     if isinstance(source, TensorSet):
         rows = measure_tensors(source, Tally(), Transform(), is_wanted, request.num_workers)
         examinations.of_tensors(source.subset(rows), source.split, with_quality)

@@ -17,7 +17,7 @@ from cnnkit.stats.reporting import summarize
 from cnnkit.stats.request import Request
 from cnnkit.stats.running import measure
 from cnnkit.system.device import num_usable_cores
-from cnnkit.system.distributed import joined_ranks
+from cnnkit.system.distributed import joined_group
 
 
 @takes_on_event
@@ -100,10 +100,9 @@ def measure_dataset(
         return count_labels(request)
     other = load_against(against, allow_large) if against is not None else None
     examinations = Examinations(duplicates, issues)
-    with joined_ranks() as ranks:
-        measured = measure(request, examinations, ranks)
-        is_first = ranks is None or ranks.rank == 0
-    if save_to is not None and is_first:
+    with joined_group() as group:
+        measured = measure(request, examinations, group)
+    if save_to is not None and group.is_first:
         save(measured, save_to)
         emit(Note(f"wrote {save_to}"))
     result = summarize(

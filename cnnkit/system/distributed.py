@@ -6,21 +6,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
-from cnnkit.errors import CnnkitError, ExitCode, RunFailedError, ToldElsewhereError
-from cnnkit.events import handled_by, ignore
+from cnnkit.errors import CnnkitError, ExitCode, RunFailedError, ToldElsewhereError, UsageError
+from cnnkit.events import Warned, emit, handled_by, ignore
 from cnnkit.system.compat import default_store, without_output_of_gloo
-from cnnkit.system.device import num_usable_cores
+from cnnkit.system.device import check_processes, num_usable_cores
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 T = TypeVar("T")
+
+MIN_SHARD = 2  # images: batch norm cannot train on one
 
 LAUNCHED_HERE = "cnnkit-"  # how the name of a launch begins that cnnkit itself made
 PRECEDENCE_SECONDS = 0.5  # so long the others leave it to rank 0 to tell what befell all
@@ -28,20 +33,232 @@ PRECEDENCE_SECONDS = 0.5  # so long the others leave it to rank 0 to tell what b
 PATIENCE = timedelta(days=1)
 
 
-class Ranks:
-    """The processes that torchrun started, as one of them sees them.
+@dataclass(frozen=True)
+class Shard:
+    """What one of several processes takes of every batch.
 
-    Args:
-        lasting: what outlives these processes where they are started anew.
+    Attributes:
+        rank: which one this is, from 0.
+        size: how many there are.
+    """
+
+    rank: int
+    size: int
+
+    def of_images(self, number: int) -> tuple[int, int]:
+        """Return where the part of a batch of so many images begins and ends.
+
+        Pairs of images, which augmentation may mix, stay together. So parts differ by two images at
+        most, the larger ones first; an odd image is the last process's. A batch too small for parts
+        of two images is taken whole by everybody, and counts once; see `counts`.
+        """
+        if not self._is_divided(number):
+            return 0, number
+        least, more = divmod(number // 2, self.size)
+        start = 2 * (self.rank * least + min(self.rank, more))
+        is_last = self.rank == self.size - 1
+        return start, number if is_last else start + 2 * (least + (self.rank < more))
+
+    def counts(self, number: int) -> bool:
+        """Return whether the part of a batch of so many images counts."""
+        return self.rank == 0 or self._is_divided(number)
+
+    def of_units(self, number: int) -> tuple[int, int]:
+        """Return the first of so many units that is this process's, and the one after its last.
+
+        Whole batches are such units where no gradient is wanted: what a network says of them is
+        then, bit for bit, what it says to one process. So are files that are decoded once.
+        """
+        return number * self.rank // self.size, number * (self.rank + 1) // self.size
+
+    def _is_divided(self, number: int) -> bool:
+        return number >= MIN_SHARD * self.size
+
+
+ALL = Shard(0, 1)
+
+
+def check_batch_size(batch_size: int, num_processes: int) -> None:
+    """Refuse a batch that is too small to be shared.
+
+    Raises:
+        UsageError: it is.
+    """
+    if num_processes > 1 and batch_size < MIN_SHARD * num_processes:
+        raise UsageError(
+            f"-b/--batch-size {batch_size} is too small for {num_processes} processes: each takes "
+            f"its part of every batch, of at least {MIN_SHARD} images",
+            f"use at least {MIN_SHARD * num_processes}, or fewer processes",
+        )
+
+
+class ProcessGroup:
+    """The processes that do a piece of work together; this class is the group of a single one.
 
     Attributes:
         rank: which one this is, from 0.
         size: how many there are.
         local_rank: which one of this machine this is, from 0.
         local_size: how many there are on this machine.
-        num_restarts: how often they were started anew.
+        num_restarts: how often they were restarted.
         max_restarts: how often they may be.
         is_launched_here: whether `cnnkit` started them, and not torchrun.
+    """
+
+    rank = 0
+    size = 1
+    local_rank = 0
+    local_size = 1
+    num_restarts = 0
+    max_restarts = 0
+    is_launched_here = False
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes files and answers."""
+        return self.rank == 0
+
+    @property
+    def shard(self) -> Shard:
+        """What this process takes of every batch."""
+        return Shard(self.rank, self.size)
+
+    def require_one(self, message: str, hint: str) -> None:
+        """Refuse what only a single process can do.
+
+        Raises:
+            UsageError: there are several; it has this message and hint.
+        """
+
+    def select(self, alone: T, together: T) -> T:
+        """Return what suits a single process, or what suits several."""
+        return alone
+
+    def combined(self, value: T, combine: Callable[[T], T]) -> T:
+        """Return what `combine` makes of the values of all processes; of one, its value."""
+        return value
+
+    def place_on(self, device: "torch.device") -> "torch.device":
+        """Return the device, of which every process has one of its own.
+
+        Raises:
+            UsageError, UnavailableError: there is not one for every process.
+        """
+        return device
+
+    def num_threads(self, current: int) -> int:
+        """Return how many threads to compute with.
+
+        Args:
+            current: that torch computes with.
+        """
+        return current
+
+    def claims(self, size: int) -> Callable[[int], bool]:
+        """Return a function that says whether a unit of work is this process's.
+
+        Ranks take `size` units at a time as they come to them, so that a slow one takes fewer, and
+        no unit is taken twice.
+
+        Args:
+            size: units taken at once.
+
+        Returns:
+            A function to be asked for every unit, in ascending order from 0.
+        """
+        return lambda unit: True
+
+    def add_up(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the sum of every rank's integers; they must have the same shape."""
+        return counts
+
+    def gather(self, value: T) -> list[T]:
+        """Return every rank's value, in the order of the ranks."""
+        return [value]
+
+    def from_first(self, find: Callable[[], T]) -> T:
+        """Return what the function gives on rank 0; it is called only there."""
+        return find()
+
+    def in_turn(self, work: Callable[[], T]) -> T:
+        """Return what the function gives here; one rank of each machine calls it first.
+
+        For what has to be downloaded, which the others then find.
+        """
+        return work()
+
+    def num_cores(self) -> int:
+        """Return how many cores of this machine are this process's share."""
+        return num_usable_cores()
+
+    def wait(self) -> None:
+        """Wait until every rank has come here."""
+
+    def any_of(self, *flags: bool) -> tuple[bool, ...]:
+        """Return of each flag whether it is set on a rank."""
+        return flags
+
+    def largest(self, number: int) -> int:
+        """Return the largest of every rank's numbers."""
+        return number
+
+    def sum_in_place(self, values: "Tensor") -> None:
+        """Replace a tensor, on any device, by the sum over the ranks."""
+
+    def copy_from_first(self, tensors: "list[Tensor]") -> None:
+        """Replace tensors, on any device, by those of rank 0."""
+
+    def fill_in(self, tensor: "Tensor", bounds: list[tuple[int, int]]) -> None:
+        """Put the rows that other ranks have into a tensor, on any device, of which each has some.
+
+        Args:
+            tensor: of shape (N, ...), as long on every rank.
+            bounds: of each rank the first of its rows, and the one after its last.
+        """
+
+    def remember(self, name: str, value: str) -> None:
+        """Keep a text for processes that are restarted after these."""
+
+    def recall(self, name: str) -> str | None:
+        """Return what an earlier process remembered; None where none did."""
+        return None
+
+    def is_orphaned(self) -> bool:
+        """Return whether what started this process is gone, and so cannot end it."""
+        return False
+
+    def is_in_step(self, number: int, expected: int) -> bool:
+        """Return whether the next batch of this process is the one that the others take.
+
+        Args:
+            number: of the next batch that has images left; those that are all broken are left out.
+            expected: the number that follows the last one.
+        """
+        return True
+
+    def agree(self, error: Exception | None) -> None:
+        """Continue if no rank has failed.
+
+        Raises:
+            RunFailedError: one of several has; it is named, with its reason.
+            Exception: the error, of a single process.
+        """
+        if error is not None:
+            raise error
+
+    def settled(self, error: BaseException) -> BaseException:
+        """Return what to raise for an error, of which only one rank is to tell."""
+        return error
+
+
+ONE = ProcessGroup()
+
+
+class TorchrunGroup(ProcessGroup):
+    """The processes that torchrun started, as one of them sees them.
+
+    Args:
+        lasting: what outlives these processes where they are restarted.
     """
 
     def __init__(self, lasting: Any) -> None:
@@ -59,18 +276,8 @@ class Ranks:
         self._num_works = 0
         self._launcher = os.getppid()
 
+    @override
     def claims(self, size: int) -> Callable[[int], bool]:
-        """Return what tells whether a unit of work is this rank's.
-
-        Ranks take `size` units at a time as they come to them, so that a slow one takes fewer, and
-        no unit is taken twice.
-
-        Args:
-            size: units taken at once.
-
-        Returns:
-            A function to be asked for every unit, in ascending order from 0.
-        """
         self._num_works += 1
         key = f"cnnkit/claims/{self._num_works}"
         mine = -1
@@ -83,8 +290,8 @@ class Ranks:
 
         return is_mine
 
+    @override
     def add_up(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the sum of every rank's integers; they must have the same shape."""
         import torch
         from torch import distributed
 
@@ -93,8 +300,8 @@ class Ranks:
             distributed.all_reduce(sums)
         return sums.numpy()
 
+    @override
     def gather(self, value: T) -> list[T]:
-        """Return every rank's value, in the order of the ranks."""
         from torch import distributed
 
         values: list[Any] = [None] * self.size
@@ -102,8 +309,8 @@ class Ranks:
             distributed.all_gather_object(values, value)
         return values
 
+    @override
     def from_first(self, find: Callable[[], T]) -> T:
-        """Return what the function gives on rank 0, where alone it is called."""
         from torch import distributed
 
         values: list[Any] = [find() if self.rank == 0 else None]
@@ -111,26 +318,23 @@ class Ranks:
         found: T = values[0]
         return found
 
+    @override
     def in_turn(self, work: Callable[[], T]) -> T:
-        """Return what the function gives here; one rank of each machine calls it first.
-
-        For what has to be downloaded, which the others then find.
-        """
         is_first = self.local_rank == 0
         found = work() if is_first else None
         self.wait()
         return found if is_first else work()  # type: ignore[return-value]
 
+    @override
     def num_cores(self) -> int:
-        """Return how many cores of this machine are this process's share."""
         return max(1, num_usable_cores() // self.local_size)
 
+    @override
     def wait(self) -> None:
-        """Wait until every rank has come here."""
         self.gather(None)
 
+    @override
     def any_of(self, *flags: bool) -> tuple[bool, ...]:
-        """Return of each flag whether it is set on a rank."""
         import torch
         from torch import distributed
 
@@ -138,49 +342,83 @@ class Ranks:
         distributed.all_reduce(together, distributed.ReduceOp.MAX)
         return tuple(bool(flag) for flag in together.tolist())
 
+    @override
     def largest(self, number: int) -> int:
-        """Return the largest of every rank's numbers."""
         return max(self.gather(number))
 
+    @override
     def sum_in_place(self, values: "Tensor") -> None:
-        """Replace a tensor, on any device, by the sum over the ranks."""
         from torch import distributed
 
         distributed.all_reduce(values)
 
+    @override
     def copy_from_first(self, tensors: "list[Tensor]") -> None:
-        """Replace tensors, on any device, by those of rank 0."""
         from torch import distributed
 
         for tensor in tensors:
             distributed.broadcast(tensor, src=0)
 
+    @override
     def fill_in(self, tensor: "Tensor", bounds: list[tuple[int, int]]) -> None:
-        """Put the rows that other ranks have into a tensor, on any device, of which each has some.
-
-        Args:
-            tensor: of shape (N, ...), as long on every rank.
-            bounds: of each rank the first of its rows, and the one after its last.
-        """
         from torch import distributed
 
         for rank, (start, end) in enumerate(bounds):
             if start < end:
                 distributed.broadcast(tensor[start:end], src=rank)
 
+    @override
     def remember(self, name: str, value: str) -> None:
-        """Keep a text for processes that are started anew after these."""
         self._lasting.set(f"cnnkit/{name}", value)
 
+    @override
     def recall(self, name: str) -> str | None:
-        """Return what an earlier process remembered; None where none did."""
         key = f"cnnkit/{name}"
         return self._lasting.get(key).decode() if self._lasting.check([key]) else None
 
+    @override
     def is_orphaned(self) -> bool:
-        """Return whether what started this process is gone, and so cannot end it."""
         return os.getppid() != self._launcher
 
+    @override
+    def require_one(self, message: str, hint: str) -> None:
+        if self.size > 1:
+            raise UsageError(message, hint)
+
+    @override
+    def select(self, alone: T, together: T) -> T:
+        return alone if self.size == 1 else together
+
+    @override
+    def combined(self, value: T, combine: Callable[[T], T]) -> T:
+        return combine(value)
+
+    @override
+    def place_on(self, device: "torch.device") -> "torch.device":
+        import torch
+
+        check_processes(device, self.local_size)
+        if device.type == "cuda":  # then "cuda" is that one
+            torch.cuda.set_device(self.local_rank)
+        return device
+
+    @override
+    def num_threads(self, current: int) -> int:
+        cores = num_usable_cores()
+        if self.local_size > cores:
+            their = f"{cores} core{'s' if cores > 1 else ''}"
+            emit(Warned(f"{self.local_size} processes on {their}: they wait for each other"))
+        # By default torch takes all cores, and torchrun tells each of several to take one.
+        is_by_torchrun = self.size > 1 and current == 1 and not self.is_launched_here
+        if is_by_torchrun or current * self.local_size > cores:
+            return self.num_cores()
+        return current
+
+    @override
+    def is_in_step(self, number: int, expected: int) -> bool:
+        return number == expected or self.size == 1
+
+    @override
     def agree(self, error: Exception | None) -> None:
         """Go on if no rank has failed.
 
@@ -200,6 +438,7 @@ class Ranks:
                 "nothing was counted",
             ) from error
 
+    @override
     def settled(self, error: BaseException) -> BaseException:
         """Return what to raise for an error, of which one rank alone is to tell.
 
@@ -283,8 +522,8 @@ def is_distributed() -> bool:
 
 
 @contextmanager
-def joined_ranks(device: str = "cpu") -> Iterator[Ranks | None]:
-    """Join the processes that torchrun started; None where there is only this one.
+def joined_group(device: str = "cpu") -> Iterator[ProcessGroup]:
+    """Join the processes that torchrun started; without it the group is of this process only.
 
     Events are handled on rank 0 only. Tensors on the CPU travel over gloo, those on a GPU over
     nccl.
@@ -293,7 +532,7 @@ def joined_ranks(device: str = "cpu") -> Iterator[Ranks | None]:
         device: `cpu`, or `cuda` where tensors on GPUs will travel as well.
     """
     if not is_distributed():
-        yield None
+        yield ProcessGroup()
         return
     from torch import distributed
     from torch.distributed.rendezvous import rendezvous
@@ -310,10 +549,10 @@ def joined_ranks(device: str = "cpu") -> Iterator[Ranks | None]:
             rank=rank,
             world_size=size,
         )
-    ranks = Ranks(lasting)
+    group = TorchrunGroup(lasting)
     try:
-        with handled_by(None if ranks.rank == 0 else ignore):
-            yield ranks
+        with handled_by(None if group.is_first else ignore):
+            yield group
     except BaseException:
         if device != "cuda":  # nccl would wait for ranks that are gone
             distributed.destroy_process_group()
@@ -321,18 +560,13 @@ def joined_ranks(device: str = "cpu") -> Iterator[Ranks | None]:
     distributed.destroy_process_group()
 
 
-def several(ranks: Ranks | None) -> Ranks | None:
-    """Return the processes that share work; None where there is only this one."""
-    return None if ranks is None or ranks.size == 1 else ranks
-
-
 @contextmanager
-def telling_once(ranks: Ranks | None) -> Iterator[None]:
-    """Let one rank tell of an error that befalls several; see `Ranks.settled`."""
+def telling_once(group: ProcessGroup) -> Iterator[None]:
+    """Let one rank report an error that happens to several; see `ProcessGroup.settled`."""
     try:
         yield
     except BaseException as error:
-        settled = error if ranks is None else ranks.settled(error)
+        settled = group.settled(error)
         if settled is error:
             raise
         raise settled from error

@@ -17,7 +17,6 @@ from cnnkit.data.loading.batches import Batches
 from cnnkit.data.loading.batching import make_batches
 from cnnkit.data.loading.file_batches import broken_image, decoded
 from cnnkit.data.loading.preprocessing import Preprocessing
-from cnnkit.data.loading.sharing import Share
 from cnnkit.data.normalization import MeasuredChannels, measure_channels
 from cnnkit.data.sources.file_sets import MOST_MEASURED
 from cnnkit.data.splits import stratified_holdout
@@ -27,7 +26,7 @@ from cnnkit.events import Note, TaskAdvanced, TaskEnded, TaskStarted, emit
 from cnnkit.results import format_value
 from cnnkit.runs.recipe import Recipe
 from cnnkit.system.device import available_bytes, memory_format
-from cnnkit.system.distributed import Ranks
+from cnnkit.system.distributed import ProcessGroup, Shard
 
 EVENT_FILES = 256
 CACHE_SHARE = 0.25  # of the memory that is free may be filled with decoded images
@@ -225,7 +224,7 @@ def cached(
     recipe: Recipe,
     preprocessing: Preprocessing,
     place: Place,
-    ranks: Ranks | None,
+    group: ProcessGroup,
     is_measured: bool = False,
 ) -> RunData:
     """Return the data with image files decoded, where that is worth it, and say what was chosen.
@@ -241,13 +240,11 @@ def cached(
     if not number or (recipe.epochs == 1 and not is_measured) or recipe.cache == "off":
         return data
     size = number * preprocessing.channels * preprocessing.height * preprocessing.width
-    if ranks is not None and place.device.type == "cpu":  # GPUs have a memory each
-        size *= ranks.local_size
+    if place.device.type == "cpu":  # GPUs have a memory each
+        size *= group.local_size
     told = format_value("bytes", size)
     free = available_bytes(place.device) or UNKNOWN_MEMORY
-    is_too_large = size > CACHE_SHARE * free
-    if ranks is not None:
-        (is_too_large,) = ranks.any_of(is_too_large)
+    (is_too_large,) = group.any_of(size > CACHE_SHARE * free)
     if is_too_large:
         emit(
             Note(
@@ -257,7 +254,7 @@ def cached(
         )
         return data
     emit(Note(f"files are decoded once, and take {told} of memory"))
-    return with_decoded(data, recipe, preprocessing, place, ranks)
+    return with_decoded(data, recipe, preprocessing, place, group)
 
 
 def check_headers(
@@ -297,7 +294,7 @@ def with_decoded(
     recipe: Recipe,
     preprocessing: Preprocessing,
     place: Place,
-    ranks: Ranks | None,
+    group: ProcessGroup,
 ) -> RunData:
     """Return the data with the image files decoded that are gone through every epoch.
 
@@ -308,9 +305,7 @@ def with_decoded(
     def in_memory(images: ImageSet | None, hashes: ContentHashes | None = None) -> ImageSet | None:
         if not isinstance(images, EncodedSet):
             return images
-        if ranks is None:
-            return decode(images, hashes)
-        return _decoded_together(images, decode, ranks, hashes)
+        return _decoded_together(images, decode, group, hashes)
 
     def decode(images: EncodedSet, hashes: ContentHashes | None) -> DecodedSet:
         return decoded(images, preprocessing, place.num_workers, place.skip_bad, hashes)
@@ -328,12 +323,14 @@ def with_decoded(
 def _decoded_together(
     images: EncodedSet,
     decode: Callable[[EncodedSet, ContentHashes | None], DecodedSet],
-    ranks: Ranks,
+    group: ProcessGroup,
     hashes: ContentHashes | None,
 ) -> DecodedSet:
     """Return a set of which every process decoded a part."""
-    bounds = [Share(rank, ranks.size).of_units(len(images)) for rank in range(ranks.size)]
-    start, end = bounds[ranks.rank]
+    bounds = [Shard(rank, group.size).of_units(len(images)) for rank in range(group.size)]
+    start, end = bounds[group.rank]
+    if end - start == len(images):
+        return decode(images, hashes)
     own = ContentHashes(end - start)
     part = decode(images.subset(torch.arange(start, end)), own)
     pixels = torch.empty((len(images), *part.images.shape[1:]), dtype=part.images.dtype)
@@ -342,7 +339,7 @@ def _decoded_together(
     all_hashes = torch.zeros((len(images), HASH_BYTES), dtype=torch.uint8)
     all_hashes[start:end] = own.rows
     for rows in (pixels, is_whole, all_hashes):
-        ranks.fill_in(rows, bounds)
+        group.fill_in(rows, bounds)
     if hashes is not None:
         hashes.add(all_hashes)
     return replace(
@@ -350,5 +347,5 @@ def _decoded_together(
         labels=images.labels,
         images=pixels,
         is_whole=is_whole,
-        broken=frozenset().union(*ranks.gather(part.broken)),
+        broken=frozenset().union(*group.gather(part.broken)),
     )

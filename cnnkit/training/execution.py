@@ -1,7 +1,8 @@
 """Carrying out a job: from a run folder to its result."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -27,14 +28,13 @@ from cnnkit.system.device import (
 from cnnkit.system.distributed import RankLostError
 from cnnkit.system.torch_files import in_a_line
 from cnnkit.training.job import Job, explained
-from cnnkit.training.processes import from_first
 from cnnkit.training.seen_images import keep_all_seen
+from cnnkit.training.steps.distributed_step import DistributedStepper
 from cnnkit.training.steps.interrupt import terminated_as_interrupted
 from cnnkit.training.steps.loop import Trainer, tell_confusion
 from cnnkit.training.steps.record import Record
 from cnnkit.training.steps.saved import load_weights
 from cnnkit.training.steps.stepping import Stepper
-from cnnkit.training.steps.team import Team
 
 
 def carry_out(
@@ -68,7 +68,7 @@ def carry_out(
         ):
             return _train_and_test(job, network, run, description, checkpoint, start)
     except BaseException as caught:
-        error = caught if job.ranks is None else job.ranks.settled(caught)
+        error = job.group.settled(caught)
         if isinstance(error, KeyboardInterrupt) and run.checkpoints.find("last") is not None:
             error = InterruptedRunError(
                 "interrupted; the last checkpoint is kept", resume_hint(run)
@@ -107,7 +107,7 @@ def _train_and_test(
     start: float,
 ) -> TrainResult:
     keep_freed_memory()
-    setup, place, ranks = job.setup, job.place, job.ranks
+    setup, place, group = job.setup, job.place, job.group
     test = None
     if job.data.test is not None:
         test = place.batches(job.data.test, setup, setup.eval_batch_size)
@@ -120,7 +120,7 @@ def _train_and_test(
     if fitted.is_interrupted:
         raise _interrupted(trainer, run)
     keep_all_seen(job, run)
-    best = from_first(ranks, lambda: run.load_checkpoint("best").weights)
+    best = group.from_first(lambda: run.load_checkpoint("best").weights)
     try:
         load_weights(network, best)
     except (ValueError, RuntimeError) as error:
@@ -132,7 +132,7 @@ def _train_and_test(
     metrics = None
     if test is not None:
         predictions = predict_all(
-            network, test, len(setup.classes), "test", setup.tta, setup.precision, ranks
+            network, test, len(setup.classes), "test", setup.tta, setup.precision, group
         )
         tell_confusion(predictions, "test", fitted.best_epoch)
         metrics = predictions.metrics()
@@ -152,7 +152,7 @@ def _train_and_test(
         seconds=trainer.record.seconds(),
         tta=setup.tta,
     )
-    if ranks is None or ranks.rank == 0:
+    if group.is_first:
         run.write_result(result.to_dict())
     return result
 
@@ -166,7 +166,7 @@ def _trainer(
     start: float,
 ) -> Trainer:
     """Return what trains the network, with what takes its steps and what keeps its state."""
-    setup, recipe, data, place, ranks = job.setup, job.recipe, job.data, job.place, job.ranks
+    setup, recipe, data, place, group = job.setup, job.recipe, job.data, job.place, job.group
     train = place.batches(
         data.train, setup, recipe.batch_size, recipe.augmentation, data.train_hashes
     )
@@ -174,20 +174,15 @@ def _trainer(
     if data.val is not None:
         val = place.batches(data.val, setup, setup.eval_batch_size, hashes=data.val_hashes)
     followed = test if recipe.monitor == "test" else None
-    stepper = Stepper(
-        network,
-        recipe,
-        train.num_batches,
-        place.device,
-        setup.precision,
-        job.compiled(network),
-        None if ranks is None else Team(network, ranks, place.device),
+    makers: list[Callable[..., Stepper]] = [Stepper, partial(DistributedStepper, group=group)]
+    stepper = group.select(*makers)(
+        network, recipe, train.num_batches, place.device, setup.precision, job.compiled(network)
     )
     batches = [one for one in (train, val, followed) if one is not None]
-    record = Record(run, run_id, job.asked(), job.checkpointing, stepper, batches, start, ranks)
+    record = Record(run, run_id, job.asked(), job.checkpointing, stepper, batches, start, group)
     num_classes = len(setup.classes)
     return Trainer(
-        num_classes, recipe, train, val, followed, stepper, record, setup.precision, ranks
+        num_classes, recipe, train, val, followed, stepper, record, setup.precision, group
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from cnnkit.events import Note, OnEvent, emit, takes_on_event
@@ -15,7 +16,6 @@ from cnnkit.runs.code import Trusted, keep_code
 from cnnkit.runs.folder import RunFolder, check_runs_dir, create_run
 from cnnkit.runs.recipe import Recipe
 from cnnkit.system.device import choose_device
-from cnnkit.system.distributed import Ranks, several
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import checked_workers
 from cnnkit.training.execution import carry_out
@@ -24,10 +24,8 @@ from cnnkit.training.plan import say_plan
 from cnnkit.training.preparing import prepare
 from cnnkit.training.processes import (
     computing_with,
-    from_first,
     held,
     joined_processes,
-    num_threads,
     run_begun_before,
 )
 from cnnkit.training.resuming import go_on
@@ -88,13 +86,12 @@ def train(
         checked_workers(num_workers)
     checkpointing = Checkpointing.of(checkpoint_minutes, checkpoint_steps)
     check_runs_dir(runs_dir)
-    with joined_processes() as joined:
-        begun = run_begun_before(joined)
+    with joined_processes() as group:
+        begun = run_begun_before(group)
         if begun is not None:  # by the processes before these
             trusted = Trusted(code=True)  # which is that of this command
-            return go_on(begun, {}, data_dir, runs_dir, trusted, joined, start)
-        ranks = several(joined)
-        with computing_with(num_threads(ranks)):
+            return go_on(begun, {}, data_dir, runs_dir, trusted, group, start)
+        with computing_with(group.num_threads(torch.get_num_threads())):
             job = prepare(
                 model,
                 dataset,
@@ -108,16 +105,15 @@ def train(
                 skip_bad=skip_bad,
                 allow_large=allow_large,
                 checkpointing=checkpointing,
-                ranks=ranks,
+                group=group,
             )
-            return _begin(job, recipe_name, runs_dir, joined, start)
+            return _begin(job, recipe_name, runs_dir, start)
 
 
 def _begin(
     job: Job,
     recipe_name: str | None,
     runs_dir: Path,
-    joined: Ranks | None,
     start: float,
 ) -> TrainResult:
     """Make the run folder, and train."""
@@ -129,28 +125,26 @@ def _begin(
         say_plan(job, network, num_params)
         if recipe.freeze:
             emit(Note(f"{_num_trained(network):,} parameters are trained, the others stay"))
-        run = from_first(
-            job.ranks, lambda: create_run(runs_dir, model.name, Path(job.setup.dataset).name)
+        group = job.group
+        run = group.from_first(
+            lambda: create_run(runs_dir, model.name, Path(job.setup.dataset).name)
         )
-        writes = job.ranks is None or job.ranks.rank == 0
         try:
-            with held(run) if writes else nullcontext():
-                plain = from_first(
-                    job.ranks,
+            with held(run) if group.is_first else nullcontext():
+                plain = group.from_first(
                     lambda: {
                         **job.describe(uuid.uuid4().hex, num_params),
                         "recipe_name": recipe_name,
                         "network": _kept_code(job, run),
                     },
                 )
-                if writes:
+                if group.is_first:
                     run.write_description(plain)
                     keep_seen(job, run)
-                if writes and joined is not None:
-                    joined.remember("run", str(run.path))
+                    group.remember("run", str(run.path))
                 return carry_out(job, network, run, plain, None, start)
         except BaseException:
-            if writes and not run.checkpoints.names():
+            if group.is_first and not run.checkpoints.names():
                 run.remove()  # nothing of it could be used
             raise
 

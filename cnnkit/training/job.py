@@ -26,7 +26,7 @@ from cnnkit.system.device import (
     has_native_bf16,
     memory_format,
 )
-from cnnkit.system.distributed import Ranks
+from cnnkit.system.distributed import ONE, ProcessGroup
 from cnnkit.system.trust import names_code
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import Place, RunData
@@ -51,7 +51,7 @@ class Job:
         data_dir: where datasets are looked for.
         fit: one line that says what happens to an image on its way to the network.
         weights: those that it begins with; None for fresh ones.
-        ranks: the processes that train together; None for this one alone.
+        group: the processes that train together.
         normalization: where mean and standard deviation come from; None for a run that is resumed,
             whose `run.json` says so already.
     """
@@ -64,7 +64,7 @@ class Job:
     data_dir: Path
     fit: str
     weights: WeightsFile | None = None
-    ranks: Ranks | None = None
+    group: ProcessGroup = ONE
     normalization: Mapping[str, Any] | None = None
 
     def build(self, is_new: bool = True) -> nn.Module:
@@ -162,7 +162,7 @@ class Job:
             "weights_sha256": None if self.weights is None else self.weights.sha256,
             "num_params": num_params,
             **describe_machine(self.place.device),
-            "nproc": 1 if self.ranks is None else self.ranks.size,
+            "nproc": self.group.size,
             "num_workers": self.place.num_workers,
             "skip_bad": self.place.skip_bad,
             "val_fingerprint": self.data.val_fingerprint,

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from cnnkit.architecture.layer_kinds import has_batch_norm
 from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.events import Note, Warned, emit
 from cnnkit.system.device import (
@@ -12,7 +13,6 @@ from cnnkit.system.device import (
     memory_format,
 )
 from cnnkit.training.job import Job
-from cnnkit.training.steps.team import has_batch_norm
 
 
 def say_plan(
@@ -26,8 +26,7 @@ def say_plan(
     how = [_precision(setup.precision, device)]
     if memory_format(device, setup.channels_last) == torch.channels_last:
         how.append("channels last")
-    if job.ranks is not None:
-        how.append(f"{job.ranks.size} processes{_threads_of_each(device)}")
+    how += job.group.select([], [f"{job.group.size} processes{_threads_of_each(device)}"])
     emit(Note(f"{job.data.counts()}; {num_params:,} parameters; on {device} in {', '.join(how)}"))
     num_images, batch_size = len(job.data.train), job.recipe.batch_size
     if batch_size > num_images:
@@ -37,8 +36,9 @@ def say_plan(
                 "single step"
             )
         )
-    if job.ranks is not None and has_batch_norm(network):
-        emit(Note(_normalising(device)))
+    if has_batch_norm(network):
+        for line in job.group.select([], [_normalizing(device)]):
+            emit(Note(line))
     augmentation = job.recipe.augmentation
     if augmentation != Augmentation():
         emit(Note(f"augmentation: {augmentation.sentence()}"))
@@ -80,7 +80,7 @@ def _threads_of_each(device: torch.device) -> str:
     return f" of {number} thread{'s' if number > 1 else ''} each"
 
 
-def _normalising(device: torch.device) -> str:
+def _normalizing(device: torch.device) -> str:
     if device.type == "cuda":
         return "batch norm: over the whole batch, synchronised between the processes"
     return (

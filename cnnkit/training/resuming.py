@@ -24,16 +24,16 @@ from cnnkit.runs.checkpoints import Checkpoint, TrainingCheckpoint
 from cnnkit.runs.code import Trusted, described_by, network_of
 from cnnkit.runs.folder import RunFolder, open_run
 from cnnkit.runs.recipe import Recipe
-from cnnkit.system.device import num_usable_cores
-from cnnkit.system.distributed import Ranks, several
+from cnnkit.system.device import choose_device, num_usable_cores
+from cnnkit.system.distributed import ProcessGroup
 from cnnkit.training.data import Place, with_decoded
 from cnnkit.training.execution import carry_out
 from cnnkit.training.job import Job, describe_machine, explained, now, own_randomness
 from cnnkit.training.network.pretrained import find_weights
 from cnnkit.training.network.weights_file import WeightsFile, weights_file
 from cnnkit.training.plan import say_plan
-from cnnkit.training.preparing import obtained, opened
-from cnnkit.training.processes import computing_with, device_of, from_first, held, joined_processes
+from cnnkit.training.preparing import opened
+from cnnkit.training.processes import computing_with, held, joined_processes
 from cnnkit.training.settling import data_dir_of, settle
 from cnnkit.training.steps.saved import SavedProgress
 
@@ -78,9 +78,9 @@ def resume(
         InterruptedRunError: Ctrl-C or SIGTERM, and the run can be resumed again.
     """
     start = time.perf_counter()
-    with joined_processes() as joined:
+    with joined_processes() as group:
         trusted = Trusted(network, trust_code)
-        return go_on(run, settings or {}, data_dir, runs_dir, trusted, joined, start)
+        return go_on(run, settings or {}, data_dir, runs_dir, trusted, group, start)
 
 
 def go_on(
@@ -89,29 +89,27 @@ def go_on(
     data_dir: Path | None,
     runs_dir: Path,
     trusted: Trusted,
-    joined: Ranks | None,
+    group: ProcessGroup,
     start: float,
 ) -> TrainResult:
     """Go on with a run; see `resume`."""
-    ranks = several(joined)
-    writes = ranks is None or ranks.rank == 0
-    folder = from_first(ranks, lambda: open_run(str(run), runs_dir))
+    folder = group.from_first(lambda: open_run(str(run), runs_dir))
     with handled_by(ignore):  # a folder that is no run is not locked
-        from_first(ranks, folder.read_description)
-    with held(folder) if writes else nullcontext():
-        description = from_first(ranks, folder.read_description)
-        is_complete = from_first(ranks, lambda: folder.is_complete)
+        group.from_first(folder.read_description)
+    with held(folder) if group.is_first else nullcontext():
+        description = group.from_first(folder.read_description)
+        is_complete = group.from_first(lambda: folder.is_complete)
         settled = settle(description, settings, folder.path)
-        _check_processes(description, ranks)
-        if writes and joined is not None:
-            joined.remember("run", str(folder.path))
+        _check_processes(description, group)
+        if group.is_first:
+            group.remember("run", str(folder.path))
         if is_complete and "epochs" not in settled.changes:
             raise _complete(folder, settled.recipe)
-        setup = Setup.from_dict(description["setup"], _network(folder, description, trusted, ranks))
-        device = device_of(ranks, str(description["device"]["name"]))
+        setup = Setup.from_dict(description["setup"], _network(folder, description, trusted, group))
+        device = group.place_on(choose_device(str(description["device"]["name"])))
         place = Place(device, settled.num_workers, bool(description["skip_bad"]))
         where = data_dir or data_dir_of(description) or default_data_dir()
-        data = opened(setup.dataset, settled.recipe, where, ranks)
+        data = opened(setup.dataset, settled.recipe, where, group)
         if data.fingerprint != setup.fingerprint or data.train.classes != setup.classes:
             raise CheckFailedError(
                 f"the training images of {setup.dataset} are not those that the run began with",
@@ -124,14 +122,14 @@ def go_on(
             )
         say_decoding(data.train, setup.preprocessing)
         if description.get("decoded_once"):
-            data = with_decoded(data, settled.recipe, setup.preprocessing, place, ranks)
-        checkpoint = from_first(ranks, lambda: _newest(folder))
+            data = with_decoded(data, settled.recipe, setup.preprocessing, place, group)
+        checkpoint = group.from_first(lambda: _newest(folder))
         fit = f"goes on with {folder.path}: {setup.model} on {setup.dataset}"
         file = None
         if checkpoint is None:
-            file = _first_weights(setup, description, settled.recipe, ranks)
+            file = _first_weights(setup, description, settled.recipe, group)
         job = Job(
-            setup, settled.recipe, data, place, settled.checkpointing, where, fit, file, ranks
+            setup, settled.recipe, data, place, settled.checkpointing, where, fit, file, group
         )
         machine = describe_machine(device)
         with (
@@ -153,7 +151,7 @@ def go_on(
                     )
                 )
             description = _recorded(description, settled.changes, checkpoint, job, machine)
-            if writes:
+            if group.is_first:
                 folder.remove_result()
                 folder.write_description(description)
             return carry_out(job, network, folder, description, checkpoint, start)
@@ -163,7 +161,7 @@ def _network(
     run: RunFolder,
     description: Mapping[str, Any],
     trusted: Trusted,
-    ranks: Ranks | None,
+    group: ProcessGroup,
 ) -> str:
     """Return how `build_model` finds the network of the run; rank 0 decides whether it may run.
 
@@ -171,8 +169,8 @@ def _network(
         CheckFailedError: the user does not trust its code, or it has changed.
         UsageError: the network that is named instead is no file of code.
     """
-    found = from_first(ranks, lambda: network_of(run, description, trusted, is_resumed=True))
-    if ranks is not None and ranks.rank > 0:  # another machine may have another file there
+    found = group.from_first(lambda: network_of(run, description, trusted, is_resumed=True))
+    if not group.is_first:  # another machine may have another file there
         network_of(run, description, replace(trusted, code=True), is_resumed=True)
     return found
 
@@ -196,7 +194,7 @@ def _first_weights(
     setup: Setup,
     description: Mapping[str, Any],
     recipe: Recipe,
-    ranks: Ranks | None,
+    group: ProcessGroup,
 ) -> WeightsFile | None:
     """Return the file of weights that a run began with; None for fresh ones.
 
@@ -206,7 +204,7 @@ def _first_weights(
     """
     if recipe.pretrained:
         model = find_model(setup.spec)
-        return obtained(find_weights(model), ranks)
+        return group.in_turn(find_weights(model).obtain)
     if recipe.weights is None:
         return None
     file = weights_file(Path(str(description["weights"])))
@@ -218,13 +216,13 @@ def _first_weights(
     return file
 
 
-def _check_processes(description: Mapping[str, Any], ranks: Ranks | None) -> None:
+def _check_processes(description: Mapping[str, Any], group: ProcessGroup) -> None:
     """Refuse to go on with another number of processes: the numbers depend on it.
 
     Raises:
         UsageError: it is another.
     """
-    wanted, there = int(description.get("nproc", 1)), 1 if ranks is None else ranks.size
+    wanted, there = int(description.get("nproc", 1)), group.size
     if wanted != there:
         raise UsageError(
             f"the run is of {wanted} process{'es' if wanted > 1 else ''}, and there "

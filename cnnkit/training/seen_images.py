@@ -30,15 +30,14 @@ def keep_all_seen(
     Raises:
         UnavailableError: no space, no permission.
     """
-    used, ranks = _used(job), job.ranks
+    used, group = _used(job), job.group
     for images, own in used:
-        if ranks is not None:
-            for rows in ranks.gather(own.rows):
-                own.add(rows)
-        if isinstance(images, EncodedSet) and (ranks is None or ranks.rank == 0):
+        for rows in group.gather(own.rows):
+            own.add(rows)
+        if isinstance(images, EncodedSet) and group.is_first:
             large = job.setup.preprocessing.allow_large
             own.read_missing(images.files, job.place.num_workers, large)
-    if used and (ranks is None or ranks.rank == 0):
+    if used and group.is_first:
         _write(used, run)
 
 

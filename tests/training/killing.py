@@ -32,7 +32,7 @@ import cnnkit
 from cnnkit import Recipe
 from cnnkit.runs import checkpoints
 from cnnkit.runs.checkpoints import CheckpointFolder
-from cnnkit.training.steps.stepping import Stepper
+from cnnkit.training.steps.stepping import Stepper, WholeBatch
 
 TIMES = {"seconds", "images_per_second"}
 KINDS = ("moment", "step", "evaluation", "moment", "write", "torn write")
@@ -143,9 +143,9 @@ def die_at(kind: str, number: int) -> None:
         return call
 
     def half_a_step(
-        stepper: Stepper, images: torch.Tensor, labels: torch.Tensor, whole: None
+        stepper: Stepper, images: torch.Tensor, labels: torch.Tensor, whole: WholeBatch
     ) -> None:
-        stepper._set_gradients(images, labels)
+        stepper._set_gradients(images, labels, whole)
         stepper.optimizer.step()
 
     def half_a_file(path: Path, content: bytes) -> None:

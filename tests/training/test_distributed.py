@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,6 @@ from cnnkit.data.image_set import ImageSet, TensorSet
 from cnnkit.data.loading.batches import Batches
 from cnnkit.data.loading.batching import make_batches
 from cnnkit.data.loading.preprocessing import Preprocessing
-from cnnkit.data.loading.sharing import Share
 from cnnkit.errors import (
     ExitCode,
     InterruptedRunError,
@@ -36,10 +37,10 @@ from cnnkit.evaluation import Predictions, predict_all
 from cnnkit.events import Event, Warned, handled_by
 from cnnkit.system import launch as launching
 from cnnkit.system.device import check_processes
-from cnnkit.system.distributed import joined_ranks
+from cnnkit.system.distributed import Shard, joined_group
 from cnnkit.training import data as data_module
-from cnnkit.training.steps.stepping import Stepper
-from cnnkit.training.steps.team import Team, WholeBatch
+from cnnkit.training.steps.distributed_step import DistributedStepper
+from cnnkit.training.steps.stepping import Stepper, WholeBatch
 from tests.conftest import Answer, Cnnkit
 from tests.training.killing import make_photos, outcome, same
 from tests.training.processes import Launch, in_processes
@@ -114,16 +115,13 @@ def steps(**settings: object) -> list[list[float]]:
         **{"epochs": 1, "batch_size": 64, "schedule": "constant", "lr": 0.1, **settings}
     ).resolved()
     figures = []
-    with joined_ranks() as ranks:
-        team = None if ranks is None else Team(model, ranks, CPU)
-        stepper = Stepper(model, recipe, len(SIZES), CPU, team=team)
+    with joined_group() as group:
+        makers: list[Callable[..., Stepper]] = [Stepper, partial(DistributedStepper, group=group)]
+        stepper = group.select(*makers)(model, recipe, len(SIZES), CPU)
         for x, y in global_batches():
-            whole = None
-            if ranks is not None:
-                share = Share(ranks.rank, ranks.size)
-                whole = WholeBatch(len(y), share.counts(len(y)))
-                start, end = share.of_images(len(y))
-                x, y = x[start:end], y[start:end]
+            whole = WholeBatch(len(y), group.shard.counts(len(y)))
+            start, end = group.shard.of_images(len(y))
+            x, y = x[start:end], y[start:end]
             step = stepper.take(x, y, whole)
             hits = step.num_correct if step.num_correct is not None else step.logits.argmax(1) == y
             norm = torch.cat([one.grad.flatten() for one in model.parameters()]).norm()
@@ -157,10 +155,8 @@ def count_reductions(accumulate: int) -> int:
     """Return how often gradients travel in one step."""
     model = small_network()
     recipe = Recipe.of(batch_size=64, schedule="constant", accumulate=accumulate).resolved()
-    with joined_ranks() as ranks:
-        assert ranks is not None
-        team = Team(model, ranks, CPU)
-        stepper = Stepper(model, recipe, 1, CPU, team=team)
+    with joined_group() as group:
+        stepper = DistributedStepper(model, recipe, 1, CPU, group=group)
         x, y = global_batches()[0]
         whole = WholeBatch(2 * len(y), True)
         stepper.take(x, y, whole)
@@ -175,7 +171,7 @@ def count_reductions(accumulate: int) -> int:
             future.set_result(bucket.buffer())
             return future
 
-        team._network.register_comm_hook(None, counted)
+        stepper._shared._network.register_comm_hook(None, counted)
         stepper.take(x, y, whole)
     return count
 
@@ -204,13 +200,12 @@ def narrow_steps(most: int, accumulate: int) -> tuple[list[float], list[str]]:
     """Return the weights after a few steps, and what was said."""
     model, events = Narrow(most), list[Event]()
     recipe = Recipe.of(batch_size=64, schedule="constant", accumulate=accumulate).resolved()
-    with joined_ranks() as ranks:
-        assert ranks is not None
-        stepper = Stepper(model, recipe, 2, CPU, team=Team(model, ranks, CPU))
-        torch.manual_seed(ranks.rank)
+    with joined_group() as group:
+        stepper = DistributedStepper(model, recipe, 2, CPU, group=group)
+        torch.manual_seed(group.rank)
         with handled_by(events.append):
             for x, y in global_batches()[:2]:
-                mine = slice(ranks.rank * 30, ranks.rank * 30 + 30)
+                mine = slice(group.rank * 30, group.rank * 30 + 30)
                 stepper.take(x[mine], y[mine], WholeBatch(60, True))
     weights = torch.cat([one.flatten() for one in model.parameters()]).tolist()
     return weights, [event.text for event in events if isinstance(event, Warned)]
@@ -228,7 +223,7 @@ def test_without_memory_on_one_rank_all_split_alike() -> None:
 
 @given(st.integers(1, 9), st.integers(1, 500))
 def test_every_image_counts_once_and_every_batch_is_somebodys(size: int, number: int) -> None:
-    shares = [Share(rank, size) for rank in range(size)]
+    shares = [Shard(rank, size) for rank in range(size)]
     counted = [
         image for one in shares if one.counts(number) for image in range(*one.of_images(number))
     ]
@@ -261,7 +256,7 @@ def test_the_parts_of_a_batch_make_it_up_for_any_number_of_processes(kind: str) 
     batches = made_batches("photos" if kind == "files" else 1000, 13)
     whole = list(batches.shuffled(3, 2))
     for size in (2, 4):
-        parts = [list(batches.shuffled(3, 2, 1, Share(rank, size))) for rank in range(size)]
+        parts = [list(batches.shuffled(3, 2, 1, Shard(rank, size))) for rank in range(size)]
         for place, (number, images, labels) in enumerate(whole[1:]):
             assert {part[place][0] for part in parts} == {number}
             some = slice(0, 1) if len(labels) < 2 * size else slice(None)
@@ -274,8 +269,8 @@ def predict(dataset: str | int, batch_size: int, skip_bad: bool = False) -> tupl
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(216, 10))
     batches = made_batches(dataset, batch_size, skip_bad)
-    with joined_ranks() as ranks:
-        found = predict_all(model, batches, 10, ranks=ranks)
+    with joined_group() as group:
+        found = predict_all(model, batches, 10, group=group)
     return found, len(batches.skipped)
 
 

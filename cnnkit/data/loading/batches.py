@@ -12,7 +12,7 @@ from cnnkit.data.image_set import ImageSet
 from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.data.loading.augmenting import Augmenter
 from cnnkit.data.loading.preprocessing import Preprocessing
-from cnnkit.data.loading.sharing import Share
+from cnnkit.system.distributed import ALL, Shard
 
 Batch = tuple[Tensor, Tensor]
 NumberedBatch = tuple[int, Tensor, Tensor]
@@ -60,17 +60,15 @@ class Batches(ABC):
         """Return how many images each batch of a shuffled pass has."""
         return [end - start for start, end in pairwise(self._starts(shuffled=True))]
 
-    def ordered(self, share: Share | None = None) -> Iterator[Batch]:
-        """Return all images in the order of the set; with a share, its batches alone."""
-        starts, first = self._starts(shuffled=False), 0
-        if share is not None:
-            first, end = share.of_units(len(starts) - 1)
-            starts = starts[: end + 1]
-        whole = self._batches(torch.arange(self.num_images), starts, first)
+    def ordered(self, shard: Shard = ALL) -> Iterator[Batch]:
+        """Return all images in the order of the set, or only the batches of a shard."""
+        starts = self._starts(shuffled=False)
+        first, end = shard.of_units(len(starts) - 1)
+        whole = self._batches(torch.arange(self.num_images), starts[: end + 1], first)
         return ((images, labels) for _, images, labels in whole)
 
     def shuffled(
-        self, seed: int, epoch: int, first_step: int = 0, share: Share | None = None
+        self, seed: int, epoch: int, first_step: int = 0, shard: Shard = ALL
     ) -> Iterator[NumberedBatch]:
         """Return all images once, in an order that is a function of (seed, epoch) alone.
 
@@ -83,7 +81,7 @@ class Batches(ABC):
             seed: of the run.
             epoch: number of the pass.
             first_step: begin with this batch, counted from 0; it is what it is in a whole pass.
-            share: take this process's part of every batch alone.
+            shard: which part of every batch to take.
 
         Returns:
             The number of each batch, counted from 0, its images and its labels. A batch whose
@@ -95,9 +93,7 @@ class Batches(ABC):
             augmenter = Augmenter(
                 self._augmentation, seed, epoch, self.num_images, self._num_classes, self._home
             )
-        starts = self._starts(shuffled=True)
-        if share is not None:
-            order, starts = _shared(order, starts, share)
+        order, starts = _sharded(order, self._starts(shuffled=True), shard)
         return self._batches(order, starts, first_step, augmenter)
 
     @property
@@ -142,11 +138,11 @@ def epoch_order(number: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(number, generator=generator)
 
 
-def _shared(order: Tensor, starts: list[int], share: Share) -> tuple[Tensor, list[int]]:
-    """Return the images of a share in their order, and where each batch of them starts."""
+def _sharded(order: Tensor, starts: list[int], shard: Shard) -> tuple[Tensor, list[int]]:
+    """Return the images of a shard in their order, and where each batch of them starts."""
     parts, its_starts = [], [0]
     for start, end in pairwise(starts):
-        begin, stop = share.of_images(end - start)
+        begin, stop = shard.of_images(end - start)
         parts.append(order[start + begin : start + stop])
         its_starts.append(its_starts[-1] + stop - begin)
     return torch.cat(parts), its_starts

@@ -12,7 +12,7 @@ from cnnkit.stats.counting.memory import to_pillow
 from cnnkit.stats.inspection.duplicates import find_duplicates
 from cnnkit.stats.inspection.fingerprints import FingerprintCollector
 from cnnkit.stats.inspection.quality import QualityCollector
-from cnnkit.system.distributed import Ranks
+from cnnkit.system.distributed import ProcessGroup
 
 TASK = "look at images"
 EVENT_IMAGES = 256
@@ -72,18 +72,25 @@ class Examinations:
                 quality.add(name, pixels)
         emit(TaskEnded(TASK))
 
-    def bring_together(self, ranks: Ranks) -> None:
+    def combine(self, group: ProcessGroup) -> None:
         """Give every rank what all ranks found."""
+
+        def fingerprints(own: FingerprintCollector) -> FingerprintCollector:
+            together = FingerprintCollector()
+            for one in group.gather(own.fingerprints):
+                together.extend(one)
+            return together
+
+        def quality(own: QualityCollector) -> QualityCollector:
+            together = QualityCollector()
+            for number, images in group.gather((own.num_images, own.found)):
+                together.extend(number, images)
+            return together
+
         if self.fingerprints is not None:
-            gathered = ranks.gather(self.fingerprints.fingerprints)
-            self.fingerprints = FingerprintCollector()
-            for one in gathered:
-                self.fingerprints.extend(one)
+            self.fingerprints = group.combined(self.fingerprints, fingerprints)
         if self.quality is not None:
-            found = ranks.gather((self.quality.num_images, self.quality.found))
-            self.quality = QualityCollector()
-            for number, images in found:
-                self.quality.extend(number, images)
+            self.quality = group.combined(self.quality, quality)
 
     def duplicates(self) -> Duplicates | None:
         """Return the images that are there twice; None where they were not looked for."""

@@ -7,7 +7,6 @@ import numpy as np
 from torch import Tensor, nn
 
 from cnnkit.data.loading.batches import Batches
-from cnnkit.data.loading.sharing import Share
 from cnnkit.errors import DivergedRunError, RunFailedError
 from cnnkit.evaluation import Predictions, predict_all
 from cnnkit.events import (
@@ -23,13 +22,12 @@ from cnnkit.events import (
 from cnnkit.results import EpochMetrics
 from cnnkit.runs.recipe import Recipe
 from cnnkit.system.device import synchronize
-from cnnkit.system.distributed import Ranks
+from cnnkit.system.distributed import ONE, ProcessGroup
 from cnnkit.training.network.adapting import set_training_mode
 from cnnkit.training.steps.interrupt import DeferredInterrupt
 from cnnkit.training.steps.progress import DivergedError, Progress
 from cnnkit.training.steps.record import Record
-from cnnkit.training.steps.stepping import NotFiniteError, Stepper
-from cnnkit.training.steps.team import WholeBatch
+from cnnkit.training.steps.stepping import NotFiniteError, Stepper, WholeBatch
 
 REPORT_EVERY_SECONDS = 0.25
 NUM_TOLD_IMAGES = 32  # of the first batch
@@ -67,7 +65,7 @@ class Trainer:
         stepper: what takes the steps.
         record: what keeps the state.
         precision: in which the network is evaluated.
-        ranks: the processes that train together; None for this one alone.
+        group: the processes that train together.
 
     Attributes:
         progress: how far it is.
@@ -83,7 +81,7 @@ class Trainer:
         stepper: Stepper,
         record: Record,
         precision: str = "fp32",
-        ranks: Ranks | None = None,
+        group: ProcessGroup = ONE,
     ) -> None:
         self.num_classes = num_classes
         self.recipe = recipe
@@ -95,8 +93,7 @@ class Trainer:
         self.progress = Progress()
         self._precision = precision
         self._has_told_images = False
-        self._ranks = ranks
-        self._share = None if ranks is None else Share(ranks.rank, ranks.size)
+        self._group = group
         self._batch_sizes = train.batch_sizes()
 
     @property
@@ -136,7 +133,7 @@ class Trainer:
         set_training_mode(self.stepper.model, self.recipe)
         try:
             for number, images, labels in self.train.shuffled(
-                self.recipe.seed, epoch, progress.step, self._share
+                self.recipe.seed, epoch, progress.step, self._group.shard
             ):
                 if not self._has_told_images:
                     self._tell_images(images, labels)
@@ -215,7 +212,7 @@ class Trainer:
     def _predict(self, model: nn.Module, batches: Batches, task: str) -> Predictions:
         tta, precision = self.recipe.tta, self._precision
         try:
-            return predict_all(model, batches, self.num_classes, task, tta, precision, self._ranks)
+            return predict_all(model, batches, self.num_classes, task, tta, precision, self._group)
         except DivergedRunError as error:
             raise self._diverged(f"{error.message} after", self.progress.step) from error
 
@@ -241,21 +238,17 @@ class Trainer:
 
     def _agreed(self, *flags: bool) -> tuple[bool, ...]:
         """Return the flags, each set where another process has it set, or is left without us."""
-        if self._ranks is None:
-            return flags
         must_stop, *others = flags
-        return self._ranks.any_of(must_stop or self._ranks.is_orphaned(), *others)
+        return self._group.any_of(must_stop or self._group.is_orphaned(), *others)
 
-    def _whole_batch(self, number: int, labels: Tensor) -> WholeBatch | None:
-        """Return of which batch the images of a step are a part, where there are processes."""
-        if self._ranks is None or self._share is None:
-            return None
+    def _whole_batch(self, number: int, labels: Tensor) -> WholeBatch:
+        """Return of which batch the images of a step are a part."""
         self._check_in_step(number)
         num_images = self._batch_sizes[number]
-        counts = self._share.counts(num_images)
+        counts = self._group.shard.counts(num_images)
         if self.train.skip_bad:  # nobody knows how many there are before they are read
             there = np.array([len(labels) * counts], np.int64)
-            num_images = int(self._ranks.add_up(there)[0])
+            num_images = int(self._group.add_up(there)[0])
         return WholeBatch(num_images, counts)
 
     def _check_in_step(self, number: int) -> None:
@@ -264,7 +257,7 @@ class Trainer:
         Args:
             number: of the batch that comes next.
         """
-        if self._ranks is not None and number != self.progress.step:
+        if not self._group.is_in_step(number, self.progress.step):
             raise RunFailedError(
                 f"all images of a part of batch {self.progress.step + 1:,} are broken",
                 "use a larger -b/--batch-size, or remove them",

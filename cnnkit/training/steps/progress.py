@@ -51,7 +51,7 @@ class RunningMetrics:
             labels: of shape (B,), or the shares of the classes, of shape (B, K). Of a mixed image
                 the class with the largest share is the right one.
         """
-        self.num_images += len(labels) if step.num_images is None else step.num_images
+        self.num_images += step.num_images
         self._held.append((number, step, labels))
         if len(self._held) >= STEPS_HELD:
             self.add_up()
@@ -77,10 +77,10 @@ class RunningMetrics:
         labels = [some for _, _, some in self._held]
         losses = torch.stack([one.loss for one in steps]).tolist()
         flags = torch.stack([one.found_inf for one in steps]).tolist()
-        for (number, one, some), loss, is_bad in zip(self._held, losses, flags, strict=True):
+        for (number, one, _), loss, is_bad in zip(self._held, losses, flags, strict=True):
             if is_bad:
                 raise DivergedError(loss, number)
-            self._loss_sum += loss * (len(some) if one.num_images is None else one.num_images)
+            self._loss_sum += loss * one.num_images
         added_up = [one.num_correct for one in steps if one.num_correct is not None]
         if added_up:  # by the processes that share the batches
             self._num_correct += int(torch.stack(added_up).sum())

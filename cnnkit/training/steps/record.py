@@ -8,7 +8,7 @@ from cnnkit.data.loading.batches import Batches
 from cnnkit.errors import CheckFailedError
 from cnnkit.runs.checkpoints import Checkpoint, TrainingCheckpoint
 from cnnkit.runs.folder import RunFolder
-from cnnkit.system.distributed import Ranks
+from cnnkit.system.distributed import ONE, ProcessGroup
 from cnnkit.system.torch_files import in_a_line
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.steps.progress import Progress
@@ -28,7 +28,7 @@ class Record:
         stepper: what takes the steps, and has weights and the state of the optimizer.
         batches: of every set that is gone through; which images were left out is kept.
         begun: when the work began, by `time.perf_counter`.
-        ranks: the processes that train together; None for this one alone.
+        group: the processes that train together.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Record:
         stepper: Stepper,
         batches: Sequence[Batches],
         begun: float,
-        ranks: Ranks | None = None,
+        group: ProcessGroup = ONE,
     ) -> None:
         self.run = run
         self._run_id = run_id
@@ -49,8 +49,7 @@ class Record:
         self._stepper = stepper
         self._batches = batches
         self._begun = begun
-        self._ranks = ranks
-        self._writes = ranks is None or ranks.rank == 0
+        self._group = group
         self._last_saved = time.perf_counter()
         self._earlier_seconds = 0.0
 
@@ -127,11 +126,11 @@ class Record:
         Raises:
             ValueError: there are not as many as processes.
         """
-        if self._ranks is None:
-            return saved.stepper.get("random")
-        if saved.random is None or len(saved.random) != self._ranks.size:
-            raise ValueError(f"it has not the random numbers of {self._ranks.size} processes")
-        return saved.random[self._ranks.rank]
+        # Runs of one process from before all states were kept together have it with the stepper.
+        states = [saved.stepper.get("random")] if saved.random is None else saved.random
+        if len(states) != self._group.size:
+            raise ValueError(f"it has not the random numbers of {self._group.size} processes")
+        return states[self._group.rank]
 
     def is_due(self, num_steps: int) -> bool:
         """Return whether to write the state now, after so many steps of all epochs."""
@@ -150,12 +149,11 @@ class Record:
             "stepper": stepper.state(),
             "seconds": self.seconds(),
         }
-        if self._ranks is not None:
-            found = self._ranks.gather((state["stepper"]["random"], self._skipped()))
-            state["random"] = [random for random, _ in found]
-            for _, skipped in found:
-                self._skip(skipped)
-        if self._writes:
+        found = self._group.gather((state["stepper"]["random"], self._skipped()))
+        state["random"] = [random for random, _ in found]
+        for _, skipped in found:
+            self._skip(skipped)
+        if self._group.is_first:
             checkpoint = TrainingCheckpoint(
                 name="last",
                 epoch=progress.epoch - 1,
@@ -165,19 +163,18 @@ class Record:
                 step=progress.step,
             )
             self.run.checkpoints.save(checkpoint)
-        if self._ranks is not None:
-            self._ranks.wait()  # nobody ends before it is written
+        self._group.wait()  # nobody ends before it is written
         self._last_saved = time.perf_counter()
 
     def save_best(self, epoch: int) -> None:
         """Write the weights, which are the best so far."""
-        if self._writes:
+        if self._group.is_first:
             weights = self._stepper.evaluated.state_dict()
             self.run.checkpoints.save(Checkpoint("best", epoch, weights))
 
     def write_metrics(self, progress: Progress) -> None:
         """Write the figures of every epoch so far."""
-        if self._writes:
+        if self._group.is_first:
             self.run.write_metrics([metrics.to_dict() for metrics in progress.epochs])
 
     def _skipped(self) -> list[list[str]]:

@@ -4,13 +4,14 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import clip_grads_with_norm_
 
+from cnnkit.architecture.layer_kinds import has_batch_norm
 from cnnkit.events import Warned, emit
 from cnnkit.runs.recipe import Recipe
 from cnnkit.system.compat import copy_all, find_not_finite, norms
@@ -26,7 +27,9 @@ from cnnkit.training.steps.saved import (
     load_scaler,
     load_schedule,
 )
-from cnnkit.training.steps.team import Team, WholeBatch, has_batch_norm
+
+if TYPE_CHECKING:
+    from cnnkit.training.steps.distributed_step import DistributedStep
 
 MIN_PART = 2  # images: batch norm cannot train on one
 
@@ -40,15 +43,29 @@ class Step:
         found_inf: of shape (); 1 where the loss or a gradient is not finite, and then no weight is
             changed.
         logits: of shape (B, K).
-        num_images: of the whole batch, where several processes share it.
-        num_correct: how many of these were told right, of shape (), likewise.
+        num_images: of the whole batch.
+        num_correct: how many images of the whole batch are right, of shape (); None where all its
+            logits are here.
     """
 
     loss: Tensor
     found_inf: Tensor
     logits: Tensor
-    num_images: int | None = None
+    num_images: int
     num_correct: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class WholeBatch:
+    """The batch of which a process has a part.
+
+    Attributes:
+        num_images: how many it has, in all processes together.
+        counts: False where the part is one that counts elsewhere; see `Shard.counts`.
+    """
+
+    num_images: int
+    counts: bool = True
 
 
 class NotFiniteError(Exception):
@@ -86,7 +103,6 @@ class Stepper:
         precision: in which the network computes; see `autocast`.
         compiled: the network compiled for one number of images; others are taken as they are, so
             that each number has one way to be computed. None for none.
-        team: the processes that share every batch; None where there is one.
 
     Attributes:
         device: where the network is.
@@ -102,7 +118,6 @@ class Stepper:
         device: torch.device,
         precision: str = "fp32",
         compiled: Compiled | None = None,
-        team: Team | None = None,
     ) -> None:
         self.model = model
         self.optimizer = make_optimizer(model, recipe)
@@ -112,7 +127,6 @@ class Stepper:
         self.num_parts = recipe.accumulate
         self._recipe = recipe
         self.device = device
-        self._team = team
         self._parameters = [one for one in model.parameters() if one.requires_grad]
         self._buffers = list(model.buffers())
         self._kept_buffers = [torch.empty_like(buffer) for buffer in self._buffers]
@@ -139,21 +153,13 @@ class Stepper:
         Args:
             images: of shape (B, C, H, W).
             labels: of shape (B,), or the share of each class, of shape (B, K).
-            whole: the batch that these are part of, where there is a team.
+            whole: the batch that these are part of; these are all of it by default.
 
         Raises:
             NotFiniteError: before the weights change; on a GPU the figures tell instead.
         """
-        num_correct = None
-        if self._team is None or whole is None:
-            loss, logits = self._set_gradients(images, labels)
-        else:
-            if not self._team.is_started:
-                self._start_team(images, labels)
-            loss, logits = self._accumulate(images, labels, whole)
-            right = are_right(logits, labels).sum() * whole.counts
-            loss, num_correct = self._team.add_up(loss, right)
-            self._team.share_buffers()
+        whole = whole or WholeBatch(len(labels))
+        loss, logits, num_correct = self._set_gradients(images, labels, whole)
         gradients = [one.grad for one in self._parameters if one.grad is not None]
         judged = gradients
         if self._scaler is not None:
@@ -178,9 +184,8 @@ class Stepper:
             self.schedule.step()
         if self.average is not None:
             self.average.update()
-        num_images = None if whole is None else whole.num_images
         found_inf = self._found_inf.clone() if self._is_gated else self._found_inf
-        return Step(loss, found_inf, logits, num_images, num_correct)
+        return Step(loss, found_inf, logits, whole.num_images, num_correct)
 
     def has_finite_weights(self) -> bool:
         """Return whether every parameter that is trained is a number; waits for the device."""
@@ -224,10 +229,15 @@ class Stepper:
             load_scaler(self._scaler, saved.scaler)
         set_random_state(checked_random(saved.random, random_state(self.device)), self.device)
 
-    def _set_gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Set the gradients of the batch; return its loss and its logits.
+    def _set_gradients(
+        self, images: Tensor, labels: Tensor, whole: WholeBatch
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Set the gradients of the batch; return what `Step` keeps of it.
 
-        Where memory runs out, the batch is begun anew in twice as many parts.
+        Where memory runs out, the batch is begun again in twice as many parts.
+
+        Returns:
+            The loss of the batch, the logits of these images, and `Step.num_correct`.
         """
         random = self._state_before()
         was_split = False
@@ -246,43 +256,7 @@ class Stepper:
             self._take_back(random)
         if was_split:
             self._say_split()
-        return found
-
-    def _start_team(self, images: Tensor, labels: Tensor) -> None:
-        """Split batches as finely as every process has memory for, and begin to share gradients.
-
-        Once they are shared, nobody can begin a batch anew: the others would wait for it. So the
-        first one is rehearsed alone, with as much memory taken as the optimizer will take.
-        """
-        assert self._team is not None
-        ranks = self._team.ranks
-        random = self._state_before()
-        was_split = has_unused = False
-        while True:
-            is_short, finer = False, 2 * self._num_parts_of(len(labels))
-            try:
-                room = self._room_for_optimizer()
-                self._accumulate(images, labels)
-                del room
-                has_unused = any(one.grad is None for one in self._parameters)
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                is_short = True
-            self._take_back(random)
-            if not any(ranks.any_of(is_short)):
-                break
-            self.num_parts, was_split = ranks.largest(finer), True
-            if self.num_parts * MIN_PART > len(labels):
-                raise MemoryError
-        if was_split:
-            self._say_split()
-        self._team.start(has_unused)
-        # After its first pass torch arranges the gradients anew, by the order in which they came.
-        # How they are added depends on it, so that pass must not be one that counts.
-        loss = functional.cross_entropy(self._team(images[:MIN_PART]), labels[:MIN_PART])
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._take_back(random)
+        return *found, None
 
     def _room_for_optimizer(self) -> list[Tensor]:
         """Take the memory that the optimizer will take in its first step, and then keep."""
@@ -321,9 +295,9 @@ class Stepper:
     def _num_parts_of(self, num_images: int) -> int:
         return max(1, min(self.num_parts, num_images // MIN_PART))
 
-    def _logits(self, images: Tensor, team: Team | None = None) -> Tensor:
+    def _logits(self, images: Tensor, network: Callable[[Tensor], Tensor]) -> Tensor:
         """Return what the network says, at least fp32."""
-        forward: Callable[[Tensor], Tensor] = self.model if team is None else team
+        forward = network
         if self._compiled is not None and len(images) == self._compiled.num_images:
             forward = self._compiled.forward
         with autocast(self.device, self._precision):
@@ -335,34 +309,36 @@ class Stepper:
         scaled.backward()  # type: ignore[no-untyped-call]
 
     def _accumulate(
-        self, images: Tensor, labels: Tensor, whole: WholeBatch | None = None
-    ) -> tuple[Tensor, Tensor]:
+        self, images: Tensor, labels: Tensor, whole: WholeBatch | None = None,
+        shared: "DistributedStep | None" = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Set the gradients; return the loss and the logits.
 
         Args:
             images: of shape (B, C, H, W).
             labels: of shape (B,), or (B, K).
-            whole: share them with the team: gradients are then those of the whole batch, and the
-                loss is what these images add to its.
+            whole: the batch that these are part of: the loss is what they add to its. None where
+                they are all of it.
+            shared: adds the gradients up over several processes, so that they are those of the
+                whole batch; None where there is nothing to add.
         """
         smoothing = self._recipe.label_smoothing
         num_parts = self._num_parts_of(len(labels))
         for parameter in self._parameters:  # as zero_grad does, in a tenth of its time
             parameter.grad = None
         if num_parts == 1 and whole is None:
-            logits = self._logits(images)
+            logits = self._logits(images, self.model)
             loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
             self._backward(loss)
             return loss.detach(), logits.detach()
-        team = self._team if whole is not None else None
         # Of the whole batch, so that parts of different sizes weigh what they should.
         num_images = len(labels) if whole is None else whole.num_images
         losses: list[Tensor] = []
         found: list[Tensor] = []
         parts = zip(images.tensor_split(num_parts), labels.tensor_split(num_parts), strict=True)
         for number, (some, their_labels) in enumerate(parts, 1):
-            with nullcontext() if team is None else team.reducing(number == num_parts):
-                logits = self._logits(some, team)
+            with nullcontext() if shared is None else shared.reducing(number == num_parts):
+                logits = self._logits(some, shared or self.model)
                 total = functional.cross_entropy(
                     logits, their_labels, reduction="sum", label_smoothing=smoothing
                 )
@@ -370,7 +346,7 @@ class Stepper:
                 if whole is not None and not whole.counts:
                     loss = 0 * loss
                 # torch takes the mean over the processes, where the sum is wanted.
-                self._backward(loss if team is None else loss * team.size)
+                self._backward(loss if shared is None else loss * shared.size)
             losses.append(loss.detach())
             found.append(logits.detach())
         return torch.stack(losses).sum(), torch.cat(found)

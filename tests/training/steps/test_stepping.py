@@ -193,7 +193,7 @@ def test_of_a_mixed_image_the_class_of_the_larger_part_is_right() -> None:
         [[0.7, 0.3, 0, 0], [0.7, 0.3, 0, 0], [0, 0.5, 0.5, 0], [0, 0, 0, 1], [0, 0.6, 0.2, 0.2]]
     )
     running = RunningMetrics()
-    running.add(1, Step(torch.tensor(1.0), torch.tensor(0.0), logits), shares)
+    running.add(1, Step(torch.tensor(1.0), torch.tensor(0.0), logits, 5), shares)
     assert running.means() == (1.0, 3 / 5)
 
 
