@@ -20,10 +20,16 @@ from cnnkit.data.entry import (
 )
 from cnnkit.data.image_files import IMAGE_SUFFIXES
 from cnnkit.data.sources.fake import describe_fake, is_fake, open_fake
-from cnnkit.data.sources.file_listing import class_names, list_files, lists_files
-from cnnkit.data.sources.file_sets import describe_files, files_set, open_files
+from cnnkit.data.sources.file_listing import LAYOUT, class_names, list_files, lists_files
+from cnnkit.data.sources.file_sets import (
+    check_readable,
+    describe_files,
+    files_set,
+    lasting_path,
+    open_files,
+)
 from cnnkit.errors import CnnkitError, NotFoundError, UsageError
-from cnnkit.events import OnEvent, Warned, ignore
+from cnnkit.events import Note, OnEvent, Warned, ignore
 from cnnkit.registry import did_you_mean, some_of
 
 if TYPE_CHECKING:  # looking up a name must not cost the import of torch
@@ -130,8 +136,8 @@ def _describe_subset(spec: str, whole: str, classes: Sequence[str]) -> DatasetEn
 def lasting_name(spec: str) -> str:
     """Return the name under which a dataset is found again from any folder."""
     whole, classes = split_subset(spec)
-    source = find_dataset(whole).source
-    name = source.path if isinstance(source, FilesSource) else whole
+    is_of_files = whole not in DATASETS and not is_fake(whole) and lists_files(whole)
+    name = lasting_path(whole) if is_of_files else whole
     return f"{name}:{','.join(classes)}" if classes else name
 
 
@@ -253,6 +259,43 @@ def open_images(
     else:
         images = _open_named(whole, split, data_dir, download, on_event)
     return with_classes(images, spec, classes) if classes else images
+
+
+def open_labelled(
+    spec: str, split: str, *, data_dir: Path | None = None, on_event: OnEvent = ignore
+) -> TensorSet | EncodedSet:
+    """Open the images of a split that have a class, to evaluate: a single class may have some.
+
+    Args:
+        spec: what `open_images` takes.
+        split: a split, also one that cnnkit makes of the training images; `all` for every image.
+        data_dir: where the files of a named set are looked for, and downloaded to.
+        on_event: told what is odd, and what is left out.
+
+    Raises:
+        NotFoundError: there is no such dataset, folder, file or class.
+        UsageError: there is no such split, or no image in it has a class.
+        UnavailableError: files are missing or cannot be read.
+        BrokenImageError: an archive is damaged.
+    """
+    import torch
+
+    whole, _ = split_subset(spec)
+    if whole not in DATASETS and not is_fake(whole) and lists_files(whole):
+        check_readable(whole, list_files(whole))
+    if split in ("train", "test") and "test" not in split_names(spec):
+        images = open_dataset(spec, split, data_dir=data_dir, on_event=on_event)
+    else:
+        images = open_images(spec, split, data_dir=data_dir, on_event=on_event)
+    has_class = images.labels >= 0
+    num_without = len(images) - int(has_class.sum())
+    if num_without == len(images):
+        what = f"{num_without:,} images but no classes" if num_without else f"no {split} images"
+        raise UsageError(f"{spec!r} has {what}", LAYOUT.format(whole))
+    if num_without:
+        on_event(Note(f"{spec}: images without a class left out: {num_without:,}"))
+        images = images.subset(torch.nonzero(has_class).flatten())
+    return images
 
 
 def split_names(spec: str, allow_large: bool = False) -> list[str]:
