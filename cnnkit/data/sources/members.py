@@ -139,18 +139,6 @@ class Members:
         """Return the links that `read` has passed, and what they lead to, by normal names."""
         return self._links
 
-    def names(self) -> list[str] | None:
-        """Return the names of all files, where the archive has an index of them.
-
-        Raises:
-            BrokenArchiveError: it is no archive, is cut short, or has a very long index.
-            OSError: it cannot be read, or is no regular file.
-        """
-        if self._path.suffix.lower() != ".zip":
-            return None
-        with _opened(self._path) as raw, _opened_zip(raw, self._allow_large) as archive:
-            return [item.filename for item in archive.infolist() if not item.is_dir()]
-
     def read(self) -> Iterator["OpenMember"]:
         """Return the files, each to be read before the next is asked for.
 

@@ -20,6 +20,7 @@ from cnnkit.compat import layer_versions, set_layer_versions
 from cnnkit.errors import CheckFailedError, NotFoundError, UsageError
 from cnnkit.files import explain_os_error, opened_regular
 from cnnkit.pickles import Made
+from cnnkit.registry import some_of
 from cnnkit.runs import RunFolder, open_run
 from cnnkit.torch_files import (
     StoredTensor,
@@ -27,7 +28,6 @@ from cnnkit.torch_files import (
     check_sums,
     in_a_line,
     look_into,
-    some_of,
 )
 from cnnkit.torch_parts import is_torch_file
 from cnnkit.training.steps.muon import LAYERS
