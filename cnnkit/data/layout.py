@@ -18,6 +18,7 @@ SPLIT_OF_WORD = {
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
 EVALUATION_WORDS = ("eval", "evaluation", "holdout")
+EVALUATION = "eval"
 """A test split, or a validation split beside a test split."""
 
 SPLIT_ORDER = ("train", "val", "test")
@@ -57,7 +58,7 @@ def split_of(name: str) -> str | None:
     """
     words = _words(name)
     splits = {SPLIT_OF_WORD[word] for word in words if word in SPLIT_OF_WORD}
-    splits |= {"eval" for word in words if word in EVALUATION_WORDS}
+    splits |= {EVALUATION for word in words if word in EVALUATION_WORDS}
     return splits.pop() if len(splits) == 1 else None
 
 
@@ -150,8 +151,8 @@ def _splits(tree: _Tree, root: Parts, remarks: list[str]) -> dict[str, Parts]:
         # A class may be called so as well, but then it has images where a split has folders.
         if split is not None and tree.children((*root, child)):
             named[split].append(child)
-    if "eval" in named:
-        named["val" if "test" in named else "test"] += named.pop("eval")
+    if EVALUATION in named:
+        named["val" if "test" in named else "test"] += named.pop(EVALUATION)
     num_named = sum(map(len, named.values()))
     if "train" not in named and num_named < max(1, len(tree.children(root))):
         return {}

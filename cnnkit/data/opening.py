@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -92,7 +93,11 @@ def allow_large_files(spec: str) -> None:
 
 
 def split_subset(spec: str) -> tuple[str, tuple[str, ...]]:
-    """Return a dataset and the classes of it that are named behind a colon; none for all."""
+    """Return a dataset and the classes of it that are named behind a colon; none for all.
+
+    Raises:
+        UsageError: nothing is named behind the colon.
+    """
     if is_fake(spec):  # a colon is part of its own name
         parts = spec.split(":", FAKE_PARTS)
         whole, named = ":".join(parts[:FAKE_PARTS]), "".join(parts[FAKE_PARTS:])
@@ -101,7 +106,13 @@ def split_subset(spec: str) -> tuple[str, tuple[str, ...]]:
         is_drive = len(whole) == 1 and named.startswith(("/", "\\"))  # of Windows
         if not whole or is_drive or os.path.lexists(spec):
             return spec, ()
-    classes = tuple(dict.fromkeys(name.strip() for name in named.split(",") if name.strip()))
+    names = (unicodedata.normalize("NFC", name.strip()) for name in named.split(","))
+    classes = tuple(dict.fromkeys(filter(None, names)))
+    if not classes and (whole in DATASETS or os.path.lexists(whole)):
+        raise UsageError(
+            f"{spec!r} names no class behind the colon",
+            "name some, separated by commas, or leave the colon out",
+        )
     return (whole, classes) if classes else (spec, ())
 
 
@@ -215,7 +226,7 @@ def with_classes(whole: AnySet, dataset: str, classes: Sequence[str]) -> AnySet:
     for name in classes:
         if name not in whole.classes:
             raise NotFoundError(
-                f"{dataset} has no class {name!r}",
+                f"{whole.dataset} has no class {name!r}",
                 did_you_mean(name, whole.classes) or f"it has {some_of(whole.classes, MOST_NAMED)}",
             )
     ordered = tuple(name for name in whole.classes if name in classes)

@@ -4,6 +4,7 @@ import csv
 import io
 import shutil
 import tarfile
+import unicodedata
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,6 +146,32 @@ def test_some_classes_of_any_source(sources: dict[str, str], kind: str) -> None:
     assert train.labels.bincount().sum() == (all_train.labels != 1).sum()
 
 
+def test_shards_may_be_named_by_a_star(
+    sources: dict[str, str], tmp_path: Path, cnnkit: Cnnkit
+) -> None:
+    braces, star = sources["shards"], str(tmp_path / "shard-*.tar")
+    assert package.measure_dataset(star).channels == package.measure_dataset(braces).channels
+    assert package.measure_dataset(f"{star}:eel,cat").num_images == 2 * NUM_EACH
+    shutil.copy(tmp_path / "shard-0.tar", tmp_path / "shard-2.tar")
+    assert package.measure_dataset(star).num_images == 4.5 * NUM_EACH
+    none = cnnkit("stats", tmp_path / "no-*.tar")
+    assert (none.code, "there are no shards" in " ".join(none.stderr.split())) == (3, True)
+
+
+def test_labels_are_the_same_in_either_form_of_unicode_and_in_order(tmp_path: Path) -> None:
+    content = next(pictures())[1]
+    composed, apart = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+    long = "9" * 5000  # Python makes no number of so many digits
+    labels = (apart, "10", "2", composed, "02", long)
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        for number, label in enumerate(labels):
+            add(tar, f"{number:04}.png", content)
+            add(tar, f"{number:04}.cls", label.encode())
+    found = open_images(str(tmp_path / "shard.tar"), None)
+    assert found.classes == ("02", "2", "10", long, composed)
+    assert len(open_images(f"{tmp_path / 'shard.tar'}:{apart}", None)) == 2
+
+
 def test_some_classes_of_named_and_made_up_sets(cnnkit: Cnnkit) -> None:
     digits = open_dataset("digits:7,1", "test")
     whole = open_dataset("digits", "test")
@@ -166,6 +193,8 @@ def test_some_classes_of_named_and_made_up_sets(cnnkit: Cnnkit) -> None:
     [
         ("digits:0,12", NotFoundError, "digits has no class '12'"),
         ("digits:0", UsageError, "names a single class"),
+        ("digits:", UsageError, "names no class behind the colon"),
+        ("digits: ,", UsageError, "names no class behind the colon"),
         ("cifar10:bird,airplan", NotFoundError, "no class 'airplan'; did you mean airplane"),
     ],
 )
