@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 import cnnkit as package
 from cnnkit.data import find_dataset, open_dataset, open_images
 from cnnkit.errors import CnnkitError, NotFoundError, UsageError
+from cnnkit.events import Event, Warned
 from tests.conftest import Cnnkit
 
 CLASSES = ("cat", "dog", "eel")
@@ -249,11 +250,19 @@ def test_archives_that_differ_from_their_folders(sources: dict[str, str], tmp_pa
             ("dog/d.png", tarfile.SYMTYPE, "b.png"),
             ("dog/e.png", tarfile.SYMTYPE, "../cat/a.png"),
             ("dog/f.png", tarfile.SYMTYPE, "/etc/passwd"),
+            ("dog/g.png", tarfile.SYMTYPE, "/cat/a.png"),  # not of the archive
+            ("dog/h.png", tarfile.SYMTYPE, "../../cat/a.png"),
+            ("dog/i.png", tarfile.SYMTYPE, "i.png"),
+            ("dog/all", tarfile.SYMTYPE, "../cat"),
         ):
             item = tarfile.TarInfo(name)
             item.type, item.linkname = kind, target
             tar.addfile(item)
-    found = open_images(str(tmp_path / "links.tar"), None)
+    events: list[Event] = []
+    found = open_images(str(tmp_path / "links.tar"), None, on_event=events.append)
+    said = " ".join(event.text for event in events if isinstance(event, Warned))
+    assert "lead to no image of the archive left out: 4, such as dog/f.png" in said
+    assert "links to folders of the set itself left out: 1" in said
     assert found.labels.bincount().tolist() == [1, 4]
     expected = sum(
         np.asarray(Image.open(io.BytesIO(files[name]))).astype(np.int64).sum((0, 1))
@@ -262,12 +271,31 @@ def test_archives_that_differ_from_their_folders(sources: dict[str, str], tmp_pa
     measured = package.measure_dataset(str(tmp_path / "links.tar"))
     assert [channel.sum for channel in measured.channels] == expected.tolist()
 
+    # links to links, before and behind what they lead to, as the folder that is packed
+    packed = tmp_path / "packed"
+    for name in ("cat", "dog"):
+        (packed / name).mkdir(parents=True)
+        (packed / name / "m.png").write_bytes(files[f"{name}/00.png"])
+    (packed / "cat" / "a.png").symlink_to("z.png")
+    (packed / "cat" / "z.png").symlink_to("../dog/m.png")
+    (packed / "dog" / "hard.png").hardlink_to(packed / "cat" / "m.png")
+    whole = package.measure_dataset(str(packed), by_class=True)
+    assert [one.num_images for one in whole.classes] == [3, 2]
+    for mode, suffix in (("w", ".tar"), ("w:gz", ".tar.gz")):
+        with tarfile.open(tmp_path / f"packed{suffix}", mode) as tar:  # type: ignore[call-overload]
+            tar.add(packed, "packed")
+        part = package.measure_dataset(str(tmp_path / f"packed{suffix}"), by_class=True)
+        assert part.channels == whole.channels
+        assert part.classes == whole.classes
+
     with zipfile.ZipFile(tmp_path / "windows.zip", "w") as pack:
-        for name in ("cat/00.png", "dog/00.png"):
-            item = zipfile.ZipInfo(name)
-            item.filename = name.replace("/", "\\")
-            pack.writestr(item, files[name])
+        for name in ("set/cat/", "set/cat/00.png", "set/dog/00.png", "about/it.txt"):
+            item = zipfile.ZipInfo("x")
+            item.filename = name.replace("/", "\\") if "set" in name else name
+            pack.writestr(item, files.get(name.removeprefix("set/"), b""))
     assert open_images(str(tmp_path / "windows.zip"), None).classes == ("cat", "dog")
+    entry = find_dataset(str(tmp_path / "windows.zip"))
+    assert entry.classes == ("cat", "dog")
 
     # macOS writes UTF-8, in its decomposed form, without the flag that says so
     decomposed = "A\u0308pfel".encode()
@@ -277,6 +305,22 @@ def test_archives_that_differ_from_their_folders(sources: dict[str, str], tmp_pa
     content = (tmp_path / "finder.zip").read_bytes()
     (tmp_path / "finder.zip").write_bytes(content.replace(b"x" * len(decomposed), decomposed))
     assert open_images(str(tmp_path / "finder.zip"), None).classes == ("Birnen", "\u00c4pfel")
+
+
+def test_a_copy_of_the_set_inside_trains_no_class(
+    sources: dict[str, str], tmp_path: Path, cnnkit: Cnnkit
+) -> None:
+    root = tmp_path / "photos"
+    shutil.copytree(root, tmp_path / "other")
+    shutil.move(tmp_path / "other", root / "photos")
+    with zipfile.ZipFile(tmp_path / "photos.zip", "a") as pack:
+        for path, content in pictures():
+            pack.writestr(f"photos/photos/{path}", content)
+    for spec in (sources["folder"], sources["zip"]):
+        assert find_dataset(spec).classes == CLASSES
+        told = cnnkit("stats", spec)
+        assert "left out as copies: photos" in " ".join(told.stderr.split())
+        assert len(open_images(f"{spec}:photos", None)) == 3 * NUM_EACH
 
 
 def test_shards_made_on_macos_and_with_masks(tmp_path: Path) -> None:

@@ -178,6 +178,10 @@ def _list_archive(path: Path, as_classes: bool, allow_large: bool) -> Listing:
             f"{path}: links that lead to no image of the archive left out: "
             f"{len(archive.dead_links):,}, such as {archive.dead_links[0]}"
         )
+    if archive.num_folder_links:
+        remarks.append(
+            f"{path}: links to folders of the set itself left out: {archive.num_folder_links:,}"
+        )
     return Listing(files, tuple(problems), tuple(remarks), seen=_seen([str(path)]))
 
 
