@@ -22,7 +22,8 @@ if TYPE_CHECKING:  # the description of files must not cost the import of torch
     from cnnkit.data.encoded import EncodedFiles, Item
     from cnnkit.data.image_set import EncodedSet
 
-MODES_OF_GREY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N")
+# What `decode` makes one channel of: transparency is dropped.
+MODES_OF_GREY = ("1", "L", "LA", "La", "LA;16", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 MOST_SAMPLED = 256
 """So many headers tell whether a set is grey, and whether it is worth reading them all."""
