@@ -3,9 +3,11 @@
 import csv
 import io
 import shutil
+import struct
 import tarfile
 import unicodedata
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,10 +110,27 @@ def test_train_gives_the_same_weights_and_eval_and_bench_take_each(
     for kind in ("zip", "tar", "tar.xz", "table"):
         for name, value in weights["folder"].items():
             assert torch.equal(weights[kind][name], value), (kind, name)
-    timed = cnnkit(
-        "bench", "linear", "--data", sources["zip"], "--input", "3x10x12", "--max-seconds", 0.2
-    )
-    assert timed.code == 0, timed.stderr
+    for spec in (*sources.values(), f"{sources['zip']}:cat,eel"):
+        timed = cnnkit(
+            "bench", "linear", "--data", spec, "--input", "3x10x12", "--max-seconds", 0.1
+        )
+        assert timed.code == 0, timed.stderr
+
+
+def test_a_run_is_evaluated_on_every_source_alike(
+    sources: dict[str, str], tmp_path: Path, cnnkit: Cnnkit
+) -> None:
+    """Of copies of its own images the test images are left, whatever they come in."""
+    trained = cnnkit("train", "linear", sources["folder"], "--epochs", 1, "--json").json
+    for kind, spec in sources.items():
+        if kind != "folder":
+            found = cnnkit("eval", trained["run"], spec, "--json").json
+            assert found["num_images"] == trained["test"]["num_images"], kind
+            assert found["accuracy"] == trained["test"]["accuracy"]
+            assert found["loss"] == pytest.approx(trained["test"]["loss"], rel=1e-6)
+        some = cnnkit("eval", trained["run"], f"{spec}:cat,eel", "--split", "all", "--json")
+        assert [row["num_images"] for row in some.json["per_class"]] == [2, 0, 2], kind
+        assert "evaluated 2 of the 3 classes" in " ".join(some.stderr.split())
 
 
 def test_images_are_had_from_python(sources: dict[str, str]) -> None:
@@ -354,16 +373,42 @@ def test_folders_of_systems_and_links_back_are_no_classes(
     assert found.labels.bincount().tolist() == [NUM_EACH] * 3
 
 
-def test_a_test_image_that_cannot_be_read_is_found_before_the_training(
-    sources: dict[str, str], tmp_path: Path, cnnkit: Cnnkit
+def oversized() -> bytes:
+    """Return a PNG file of nothing but a header, of 3.6 billion pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    start, checksum = b"\x89PNG\r\n\x1a\n\0\0\0\r", struct.pack(">I", zlib.crc32(header))
+    return start + header + checksum + b"\0\0\0\0IEND\xaeB`\x82"
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"no image", "no image in a format that cnnkit reads"),
+        (b"", "empty: 0 bytes"),
+        (oversized(), "refused: 3,600,000,000 pixels"),
+    ],
+)
+def test_an_image_that_cannot_be_read_is_found_before_the_training(
+    sources: dict[str, str],
+    tmp_path: Path,
+    cnnkit: Cnnkit,
+    content: bytes,
+    reason: str,
+    split: str,
+    form: str,
 ) -> None:
-    for name in ("train", "test"):
+    for name in ("train", "val", "test"):
         shutil.copytree(tmp_path / "photos", tmp_path / "parts" / name)
-    (tmp_path / "parts" / "test" / "dog" / "03.png").write_bytes(b"no image")
-    given = ("train", "linear", tmp_path / "parts", "--epochs", 2, "--input", "3x10x12")
+    (tmp_path / "parts" / split / "dog" / "03.png").write_bytes(content)
+    spec = tmp_path / "parts"
+    if form == "zip":
+        spec = Path(shutil.make_archive(str(spec), "zip", spec))
+    given = ("train", "linear", spec, "--epochs", 2, "--input", "3x10x12")
     answer = cnnkit(*given)
     assert answer.code == 5
-    assert "dog/03.png: no image in a format that cnnkit reads" in " ".join(answer.stderr.split())
+    assert f"{split}/dog/03.png: {reason}" in " ".join(answer.stderr.split())
     assert "1/2" not in answer.stderr  # not an epoch
     assert not list(tmp_path.glob("runs/*/metrics.csv"))
     assert cnnkit(*given, "--skip-bad").code == 0
