@@ -281,7 +281,7 @@ def open_labelled(
         spec: what `open_images` takes.
         split: a split, also one that cnnkit makes of the training images; `all` for every image.
         data_dir: where the files of a named set are looked for, and downloaded to.
-        on_event: told what is odd, and what is left out.
+        on_event: receives warnings, and notes of what is left out.
 
     Raises:
         NotFoundError: there is no such dataset, folder, file or class.

@@ -27,7 +27,7 @@ def open_other_dataset(
         split: of it; `all` for every image; None for its own test set, else all.
         classes: those of the run, in the order of the network's outputs.
         data_dir: where datasets lie.
-        on_event: told what is assumed.
+        on_event: receives notes of what is assumed.
 
     Returns:
         A set whose labels count `classes`; there may be classes without an image.
