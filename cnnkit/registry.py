@@ -1,8 +1,9 @@
 """Things by name: exact look-up, patterns, and the names that were perhaps meant."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import SequenceMatcher, get_close_matches
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Protocol, TypeVar
 
 from cnnkit.errors import NotFoundError
@@ -18,6 +19,7 @@ class Named(Protocol):
 
 
 PREFIX_LENGTH = 3  # a shorter one is the beginning of too much
+MOST_CHARACTERS = 80  # of a name in a list of several
 
 Entry = TypeVar("Entry", bound=Named)
 
@@ -95,8 +97,14 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f"did you mean {' or '.join(close)}?" if close else ""
 
 
-def some_of(names: Sequence[str], most: int = 5) -> str:
-    """Return the first few names, and how many more there are: `a, b, c and 7 more`."""
-    listed = ", ".join(names[:most])
+def some_of(names: Collection[str], most: int = 5) -> str:
+    """Return the first few names, and how many more there are: `a, b, c and 7 more`.
+
+    A file may have chosen them: very long ones are cut, and what cannot be printed is escaped.
+    """
+    plain = [name if name.isprintable() else ascii(name) for name in islice(names, most)]
+    listed = ", ".join(
+        name if len(name) <= MOST_CHARACTERS else f"{name[:MOST_CHARACTERS]}…" for name in plain
+    )
     more = len(names) - most
     return f"{listed} and {more:,} more" if more > 0 else listed

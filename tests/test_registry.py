@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import pytest
 
 from cnnkit.errors import NotFoundError
-from cnnkit.registry import Catalogue, did_you_mean
+from cnnkit.registry import Catalogue, did_you_mean, some_of
 
 
 @dataclass(frozen=True)
@@ -52,3 +52,9 @@ def test_names_that_begin_so_come_first_and_weak_ones_fall_beside_a_strong_one()
     assert did_you_mean("--epoch", options) == "did you mean --epochs?"
     assert did_you_mean("minst", ["mnist", "qmnist", "iris"]) == "did you mean mnist or qmnist?"
     assert did_you_mean("zzz", models) == ""
+
+
+def test_names_of_a_file_do_no_harm_to_the_terminal() -> None:
+    assert some_of(["a", "\x1b[2J", "b" * 200]) == "a, '\\x1b[2J', " + "b" * 80 + "…"
+    assert some_of(dict.fromkeys("abcdefg")) == "a, b, c, d, e and 2 more"
+    assert some_of(list("abc"), 3) == "a, b, c"

@@ -10,11 +10,11 @@ from pydantic import model_validator
 
 from cnnkit.bench.intervals import ratio_interval
 from cnnkit.errors import UsageError
+from cnnkit.registry import some_of
 from cnnkit.results.bench import BenchCell, BenchComparison, BenchResult, CellChange, Machine
 from cnnkit.results.bench.changes import Verdict
 from cnnkit.system.files import TooLargeError, explain_os_error, read_regular
 from cnnkit.system.records import List, Record, at_most, parse_json
-from cnnkit.system.torch_files import some_of
 
 TOLERANCE = 0.05
 MOST_BYTES = 2**24  # of a file of results; a cell takes 2 kB

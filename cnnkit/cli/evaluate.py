@@ -46,7 +46,9 @@ def evaluate(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            help=with_default("Another dataset with the same classes.", "that of the run"),
+            help=with_default(
+                "Another dataset of the same classes, or of some.", "that of the run"
+            ),
             autocompletion=complete_dataset,
             show_default=False,
         ),
@@ -55,7 +57,7 @@ def evaluate(
         str | None,
         typer.Option(
             help=with_default(
-                "test, val or train as the run saw them, or another of the dataset.",
+                "test, val or train as the run saw them, another of the dataset, or all.",
                 "test; all of another dataset that has none",
             ),
             show_default=False,

@@ -10,6 +10,9 @@ from cnnkit.data.opening import (
     lasting_name,
     open_dataset,
     open_images,
+    open_labelled,
+    split_names,
+    split_subset,
 )
 
 __all__ = [
@@ -22,4 +25,7 @@ __all__ = [
     "lasting_name",
     "open_dataset",
     "open_images",
+    "open_labelled",
+    "split_names",
+    "split_subset",
 ]

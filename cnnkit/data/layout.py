@@ -18,13 +18,28 @@ SPLIT_OF_WORD = {
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
 EVALUATION_WORDS = ("eval", "evaluation", "holdout")
+EVALUATION = "eval"
 """A test split, or a validation split beside a test split."""
 
 SPLIT_ORDER = ("train", "val", "test")
 
 # Folders that systems and programs leave behind, whatever the case of their names.
 _FOREIGN = frozenset(
-    ("__macosx", "@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information")
+    (
+        "__macosx",
+        "@eadir",
+        "#recycle",
+        "@recycle",
+        "$recycle.bin",
+        "recycler",
+        "lost+found",
+        "found.000",
+        "system volume information",
+        "@__thumb",
+        "@tmp",
+        "#snapshot",
+        "__pycache__",
+    )
 )
 
 
@@ -57,7 +72,7 @@ def split_of(name: str) -> str | None:
     """
     words = _words(name)
     splits = {SPLIT_OF_WORD[word] for word in words if word in SPLIT_OF_WORD}
-    splits |= {"eval" for word in words if word in EVALUATION_WORDS}
+    splits |= {EVALUATION for word in words if word in EVALUATION_WORDS}
     return splits.pop() if len(splits) == 1 else None
 
 
@@ -99,7 +114,10 @@ def arrange(
     classes: dict[str, tuple[str, ...]] = {}
     for split, top in splits.items():
         names: dict[str, None] = {}
+        copies = [] if as_classes else _copies(tree.children(top), tree, top, remarks)
         for child in tree.children(top):
+            if child in copies:
+                continue
             name = unicodedata.normalize("NFC", child)
             names[name] = None
             for below in tree.below((*top, child)):
@@ -150,8 +168,8 @@ def _splits(tree: _Tree, root: Parts, remarks: list[str]) -> dict[str, Parts]:
         # A class may be called so as well, but then it has images where a split has folders.
         if split is not None and tree.children((*root, child)):
             named[split].append(child)
-    if "eval" in named:
-        named["val" if "test" in named else "test"] += named.pop("eval")
+    if EVALUATION in named:
+        named["val" if "test" in named else "test"] += named.pop(EVALUATION)
     num_named = sum(map(len, named.values()))
     if "train" not in named and num_named < max(1, len(tree.children(root))):
         return {}
@@ -190,6 +208,21 @@ def _note_splits(tree: _Tree, root: Parts, splits: Mapping[str, Parts], remarks:
     others = [name for name in tree.children(root) if name not in taken]
     if others:
         remarks.append(f"folders beside those of splits are left out: {some_of(others)}")
+
+
+def _copies(names: Sequence[str], tree: _Tree, top: Parts, remarks: list[str]) -> list[str]:
+    """Return the class folders that hold the other classes again, as a copy of the set does."""
+    below = {name: set(tree.children((*top, name))) for name in names}
+    plain = {name for name in names if len(below[name] & set(names) - {name}) < 2}
+    copies = [
+        name for name in names if len(plain) > 1 and name not in plain and plain <= below[name]
+    ]
+    if copies:
+        remarks.append(
+            f"folders that hold the folders beside them once more are left out as copies: "
+            f"{some_of(copies)}"
+        )
+    return copies
 
 
 def _note_look_alikes(tree: _Tree, root: Parts, is_asked: bool, remarks: list[str]) -> None:

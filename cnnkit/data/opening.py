@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -20,10 +21,16 @@ from cnnkit.data.entry import (
 )
 from cnnkit.data.image_files import IMAGE_SUFFIXES
 from cnnkit.data.sources.fake import describe_fake, is_fake, open_fake
-from cnnkit.data.sources.file_listing import class_names, list_files, lists_files
-from cnnkit.data.sources.file_sets import describe_files, files_set, open_files
+from cnnkit.data.sources.file_listing import LAYOUT, class_names, list_files, lists_files
+from cnnkit.data.sources.file_sets import (
+    check_readable,
+    describe_files,
+    files_set,
+    lasting_path,
+    open_files,
+)
 from cnnkit.errors import CnnkitError, NotFoundError, UsageError
-from cnnkit.events import OnEvent, Warned, emit, takes_on_event
+from cnnkit.events import Note, OnEvent, Warned, emit, takes_on_event
 from cnnkit.registry import did_you_mean, some_of
 
 if TYPE_CHECKING:  # looking up a name must not cost the import of torch
@@ -86,7 +93,11 @@ def allow_large_files(spec: str) -> None:
 
 
 def split_subset(spec: str) -> tuple[str, tuple[str, ...]]:
-    """Return a dataset and the classes of it that are named behind a colon; none for all."""
+    """Return a dataset and the classes of it that are named behind a colon; none for all.
+
+    Raises:
+        UsageError: nothing is named behind the colon.
+    """
     if is_fake(spec):  # a colon is part of its own name
         parts = spec.split(":", FAKE_PARTS)
         whole, named = ":".join(parts[:FAKE_PARTS]), "".join(parts[FAKE_PARTS:])
@@ -95,7 +106,13 @@ def split_subset(spec: str) -> tuple[str, tuple[str, ...]]:
         is_drive = len(whole) == 1 and named.startswith(("/", "\\"))  # of Windows
         if not whole or is_drive or os.path.lexists(spec):
             return spec, ()
-    classes = tuple(dict.fromkeys(name.strip() for name in named.split(",") if name.strip()))
+    names = (unicodedata.normalize("NFC", name.strip()) for name in named.split(","))
+    classes = tuple(dict.fromkeys(filter(None, names)))
+    if not classes and (whole in DATASETS or os.path.lexists(whole)):
+        raise UsageError(
+            f"{spec!r} names no class behind the colon",
+            "name some, separated by commas, or leave the colon out",
+        )
     return (whole, classes) if classes else (spec, ())
 
 
@@ -130,8 +147,8 @@ def _describe_subset(spec: str, whole: str, classes: Sequence[str]) -> DatasetEn
 def lasting_name(spec: str) -> str:
     """Return the name under which a dataset is found again from any folder."""
     whole, classes = split_subset(spec)
-    source = find_dataset(whole).source
-    name = source.path if isinstance(source, FilesSource) else whole
+    is_of_files = whole not in DATASETS and not is_fake(whole) and lists_files(whole)
+    name = lasting_path(whole) if is_of_files else whole
     return f"{name}:{','.join(classes)}" if classes else name
 
 
@@ -212,7 +229,7 @@ def with_classes(whole: AnySet, dataset: str, classes: Sequence[str]) -> AnySet:
     for name in classes:
         if name not in whole.classes:
             raise NotFoundError(
-                f"{dataset} has no class {name!r}",
+                f"{whole.dataset} has no class {name!r}",
                 did_you_mean(name, whole.classes) or f"it has {some_of(whole.classes, MOST_NAMED)}",
             )
     ordered = tuple(name for name in whole.classes if name in classes)
@@ -254,6 +271,40 @@ def open_images(
     else:
         images = _open_named(whole, split, data_dir, download)
     return with_classes(images, spec, classes) if classes else images
+
+
+def open_labelled(spec: str, split: str, *, data_dir: Path | None = None) -> TensorSet | EncodedSet:
+    """Open the images of a split that have a class, to evaluate: a single class may have some.
+
+    Args:
+        spec: what `open_images` takes.
+        split: a split, also one that cnnkit makes of the training images; `all` for every image.
+        data_dir: where the files of a named set are looked for, and downloaded to.
+
+    Raises:
+        NotFoundError: there is no such dataset, folder, file or class.
+        UsageError: there is no such split, or no image in it has a class.
+        UnavailableError: files are missing or cannot be read.
+        BrokenImageError: an archive is damaged.
+    """
+    import torch
+
+    whole, _ = split_subset(spec)
+    if whole not in DATASETS and not is_fake(whole) and lists_files(whole):
+        check_readable(whole, list_files(whole))
+    if split in ("train", "test") and "test" not in split_names(spec):
+        images = open_dataset(spec, split, data_dir=data_dir)
+    else:
+        images = open_images(spec, split, data_dir=data_dir)
+    has_class = images.labels >= 0
+    num_without = len(images) - int(has_class.sum())
+    if num_without == len(images):
+        what = f"{num_without:,} images but no classes" if num_without else f"no {split} images"
+        raise UsageError(f"{spec!r} has {what}", LAYOUT.format(whole))
+    if num_without:
+        emit(Note(f"{spec}: images without a class left out: {num_without:,}"))
+        images = images.subset(torch.nonzero(has_class).flatten())
+    return images
 
 
 def split_names(spec: str, allow_large: bool = False) -> list[str]:

@@ -5,16 +5,17 @@ from pathlib import Path
 
 from torch import nn
 
-from cnnkit.data import allow_large_files, default_data_dir, find_dataset, lasting_name
+from cnnkit.data import allow_large_files, default_data_dir, lasting_name
 from cnnkit.data.image_set import ImageSet
 from cnnkit.data.loading.batching import make_batches
 from cnnkit.data.loading.preprocessing import say_decoding
 from cnnkit.errors import CheckFailedError
+from cnnkit.evaluation.other_dataset import ALL, open_other_dataset, say_classes
 from cnnkit.evaluation.predictions import predict_all
 from cnnkit.evaluation.setup import Setup, check_fits
-from cnnkit.evaluation.unseen import without_seen
+from cnnkit.evaluation.unseen import SEEN, TOO_GOOD, without_seen
 from cnnkit.evaluation.views import check_views
-from cnnkit.events import Note, OnEvent, Warned, emit, takes_on_event
+from cnnkit.events import OnEvent, Warned, emit, takes_on_event
 from cnnkit.results import EvalResult
 from cnnkit.runs.checkpoints import Checkpoint
 from cnnkit.runs.code import Trusted, described_by, network_of
@@ -53,10 +54,11 @@ def evaluate(
 
     Args:
         run: the folder of the run, or its name in `runs_dir`.
-        dataset: another dataset with the same classes; images of it that the network was trained
-            on are left out.
-        split: `test`, `val` or `train` as the run saw them, or another of the dataset; `test` by
-            default, and every image of another dataset that has no test set of its own.
+        dataset: another dataset of classes that the run knows, by their names, or of some of them;
+            images of it that the network was trained on are left out.
+        split: `test`, `val` or `train` as the run saw them, or another of the dataset; `all` for
+            every image; `test` by default, and every image of another dataset that has no test set
+            of its own.
         checkpoint: `best` or `last`; the best where there is one.
         tta: test-time augmentation, `none`, `mirror` or `shift`; that of the run by default.
         device: see `choose_device`.
@@ -75,7 +77,8 @@ def evaluate(
         NotFoundError: there is no such run, or it holds no weights.
         CheckFailedError: the weights are not those that were saved, or do not fit the network;
             `run.json` is damaged, or the run brings code that the user does not trust.
-        UsageError: the dataset has no such split, or other classes, or there is no such `tta`.
+        UsageError: the dataset has no such split, or a class that the run does not know, or there
+            is no such `tta`.
         UnavailableError: the device or the data cannot be had, or the run is of a newer version.
         RunFailedError: an image is broken, or the network gives losses that are not finite.
     """
@@ -158,19 +161,14 @@ def _open_images(
 ) -> ImageSet:
     """Return the images to evaluate; of another dataset without those that the run has used."""
     if dataset is None or lasting_name(dataset) == setup.dataset:
-        images = setup.open_split(split or "test", data_dir)
-        return replace(images, split=split or "test")
-    if split is None and _lacks_test(dataset):
-        images = setup.open_all(dataset, data_dir)
-        emit(Note(f"{dataset} has no test set of its own: all its images are evaluated"))
-        images = replace(images, split="all")
-    else:
-        images = setup.open_split(split or "test", data_dir, dataset)
+        if split == ALL:
+            images = setup.open_all(data_dir)
+            emit(Warned(f"{len(images):,} images, most of which were {SEEN}: {TOO_GOOD}"))
+        else:
+            images = setup.open_split(split or "test", data_dir)
         images = replace(images, split=split or "test")
-    return without_seen(images, dataset, setup, folder, data_dir, num_workers)
-
-
-def _lacks_test(dataset: str) -> bool:
-    """Return whether the test split of a dataset is one that cnnkit made of its images."""
-    test = find_dataset(dataset).splits.get("test")
-    return test is not None and test.derived
+    else:
+        images = open_other_dataset(dataset, split, setup.classes, data_dir)
+        images = without_seen(images, dataset, setup, folder, data_dir, num_workers)
+    say_classes(images)
+    return images

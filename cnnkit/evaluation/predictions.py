@@ -65,13 +65,13 @@ class Predictions:
         return tuple(tuple(row) for row in self.confusion().tolist())
 
     def per_class(self, names: tuple[str, ...]) -> tuple[ClassMetrics, ...]:
-        """Return precision, recall and F1 of each class."""
+        """Return precision, recall and F1 of each class; None for a class without an image."""
         confusion = self.confusion()
         right = confusion.diagonal().tolist()
         actual, called = confusion.sum(1).tolist(), confusion.sum(0).tolist()
         rows = []
         for index, name in enumerate(names):
-            precision = right[index] / called[index] if called[index] else None
+            precision = right[index] / called[index] if called[index] and actual[index] else None
             recall = right[index] / actual[index] if actual[index] else None
             defined = precision is not None and recall is not None and right[index] > 0
             f1 = 2 * right[index] / (actual[index] + called[index]) if defined else None

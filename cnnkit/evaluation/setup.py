@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -104,54 +105,53 @@ class Setup:
             arguments=self.model_arguments,
         )
 
-    def open_split(self, split: str, data_dir: Path, dataset: str | None = None) -> ImageSet:
+    def open_split(self, split: str, data_dir: Path) -> ImageSet:
         """Return a split as the run saw it: `train` without the images held out for `val`.
 
         Args:
             split: `train`, `val`, `test`, or another that the dataset has.
             data_dir: where datasets lie.
-            dataset: another dataset to take it from; its classes must be the same.
 
         Raises:
-            UsageError: there is no such split, or the classes of another dataset differ.
+            UsageError: there is no such split, or it has no images.
             CheckFailedError: the training images are others than they were, and the split is made
                 from them: it could hold images that the network was trained on; or the classes are
                 others.
         """
-        chosen = dataset or self.dataset
-        held_out = dataset is None and self.val_split is not None and split in ("train", "val")
-        if dataset is None and not held_out and split not in find_dataset(chosen).splits:
-            names = dict.fromkeys(["train", "val"] if self.val_split is not None else ["train"])
-            names |= dict.fromkeys(find_dataset(chosen).splits)
+        held_out = self.val_split is not None and split in ("train", "val")
+        if not held_out and split not in find_dataset(self.dataset).splits:
+            names = self._split_names()
             raise UsageError(
                 f"the run has no split {split!r}",
-                did_you_mean(split, names) or f"it has {', '.join(names)}",
+                did_you_mean(split, names) or f"it has {', '.join(names)} and all",
             )
-        images: ImageSet = open_dataset(chosen, "train" if held_out else split, data_dir=data_dir)
+        images: ImageSet = open_dataset(
+            self.dataset, "train" if held_out else split, data_dir=data_dir
+        )
         if images.classes != self.classes:
-            kind = UsageError if dataset is not None else CheckFailedError
-            raise kind(_class_difference(chosen, images.classes, self))
-        if dataset is None:
-            self._check_unchanged(split, images, data_dir)
+            raise CheckFailedError(_class_difference(images.classes, self))
+        self._check_unchanged(split, images, data_dir)
         if held_out:
             train, val = stratified_holdout(images.labels, self.val_split or 0.0, self.split_seed)
             images = images.subset(train if split == "train" else val)
         if len(images) == 0:
-            raise UsageError(f"there are no {split} images in {chosen}")
+            raise UsageError(f"there are no {split} images in {self.dataset}")
         return images
 
-    def open_all(
-        self,
-        dataset: str,
-        data_dir: Path,
-    ) -> ImageSet:
-        """Return every image of another dataset that has no test set of its own.
+    def open_all(self, data_dir: Path) -> ImageSet:
+        """Return the training, validation and test images of the run, in this order.
 
         Raises:
-            UsageError: its classes are others.
+            CheckFailedError: the training images, or the classes, are others than they were.
         """
-        train = self.open_split("train", data_dir, dataset)
-        return joined(train, self.open_split("test", data_dir, dataset))
+        usual = [name for name in ("train", "val", "test") if name in self._split_names()]
+        parts = [self.open_split(name, data_dir) for name in usual]
+        return reduce(joined, parts)
+
+    def _split_names(self) -> list[str]:
+        """Return the splits that the run saw, and what others its dataset has."""
+        own = ["train"] if self.val_split is None else ["train", "val"]
+        return list(dict.fromkeys([*own, *find_dataset(self.dataset).splits]))
 
     def _check_unchanged(
         self,
@@ -205,16 +205,17 @@ def check_fits(setup: Setup, weights: "Mapping[str, Tensor]", run: RunFolder) ->
         )
 
 
-def _class_difference(dataset: str, classes: tuple[str, ...], setup: Setup) -> str:
+def _class_difference(classes: tuple[str, ...], setup: Setup) -> str:
+    dataset = setup.dataset
     if len(classes) != len(setup.classes):
         return (
-            f"{dataset} has {len(classes)} classes, and the network was trained for the "
-            f"{len(setup.classes)} of {setup.dataset}"
+            f"{dataset} has {len(classes)} classes, and had {len(setup.classes)} when the network "
+            "was trained"
         )
     number, here, there = next(
         (i, a, b) for i, (a, b) in enumerate(zip(classes, setup.classes, strict=True)) if a != b
     )
     return (
         f"the classes of {dataset} are not those the network was trained for: "
-        f"class {number} is {here!r}, and was {there!r} in {setup.dataset}"
+        f"class {number} is {here!r}, and was {there!r}"
     )

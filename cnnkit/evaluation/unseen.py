@@ -14,6 +14,7 @@ from cnnkit.events import Warned, emit
 from cnnkit.runs.folder import RunFolder
 
 SEEN = "trained on, or chose the best epoch"
+TOO_GOOD = "the accuracy is too good for what the network has not seen"
 
 
 def without_seen(
@@ -58,7 +59,7 @@ def without_seen(
     split = "" if images.split == "all" else f"{images.split} "
     of_all = f"{number:,} of the {len(images):,} {split}images of {dataset} were {SEEN}"
     if images.split == "train":
-        emit(Warned(f"{of_all}: the accuracy is too good for what the network has not seen"))
+        emit(Warned(f"{of_all}: {TOO_GOOD}"))
         return images
     if number == len(images):
         raise UsageError(

@@ -69,7 +69,8 @@ class ClassMetrics:
     Attributes:
         name: of the class.
         num_images: how many images are of this class.
-        precision: of those called so, the share that are; None where none was called so.
+        precision: of those called so, the share that are; None where none was called so, or there
+            is no image of the class, so that nothing called so could be right.
         recall: of those that are, the share called so; None where there is none.
         f1: harmonic mean of the two; None where one is None or both are 0.
     """

@@ -3,6 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
+from cnnkit.registry import some_of
 from cnnkit.results.table import Column, Table, Value, format_bytes, format_count, format_value
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ def against_table(result: "DatasetStatistics") -> Table:
             ("classes that differ", other.classes_changed),
         ):
             if names:
-                notes.append(f"{what}: {_some(names)}")
+                notes.append(f"{what}: {some_of(names)}")
     return Table("against", f"against {other.name}", columns, rows, tuple(notes))
 
 
@@ -266,8 +267,3 @@ def _published_note(published: "PublishedFigures") -> str:
     if verdict == "different":
         verdict += f", by {published.difference:.4f} at most"
     return f"published ({published.source}): {figures}; {verdict}"
-
-
-def _some(names: tuple[str, ...]) -> str:
-    listed = ", ".join(names[:5])
-    return f"{listed} and {len(names) - 5:,} more" if len(names) > 5 else listed

@@ -5,16 +5,16 @@ of a hundred bytes can take all memory from it, or crash the process.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cnnkit.errors import CheckFailedError, CnnkitError, UnavailableError
+from cnnkit.registry import some_of
 from cnnkit.system.files import explain_os_error
 from cnnkit.system.pickles import Made, Name, PickleError, PickleReader
 from cnnkit.system.torch_parts import Archive, OldFile, Parts, RefusedError, Storage, is_archive
@@ -28,8 +28,6 @@ MOST_DIMENSIONS = 64
 MOST_NUMBERS = 2**62  # of a tensor
 MOST_DEPTH = 100  # of lists in lists
 
-MOST_LISTED = 4
-MOST_CHARACTERS = 80
 MOST_SAID = 200  # characters of another library
 
 _KINDS = {
@@ -144,16 +142,6 @@ def check_safetensors(begin: bytes, size: int) -> None:
 def in_a_line(error: Exception) -> str:
     """Return what a library says of a file, which may have chosen the words, in a line."""
     return _plain(" ".join(str(error).split()))[:MOST_SAID]
-
-
-def some_of(names: Collection[str]) -> str:
-    """Return the first few of some names, which a file may have chosen, in a line."""
-    shown = []
-    for name in islice(names, MOST_LISTED):
-        plain = name if name.isprintable() else ascii(name)
-        shown.append(plain if len(plain) <= MOST_CHARACTERS else f"{plain[:MOST_CHARACTERS]}…")
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 class _Contents:

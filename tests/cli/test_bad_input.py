@@ -362,7 +362,7 @@ def test_weights_that_were_altered(refused: Refused, finished: Path, position: i
 
 
 def test_a_dataset_with_other_classes(refused: Refused, finished: Path, photos: Path) -> None:
-    refused("eval", finished, "iris", code=2, says="iris has 3 classes")
+    refused("eval", finished, "iris", code=2, says="iris has the class 'setosa' (and 2 more)")
     refused("eval", finished, "fake:1x8x8:10:50", code=2, says="class 0")
 
 

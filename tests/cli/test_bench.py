@@ -11,6 +11,7 @@ from PIL import Image
 
 from cnnkit.errors import ExitCode
 from tests.conftest import Answer, Cnnkit
+from tests.stopped_runs import make_probes_small
 
 FIELDS = [
     "model", "device", "mode", "batch_size", "precision", "layout", "compile", "threads", "input",
@@ -26,12 +27,7 @@ QUICK = ("--device", "cpu", "--threads", "1", "--max-seconds", "0.2")
 @pytest.fixture(autouse=True)
 def small_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Peaks are measured with small tensors: what the probes say is of no matter here."""
-    from cnnkit.bench import peaks
-
-    monkeypatch.setattr(peaks, "_MATRICES", {"cpu": (256,)})
-    monkeypatch.setattr(peaks, "_CONVOLUTIONS", ((2, 16, 14, 16, 3),))
-    monkeypatch.setattr(peaks, "_MEMORY_BYTES", {"cpu": 2**20})
-    monkeypatch.setattr(peaks, "PROBE_SECONDS", 0.01)
+    make_probes_small(monkeypatch)
 
 
 def test_the_fields_that_others_rely_on(cnnkit: Cnnkit) -> None:

@@ -3,8 +3,11 @@
 import csv
 import io
 import shutil
+import struct
 import tarfile
+import unicodedata
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from safetensors.torch import load_file
 import cnnkit as package
 from cnnkit.data import find_dataset, open_dataset, open_images
 from cnnkit.errors import CnnkitError, NotFoundError, UsageError
+from cnnkit.events import Event, Warned
 from tests.conftest import Cnnkit
 
 CLASSES = ("cat", "dog", "eel")
@@ -106,10 +110,27 @@ def test_train_gives_the_same_weights_and_eval_and_bench_take_each(
     for kind in ("zip", "tar", "tar.xz", "table"):
         for name, value in weights["folder"].items():
             assert torch.equal(weights[kind][name], value), (kind, name)
-    timed = cnnkit(
-        "bench", "linear", "--data", sources["zip"], "--input", "3x10x12", "--max-seconds", 0.2
-    )
-    assert timed.code == 0, timed.stderr
+    for spec in (*sources.values(), f"{sources['zip']}:cat,eel"):
+        timed = cnnkit(
+            "bench", "linear", "--data", spec, "--input", "3x10x12", "--max-seconds", 0.1
+        )
+        assert timed.code == 0, timed.stderr
+
+
+def test_a_run_is_evaluated_on_every_source_alike(
+    sources: dict[str, str], tmp_path: Path, cnnkit: Cnnkit
+) -> None:
+    """Of copies of its own images the test images are left, whatever they come in."""
+    trained = cnnkit("train", "linear", sources["folder"], "--epochs", 1, "--json").json
+    for kind, spec in sources.items():
+        if kind != "folder":
+            found = cnnkit("eval", trained["run"], spec, "--json").json
+            assert found["num_images"] == trained["test"]["num_images"], kind
+            assert found["accuracy"] == trained["test"]["accuracy"]
+            assert found["loss"] == pytest.approx(trained["test"]["loss"], rel=1e-6)
+        some = cnnkit("eval", trained["run"], f"{spec}:cat,eel", "--split", "all", "--json")
+        assert [row["num_images"] for row in some.json["per_class"]] == [2, 0, 2], kind
+        assert "evaluated 2 of the 3 classes" in " ".join(some.stderr.split())
 
 
 def test_images_are_had_from_python(sources: dict[str, str]) -> None:
@@ -145,6 +166,32 @@ def test_some_classes_of_any_source(sources: dict[str, str], kind: str) -> None:
     assert train.labels.bincount().sum() == (all_train.labels != 1).sum()
 
 
+def test_shards_may_be_named_by_a_star(
+    sources: dict[str, str], tmp_path: Path, cnnkit: Cnnkit
+) -> None:
+    braces, star = sources["shards"], str(tmp_path / "shard-*.tar")
+    assert package.measure_dataset(star).channels == package.measure_dataset(braces).channels
+    assert package.measure_dataset(f"{star}:eel,cat").num_images == 2 * NUM_EACH
+    shutil.copy(tmp_path / "shard-0.tar", tmp_path / "shard-2.tar")
+    assert package.measure_dataset(star).num_images == 4.5 * NUM_EACH
+    none = cnnkit("stats", tmp_path / "no-*.tar")
+    assert (none.code, "there are no shards" in " ".join(none.stderr.split())) == (3, True)
+
+
+def test_labels_are_the_same_in_either_form_of_unicode_and_in_order(tmp_path: Path) -> None:
+    content = next(pictures())[1]
+    composed, apart = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+    long = "9" * 5000  # Python makes no number of so many digits
+    labels = (apart, "10", "2", composed, "02", long)
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        for number, label in enumerate(labels):
+            add(tar, f"{number:04}.png", content)
+            add(tar, f"{number:04}.cls", label.encode())
+    found = open_images(str(tmp_path / "shard.tar"), None)
+    assert found.classes == ("02", "2", "10", long, composed)
+    assert len(open_images(f"{tmp_path / 'shard.tar'}:{apart}", None)) == 2
+
+
 def test_some_classes_of_named_and_made_up_sets(cnnkit: Cnnkit) -> None:
     digits = open_dataset("digits:7,1", "test")
     whole = open_dataset("digits", "test")
@@ -166,6 +213,8 @@ def test_some_classes_of_named_and_made_up_sets(cnnkit: Cnnkit) -> None:
     [
         ("digits:0,12", NotFoundError, "digits has no class '12'"),
         ("digits:0", UsageError, "names a single class"),
+        ("digits:", UsageError, "names no class behind the colon"),
+        ("digits: ,", UsageError, "names no class behind the colon"),
         ("cifar10:bird,airplan", NotFoundError, "no class 'airplan'; did you mean airplane"),
     ],
 )
@@ -220,11 +269,19 @@ def test_archives_that_differ_from_their_folders(sources: dict[str, str], tmp_pa
             ("dog/d.png", tarfile.SYMTYPE, "b.png"),
             ("dog/e.png", tarfile.SYMTYPE, "../cat/a.png"),
             ("dog/f.png", tarfile.SYMTYPE, "/etc/passwd"),
+            ("dog/g.png", tarfile.SYMTYPE, "/cat/a.png"),  # not of the archive
+            ("dog/h.png", tarfile.SYMTYPE, "../../cat/a.png"),
+            ("dog/i.png", tarfile.SYMTYPE, "i.png"),
+            ("dog/all", tarfile.SYMTYPE, "../cat"),
         ):
             item = tarfile.TarInfo(name)
             item.type, item.linkname = kind, target
             tar.addfile(item)
-    found = open_images(str(tmp_path / "links.tar"), None)
+    events: list[Event] = []
+    found = open_images(str(tmp_path / "links.tar"), None, on_event=events.append)
+    said = " ".join(event.text for event in events if isinstance(event, Warned))
+    assert "lead to no image of the archive left out: 4, such as dog/f.png" in said
+    assert "links to folders of the set itself left out: 1" in said
     assert found.labels.bincount().tolist() == [1, 4]
     expected = sum(
         np.asarray(Image.open(io.BytesIO(files[name]))).astype(np.int64).sum((0, 1))
@@ -233,12 +290,31 @@ def test_archives_that_differ_from_their_folders(sources: dict[str, str], tmp_pa
     measured = package.measure_dataset(str(tmp_path / "links.tar"))
     assert [channel.sum for channel in measured.channels] == expected.tolist()
 
+    # links to links, before and behind what they lead to, as the folder that is packed
+    packed = tmp_path / "packed"
+    for name in ("cat", "dog"):
+        (packed / name).mkdir(parents=True)
+        (packed / name / "m.png").write_bytes(files[f"{name}/00.png"])
+    (packed / "cat" / "a.png").symlink_to("z.png")
+    (packed / "cat" / "z.png").symlink_to("../dog/m.png")
+    (packed / "dog" / "hard.png").hardlink_to(packed / "cat" / "m.png")
+    whole = package.measure_dataset(str(packed), by_class=True)
+    assert [one.num_images for one in whole.classes] == [3, 2]
+    for mode, suffix in (("w", ".tar"), ("w:gz", ".tar.gz")):
+        with tarfile.open(tmp_path / f"packed{suffix}", mode) as tar:  # type: ignore[call-overload]
+            tar.add(packed, "packed")
+        part = package.measure_dataset(str(tmp_path / f"packed{suffix}"), by_class=True)
+        assert part.channels == whole.channels
+        assert part.classes == whole.classes
+
     with zipfile.ZipFile(tmp_path / "windows.zip", "w") as pack:
-        for name in ("cat/00.png", "dog/00.png"):
-            item = zipfile.ZipInfo(name)
-            item.filename = name.replace("/", "\\")
-            pack.writestr(item, files[name])
+        for name in ("set/cat/", "set/cat/00.png", "set/dog/00.png", "about/it.txt"):
+            item = zipfile.ZipInfo("x")
+            item.filename = name.replace("/", "\\") if "set" in name else name
+            pack.writestr(item, files.get(name.removeprefix("set/"), b""))
     assert open_images(str(tmp_path / "windows.zip"), None).classes == ("cat", "dog")
+    entry = find_dataset(str(tmp_path / "windows.zip"))
+    assert entry.classes == ("cat", "dog")
 
     # macOS writes UTF-8, in its decomposed form, without the flag that says so
     decomposed = "A\u0308pfel".encode()
@@ -248,6 +324,22 @@ def test_archives_that_differ_from_their_folders(sources: dict[str, str], tmp_pa
     content = (tmp_path / "finder.zip").read_bytes()
     (tmp_path / "finder.zip").write_bytes(content.replace(b"x" * len(decomposed), decomposed))
     assert open_images(str(tmp_path / "finder.zip"), None).classes == ("Birnen", "\u00c4pfel")
+
+
+def test_a_copy_of_the_set_inside_trains_no_class(
+    sources: dict[str, str], tmp_path: Path, cnnkit: Cnnkit
+) -> None:
+    root = tmp_path / "photos"
+    shutil.copytree(root, tmp_path / "other")
+    shutil.move(tmp_path / "other", root / "photos")
+    with zipfile.ZipFile(tmp_path / "photos.zip", "a") as pack:
+        for path, content in pictures():
+            pack.writestr(f"photos/photos/{path}", content)
+    for spec in (sources["folder"], sources["zip"]):
+        assert find_dataset(spec).classes == CLASSES
+        told = cnnkit("stats", spec)
+        assert "left out as copies: photos" in " ".join(told.stderr.split())
+        assert len(open_images(f"{spec}:photos", None)) == 3 * NUM_EACH
 
 
 def test_shards_made_on_macos_and_with_masks(tmp_path: Path) -> None:
@@ -281,16 +373,42 @@ def test_folders_of_systems_and_links_back_are_no_classes(
     assert found.labels.bincount().tolist() == [NUM_EACH] * 3
 
 
-def test_a_test_image_that_cannot_be_read_is_found_before_the_training(
-    sources: dict[str, str], tmp_path: Path, cnnkit: Cnnkit
+def oversized() -> bytes:
+    """Return a PNG file of nothing but a header, of 3.6 billion pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    start, checksum = b"\x89PNG\r\n\x1a\n\0\0\0\r", struct.pack(">I", zlib.crc32(header))
+    return start + header + checksum + b"\0\0\0\0IEND\xaeB`\x82"
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"no image", "no image in a format that cnnkit reads"),
+        (b"", "empty: 0 bytes"),
+        (oversized(), "refused: 3,600,000,000 pixels"),
+    ],
+)
+def test_an_image_that_cannot_be_read_is_found_before_the_training(
+    sources: dict[str, str],
+    tmp_path: Path,
+    cnnkit: Cnnkit,
+    content: bytes,
+    reason: str,
+    split: str,
+    form: str,
 ) -> None:
-    for name in ("train", "test"):
+    for name in ("train", "val", "test"):
         shutil.copytree(tmp_path / "photos", tmp_path / "parts" / name)
-    (tmp_path / "parts" / "test" / "dog" / "03.png").write_bytes(b"no image")
-    given = ("train", "linear", tmp_path / "parts", "--epochs", 2, "--input", "3x10x12")
+    (tmp_path / "parts" / split / "dog" / "03.png").write_bytes(content)
+    spec = tmp_path / "parts"
+    if form == "zip":
+        spec = Path(shutil.make_archive(str(spec), "zip", spec))
+    given = ("train", "linear", spec, "--epochs", 2, "--input", "3x10x12")
     answer = cnnkit(*given)
     assert answer.code == 5
-    assert "dog/03.png: no image in a format that cnnkit reads" in " ".join(answer.stderr.split())
+    assert f"{split}/dog/03.png: {reason}" in " ".join(answer.stderr.split())
     assert "1/2" not in answer.stderr  # not an epoch
     assert not list(tmp_path.glob("runs/*/metrics.csv"))
     assert cnnkit(*given, "--skip-bad").code == 0

@@ -111,7 +111,28 @@ def test_empty_class_folders_are_classes_and_flat_sets_have_none() -> None:
     assert arrange([]).places == {}
 
 
-@pytest.mark.parametrize("name", ["@eaDir", "$RECYCLE.BIN", "lost+found", "__MACOSX", ".git"])
+def test_a_copy_of_the_set_inside_is_no_class() -> None:
+    layout = arrange(folders("a", "b", "c", "set/a", "set/b", "set/c", "old/a", "old/b", "old/c"))
+    assert layout.classes == {"": ("a", "b", "c")}
+    assert layout.remarks == (
+        "folders that hold the folders beside them once more are left out as copies: old, set",
+    )
+    assert ("set", "a") not in layout.places
+    layout = arrange(
+        folders("train/a", "train/b", "train/set/a", "train/set/b", "test/a", "test/b")
+    )
+    assert layout.classes == {"train": ("a", "b"), "test": ("a", "b")}
+    # some of the others only, or asked for
+    assert arrange(folders("a", "b", "c", "d/a", "d/b")).classes == {"": ("a", "b", "c", "d")}
+    assert arrange(folders("a", "b", "set/a", "set/b"), as_classes=True).classes == {
+        "": ("a", "b", "set")
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["@eaDir", "$RECYCLE.BIN", "lost+found", "__MACOSX", ".git", "@__thumb", "FOUND.000"],
+)
 def test_folders_of_systems_are_no_classes(name: str) -> None:
     assert not is_visible(name)
     assert is_visible("cat")

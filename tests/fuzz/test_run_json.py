@@ -7,45 +7,28 @@ from pathlib import Path
 
 import pytest
 
-import cnnkit as api
-from cnnkit.errors import CnnkitError, ExitCode, InterruptedRunError
+from cnnkit.errors import CnnkitError, ExitCode
 from cnnkit.evaluation import Setup, check_fits
-from cnnkit.events import EpochEnded, Event
 from cnnkit.runs.code import Trusted, described_by, network_of
 from cnnkit.runs.folder import open_run
 from cnnkit.training.settling import settle
 from tests.conftest import Cnnkit
 from tests.fuzz.altering import Altered, alterations
+from tests.stopped_runs import make_probes_small, stopped_run
 
 NUM_READ = 2000
 NUM_COMMANDS = 100
 MOST_SECONDS = 20.0
 
 
-def stop(event: Event) -> None:
-    if isinstance(event, EpochEnded):
-        raise KeyboardInterrupt
-
-
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("stopped")
-    recipe = api.Recipe.of(epochs=2, batch_size=512)
-    with pytest.raises(InterruptedRunError):
-        api.train("linear", "digits", recipe, runs_dir=folder, on_event=stop, device="cpu")
-    (run,) = folder.iterdir()
-    return run
+    return stopped_run(tmp_path_factory.mktemp("stopped"))
 
 
 @pytest.fixture(autouse=True)
 def small_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `bench` finds out of the machine is of no matter here."""
-    from cnnkit.bench import peaks
-
-    monkeypatch.setattr(peaks, "_MATRICES", {"cpu": (256,)})
-    monkeypatch.setattr(peaks, "_CONVOLUTIONS", ((2, 16, 14, 16, 3),))
-    monkeypatch.setattr(peaks, "_MEMORY_BYTES", {"cpu": 2**20})
-    monkeypatch.setattr(peaks, "PROBE_SECONDS", 0.01)
+    make_probes_small(monkeypatch)
 
 
 def set_up(run: Path) -> None:

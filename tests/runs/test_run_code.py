@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 import cnnkit as api
-from cnnkit.errors import CnnkitError, ExitCode, InterruptedRunError, UsageError
-from cnnkit.events import EpochEnded, Event, Warned, handled_by
+from cnnkit.errors import CnnkitError, ExitCode, UsageError
+from cnnkit.events import Event, Warned, handled_by
 from cnnkit.system.trust import call_sha256, is_trusted, trust
 from tests.conftest import Answer, Cnnkit
 from tests.rewriting import description_of, rewrite
+from tests.stopped_runs import make_probes_small, stopped_run
 
 ROOT = Path(__file__).parents[2]
 RAN = "ran"  # the file that the code of the network makes in the current folder
@@ -75,11 +76,6 @@ class Trained:
     state: Path
 
 
-def stop_after_first(event: Event) -> None:
-    if isinstance(event, EpochEnded):
-        raise KeyboardInterrupt
-
-
 def write_source(folder: Path) -> Path:
     for name, text in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -89,13 +85,7 @@ def write_source(folder: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `bench` finds out of the machine is of no matter here."""
-    from cnnkit.bench import peaks
-
-    monkeypatch.setattr(peaks, "_MATRICES", {"cpu": (256,)})
-    monkeypatch.setattr(peaks, "_CONVOLUTIONS", ((2, 16, 14, 16, 3),))
-    monkeypatch.setattr(peaks, "_MEMORY_BYTES", {"cpu": 2**20})
-    monkeypatch.setattr(peaks, "PROBE_SECONDS", 0.01)
+    make_probes_small(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +95,9 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("XDG_STATE_HOME", str(folder / "state"))
-        recipe = api.Recipe.of(epochs=2, batch_size=256)
-        with pytest.raises(InterruptedRunError):
-            api.train(
-                "source/net.py:make", "digits", recipe, model_arguments={"width": "4"},
-                on_event=stop_after_first, device="cpu",
-            )  # fmt: skip
-    (run,) = (folder / "runs").iterdir()
+        run = stopped_run(
+            folder / "runs", "source/net.py:make", 256, model_arguments={"width": "4"}
+        )
     return Trained(run, source, folder / "state")
 
 

@@ -8,30 +8,19 @@ from typing import Any
 
 import pytest
 
-import cnnkit as api
-from cnnkit.errors import CheckFailedError, ExitCode, InterruptedRunError, UsageError
-from cnnkit.events import EpochEnded, Event
+from cnnkit.errors import CheckFailedError, ExitCode, UsageError
 from cnnkit.runs.folder import RunFolder
 from cnnkit.runs.schema import CHECKSUM
 from tests.conftest import Cnnkit
 from tests.rewriting import description_of, rewrite
+from tests.stopped_runs import make_probes_small, stopped_run
 
 Description = dict[str, Any]
 
 
-def stop(event: Event) -> None:
-    if isinstance(event, EpochEnded):
-        raise KeyboardInterrupt
-
-
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("stopped")
-    recipe = api.Recipe.of(epochs=2, batch_size=512)
-    with pytest.raises(InterruptedRunError):
-        api.train("linear", "digits", recipe, runs_dir=folder, on_event=stop, device="cpu")
-    (run,) = folder.iterdir()
-    return run
+    return stopped_run(tmp_path_factory.mktemp("stopped"))
 
 
 @pytest.fixture
@@ -41,13 +30,7 @@ def run(original: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `bench` finds out of the machine is of no matter here."""
-    from cnnkit.bench import peaks
-
-    monkeypatch.setattr(peaks, "_MATRICES", {"cpu": (256,)})
-    monkeypatch.setattr(peaks, "_CONVOLUTIONS", ((2, 16, 14, 16, 3),))
-    monkeypatch.setattr(peaks, "_MEMORY_BYTES", {"cpu": 2**20})
-    monkeypatch.setattr(peaks, "PROBE_SECONDS", 0.01)
+    make_probes_small(monkeypatch)
 
 
 COMMANDS = (

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-import cnnkit as api
-from cnnkit.errors import ExitCode, InterruptedRunError
-from cnnkit.events import EpochEnded, Event
+from cnnkit.errors import ExitCode
 from cnnkit.system.files import remove_tree
 from cnnkit.system.locks import locked
 from tests.conftest import Cnnkit
+from tests.stopped_runs import stopped_run
 
 FILES = (".lock", "run.json", "result.json", "metrics.csv", "curves.png")
 FOLDERS = ("tensorboard", "checkpoints", "network")
@@ -26,19 +25,9 @@ DEEPER = (
 SECRET = "what lies elsewhere"
 
 
-def stop(event: Event) -> None:
-    if isinstance(event, EpochEnded):
-        raise KeyboardInterrupt
-
-
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("stopped")
-    recipe = api.Recipe.of(epochs=2, batch_size=512)
-    with pytest.raises(InterruptedRunError):
-        api.train("linear", "digits", recipe, runs_dir=folder, on_event=stop, device="cpu")
-    (run,) = folder.iterdir()
-    return run
+    return stopped_run(tmp_path_factory.mktemp("stopped"))
 
 
 @pytest.fixture

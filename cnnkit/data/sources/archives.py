@@ -5,10 +5,10 @@ import tempfile
 import threading
 import weakref
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from cnnkit.data.image_files import os_reason
@@ -56,6 +56,7 @@ class Archive:
         places: the wanted files, in the order of the archive; links that lead to one as well.
         num_others: other files.
         dead_links: names of links that lead to no wanted file of the archive.
+        num_folder_links: links that lead to a folder of the archive, and are left out.
         problem: why the archive cannot be read to its end; empty where it can.
     """
 
@@ -65,6 +66,7 @@ class Archive:
     places: tuple[Place, ...] = ()
     num_others: int = 0
     dead_links: tuple[str, ...] = ()
+    num_folder_links: int = 0
     problem: str = ""
 
     def __post_init__(self) -> None:
@@ -83,15 +85,29 @@ class Archive:
             self.problem = str(error)
         except OSError as error:
             self.problem = os_reason(error)
+        self._follow(members.links(), found)
+        self.places = tuple(found.values())
+
+    def _follow(self, links: Mapping[str, str], found: dict[str, Place]) -> None:
+        """Add the wanted links that lead to a file that was found, over other links or not."""
+        folders = {str(folder) for name in found for folder in PurePosixPath(name).parents}
         dead = []
-        for name, target in members.links().items():
-            if target in found:
-                place = found[target]
-                found[name] = Place(name, place.size, place.start, place.reason)
-            elif self.is_wanted(name):
-                dead.append(name)
+        for name in links:
+            target, passed = links[name], {name}
+            while target in links and target not in passed:
+                passed.add(target)
+                target = links[target]
+            if self.is_wanted(name):
+                if target in found:
+                    place = found[target]
+                    found[name] = Place(name, place.size, place.start, place.reason)
+                else:
+                    dead.append(name)
+            elif target in folders:
+                self.num_folder_links += 1
+            else:
+                self.num_others += 1
         self.dead_links = tuple(dead)
-        self.places = tuple(place for name, place in found.items() if self.is_wanted(name))
 
     def read(self, place: Place, allow_large: bool = False) -> bytes:
         """Return the bytes of a file; several threads may at once.

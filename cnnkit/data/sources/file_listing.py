@@ -16,9 +16,9 @@ from cnnkit.data.layout import Layout, Parts, arrange, is_visible
 from cnnkit.data.sources.archives import Archive
 from cnnkit.data.sources.members import is_archive
 from cnnkit.data.sources.shards import (
-    BRACES,
     LABEL_KEYS,
     find_shards,
+    is_pattern,
     is_shard_file,
     label_order,
     looks_like_shard,
@@ -63,7 +63,7 @@ _remembered: OrderedDict[tuple[str, bool, bool], Listing] = OrderedDict()
 
 def lists_files(spec: str) -> bool:
     """Return whether a name means files: a folder, an archive, shards, or a table."""
-    if BRACES.search(spec) or is_archive(spec) or is_table(spec):
+    if is_pattern(spec) or is_archive(spec) or is_table(spec):
         return True
     return "/" in spec or os.sep in spec or spec.startswith(("~", ".")) or os.path.isdir(spec)  # noqa: PTH112
 
@@ -109,7 +109,7 @@ def _seen(paths: Iterable[str]) -> Seen:
 
 
 def _list(spec: str, as_classes: bool, allow_large: bool) -> Listing:
-    if BRACES.search(spec):
+    if is_pattern(spec):
         return _list_shards(find_shards(spec), allow_large)
     path = Path(spec).expanduser()
     is_folder = path.is_dir()
@@ -178,6 +178,10 @@ def _list_archive(path: Path, as_classes: bool, allow_large: bool) -> Listing:
             f"{path}: links that lead to no image of the archive left out: "
             f"{len(archive.dead_links):,}, such as {archive.dead_links[0]}"
         )
+    if archive.num_folder_links:
+        remarks.append(
+            f"{path}: links to folders of the set itself left out: {archive.num_folder_links:,}"
+        )
     return Listing(files, tuple(problems), tuple(remarks), seen=_seen([str(path)]))
 
 
@@ -209,7 +213,11 @@ def _list_shards(paths: Sequence[Path], allow_large: bool) -> Listing:
     if several:
         remarks.append(f"of several images of a sample one is taken, and others are not: {several}")
     return Listing(
-        {"": files}, tuple(problems), tuple(remarks), has_numbers=True, seen=_seen(map(str, paths))
+        {"": files},
+        tuple(problems),
+        tuple(remarks),
+        has_numbers=True,
+        seen=_seen([*map(str, paths), *{str(path.parent) for path in paths}]),
     )
 
 

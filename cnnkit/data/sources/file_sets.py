@@ -12,7 +12,7 @@ from cnnkit.data.entry import DatasetEntry, FilesSource, Split
 from cnnkit.data.image_files import IMAGE_SUFFIXES
 from cnnkit.data.image_limits import BadImageError
 from cnnkit.data.layout import SPLIT_ORDER
-from cnnkit.data.sources.file_listing import LAYOUT, class_names, list_files
+from cnnkit.data.sources.file_listing import LAYOUT, Listing, class_names, list_files
 from cnnkit.data.sources.members import is_archive
 from cnnkit.errors import BrokenImageError, UnavailableError, UsageError
 from cnnkit.events import Note, TaskAdvanced, TaskEnded, TaskStarted, emit
@@ -21,10 +21,9 @@ from cnnkit.registry import some_of
 if TYPE_CHECKING:  # the description of files must not cost the import of torch
     from cnnkit.data.encoded import EncodedFiles, Item
     from cnnkit.data.image_set import EncodedSet
-    from cnnkit.data.sources.members import is_archive
-from cnnkit.data.sources.file_listing import Listing
 
-MODES_OF_GREY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N")
+# What `decode` makes one channel of: transparency is dropped.
+MODES_OF_GREY = ("1", "L", "LA", "La", "LA;16", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 MOST_SAMPLED = 256
 """So many headers tell whether a set is grey, and whether it is worth reading them all."""
@@ -49,12 +48,7 @@ def describe_files(spec: str, as_classes: bool = False, allow_large: bool = Fals
         BrokenImageError: an archive is damaged.
     """
     listing = list_files(spec, as_classes, allow_large)
-    for name, reason in listing.problems:
-        if is_archive(name):
-            raise BrokenImageError(f"{name}: {reason}", "download or pack it again")
-        raise UnavailableError(
-            f"{spec!r} cannot be read: {reason}: {name}", "check its permissions"
-        )
+    check_readable(spec, listing)
     path = Path(spec).expanduser()
     names = class_names(listing)
     classes = {
@@ -90,6 +84,21 @@ def describe_files(spec: str, as_classes: bool = False, allow_large: bool = Fals
         splits=splits,
         source=FilesSource(lasting_path(spec), listing),
     )
+
+
+def check_readable(spec: str, listing: Listing) -> None:
+    """Refuse files of which a part cannot be read at all.
+
+    Raises:
+        BrokenImageError: an archive is damaged.
+        UnavailableError: a folder must not be read.
+    """
+    for name, reason in listing.problems:
+        if is_archive(name):
+            raise BrokenImageError(f"{name}: {reason}", "download or pack it again")
+        raise UnavailableError(
+            f"{spec!r} cannot be read: {reason}: {name}", "check its permissions"
+        )
 
 
 def lasting_path(spec: str) -> str:

@@ -139,18 +139,6 @@ class Members:
         """Return the links that `read` has passed, and what they lead to, by normal names."""
         return self._links
 
-    def names(self) -> list[str] | None:
-        """Return the names of all files, where the archive has an index of them.
-
-        Raises:
-            BrokenArchiveError: it is no archive, is cut short, or has a very long index.
-            OSError: it cannot be read, or is no regular file.
-        """
-        if self._path.suffix.lower() != ".zip":
-            return None
-        with _opened(self._path) as raw, _opened_zip(raw, self._allow_large) as archive:
-            return [item.filename for item in archive.infolist() if not item.is_dir()]
-
     def read(self) -> Iterator["OpenMember"]:
         """Return the files, each to be read before the next is asked for.
 
@@ -177,11 +165,12 @@ def _read_zip(
     with _opened_zip(raw, allowance.allow_large) as archive:
         items = [item for item in archive.infolist() if not item.is_dir()]
         allowance.spend(sum(item.file_size for item in items))
-        names = [_name_in_zip(item) for item in items]
-        # Windows' own tools separate the parts of a path by backslashes
-        if names and not any("/" in name for name in names):
-            names = [name.replace("\\", "/") for name in names]
-        for name, item in zip(names, items, strict=True):
+        for item in items:
+            name = _name_in_zip(item)
+            if "/" not in name:  # Windows' own tools separate the parts of a path by backslashes
+                name = name.replace("\\", "/")
+            if name.endswith("/"):
+                continue
             member = _ZipMember(archive, item, normal_name(name), allowance)
             if stat.S_ISLNK(item.external_attr >> 16):
                 target = member.read(MAX_HEADER_BYTES).content or b""
@@ -205,8 +194,9 @@ def normal_name(name: str) -> str:
 
 
 def _target(name: str, text: str) -> str:
-    """Return what a symbolic link in an archive leads to, from the top of the archive."""
-    return normal_name(posixpath.normpath(posixpath.join(posixpath.dirname(name), text)))
+    """Return what a symbolic link leads to, from the top of the archive; "" for what is outside."""
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(name), text))
+    return "" if target.startswith(("/", "..")) else normal_name(target)
 
 
 def _read_tar(

@@ -1,9 +1,11 @@
 """WebDataset shards, `data-{000..127}.tar`: an image and its label side by side, read in place."""
 
+import glob
 import itertools
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,7 +14,7 @@ from cnnkit.data.image_files import IMAGE_SUFFIXES
 from cnnkit.data.image_limits import BadImageError, too_large
 from cnnkit.data.layout import is_visible
 from cnnkit.data.sources.archives import Archive, Place
-from cnnkit.data.sources.members import BrokenArchiveError, Members
+from cnnkit.data.sources.members import BrokenArchiveError, Members, is_archive
 from cnnkit.errors import NotFoundError, UsageError
 
 RANGE = re.compile(r"([0-9]+)\.\.([0-9]+)")
@@ -21,6 +23,7 @@ MOST_SHARDS = 1_000_000
 MAX_LABEL_BYTES = 2**20
 """A longer `.cls` or `.json` is refused unless large ones are allowed."""
 
+MOST_DIGITS = 18  # of a label that is a number; of very many Python makes none
 NUM_SNIFFED = 24  # files that are looked at to tell a shard from an archive of class folders
 LABEL_EXTENSIONS = ("cls", "json")
 NO_IMAGE_WORDS = {"mask", "seg", "segmentation", "depth", "label", "target", "annotation"}
@@ -60,14 +63,24 @@ def expand_braces(spec: str) -> list[str]:
     ]
 
 
+def is_pattern(spec: str) -> bool:
+    """Return whether a name stands for several shards: with braces, or a `*` for what is there."""
+    has_braces = BRACES.search(spec) is not None
+    return has_braces or ("*" in spec and is_archive(spec) and not os.path.lexists(spec))
+
+
 def find_shards(spec: str) -> tuple[Path, ...]:
-    """Return the shards that a pattern with braces names.
+    """Return the shards that a pattern names; those of a `*` in the order of their names.
 
     Raises:
-        NotFoundError: one of them is not there.
+        NotFoundError: one of them is not there, or none for a `*`.
         UsageError: the pattern makes no sense, or names one twice.
     """
     paths = tuple(Path(name).expanduser() for name in expand_braces(spec))
+    if any("*" in str(path) for path in paths):
+        paths = tuple(Path(one) for path in paths for one in sorted(glob.glob(str(path))))  # noqa: PTH207
+        if not paths:
+            raise NotFoundError(f"there are no shards {spec!r}", "check the path")
     missing = [str(path) for path in paths if not os.path.exists(path)]  # noqa: PTH110
     if missing:
         raise NotFoundError(
@@ -106,7 +119,8 @@ def is_shard_file(name: str) -> bool:
 
 def label_order(name: str) -> tuple[int, int, str]:
     """Return what sorts labels: numbers by value, then names."""
-    return (0, int(name), "") if name.isdecimal() else (1, 0, name)
+    is_number = name.isdecimal() and len(name) <= MOST_DIGITS
+    return (0, int(name), name) if is_number else (1, 0, name)
 
 
 @dataclass(frozen=True)
@@ -137,8 +151,12 @@ class Sample:
             except BadImageError as error:
                 return "", f"its label .{extension}: {error}"
         if texts.get("cls"):
-            return texts["cls"], ""
-        return _label_in_json(texts.get("json", "")), ""
+            return _normal(texts["cls"]), ""
+        return _normal(_label_in_json(texts.get("json", ""))), ""
+
+
+def _normal(label: str) -> str:
+    return unicodedata.normalize("NFC", label)
 
 
 def _label_in_json(text: str) -> str:

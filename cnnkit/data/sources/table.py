@@ -1,11 +1,16 @@
 """A table of paths and labels: `labels.csv` with a line an image, beside the images."""
 
 import csv
+import io
 import os
+import re
+import stat
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cnnkit.data.layout import EVALUATION, split_of
 from cnnkit.errors import NotFoundError, UnavailableError, UsageError
 from cnnkit.registry import did_you_mean
 
@@ -13,14 +18,18 @@ TABLE_SUFFIXES = (".csv", ".tsv")
 MAX_BYTES = 2**30
 DELIMITERS = (",", ";", "\t")
 
-PATH_NAMES = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "img")
-LABEL_NAMES = ("label", "class", "class_name", "category", "target", "species", "diagnosis")
-SPLIT_NAMES = ("split", "subset", "set", "partition", "fold")
-SPLITS = {
-    "train": "train", "training": "train",
-    "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test", "eval": "test",
-}  # fmt: skip
+# Names of columns, whatever their case and punctuation, in the singular or the plural; the first
+# that is there counts.
+PATH_NAMES = (
+    "path", "file", "filename", "filepath", "image", "img", "image path", "img path",
+    "image file", "image name", "img name", "image id", "fname", "relative path",
+)  # fmt: skip
+LABEL_NAMES = (
+    "label", "class", "class name", "category", "target", "species", "diagnosis", "breed",
+    "label name", "image label", "classes", "categories", "class id", "label id",
+)  # fmt: skip
+SPLIT_NAMES = ("split", "subset", "set", "partition", "data set")
+MOST_NAMED = 6
 
 FORM = "a line is path,label or path,label,split, with a header or without"
 
@@ -71,7 +80,8 @@ def read_table(spec: str) -> LabelTable:
         reader.add(number, cells)
     if not reader.labels:
         raise UsageError(f"{spec} lists no images", FORM)
-    reader.check_files()
+    reader.check_files(has_header)
+    reader.name_evaluation_split()
     remarks = []
     if reader.num_repeated:
         remarks.append(f"{spec}: lines that repeat another are left out: {reader.num_repeated:,}")
@@ -102,9 +112,9 @@ def _lines(spec: str, path: Path) -> Iterator[tuple[int, list[str]]]:
         raise UsageError(
             f"line {line:,} of {spec} is no text in UTF-8", "save the table as CSV in UTF-8"
         ) from error
-    first = text.partition("\n")[0]
-    delimiter = max(DELIMITERS, key=first.count)
-    rows = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    unquoted = re.sub('"[^"]*"', "", text.partition("\n")[0])
+    delimiter = max(DELIMITERS, key=unquoted.count)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         for cells in rows:
             if any(cell.strip() for cell in cells):
@@ -126,10 +136,10 @@ class _Columns:
 
 def _columns(spec: str, first: Sequence[str]) -> tuple[_Columns, bool]:
     """Return where the columns are, and whether the first line is a header."""
-    names = [cell.lower() for cell in first]
+    names = list(map(_plain, first))
 
     def place(known: Sequence[str]) -> int | None:
-        return next((names.index(name) for name in known if name in names), None)
+        return next((names.index(name) for name in map(_plain, known) if name in names), None)
 
     path, label, split = place(PATH_NAMES), place(LABEL_NAMES), place(SPLIT_NAMES)
     if path is not None and label is not None:
@@ -138,11 +148,16 @@ def _columns(spec: str, first: Sequence[str]) -> tuple[_Columns, bool]:
         lacks, known = ("path", PATH_NAMES) if path is None else ("label", LABEL_NAMES)
         raise UsageError(
             f"the header of {spec} has no column {lacks!r}: {', '.join(first)}",
-            f"call it one of {', '.join(known)}",
+            f"call it one of {', '.join(known[:MOST_NAMED])}",
         )
     if len(first) not in (2, 3):
         raise UsageError(f"line 1 of {spec} has {len(first)} cells and is no header", FORM)
     return _Columns(0, 1, 2 if len(first) == 3 else None), False
+
+
+def _plain(name: str) -> str:
+    """Return the name of a column without case, punctuation and the ending of a plural."""
+    return re.sub("[^a-z]", "", name.lower()).removesuffix("s")
 
 
 @dataclass
@@ -162,13 +177,14 @@ class _Reader:
         wanted = max(columns.path, columns.label, columns.split or 0)
         if len(cells) <= wanted:
             raise UsageError(f"{where} has {len(cells)} cells, not {wanted + 1}", FORM)
-        name, label = cells[columns.path], cells[columns.label]
+        name = cells[columns.path]
+        label = unicodedata.normalize("NFC", cells[columns.label])
         if not name or not label:
             raise UsageError(f"{where} has an empty {'path' if not name else 'label'}", FORM)
         split = "" if columns.split is None else _split(where, cells[columns.split])
         if "\0" in name:
             raise UsageError(f"{where} has a path with a zero byte", "mend it")
-        path = os.path.normpath(self.folder / name)
+        path = self._path(name)
         earlier = self.labels.setdefault(path, (number, label, split))
         if earlier[1:] != (label, split):
             what, one, other = (
@@ -185,26 +201,59 @@ class _Reader:
             return
         self.files.setdefault(split, {}).setdefault(label, []).append(path)
 
-    def check_files(self) -> None:
+    def _path(self, name: str) -> str:
+        """Return where an image is, also if it was named on Windows or in another Unicode form."""
+        path = os.path.normpath(self.folder / name)
+        if (name.isascii() and "\\" not in name) or os.path.lexists(path):
+            return path
+        others = (
+            os.path.normpath(self.folder / unicodedata.normalize(form, one))
+            for one in (name, name.replace("\\", "/"))
+            for form in ("NFC", "NFD")
+        )
+        return next(filter(os.path.lexists, others), path)
+
+    def check_files(self, has_header: bool) -> None:
+        """Refuse a table that lists what is no file."""
         missing = [
-            (number, path)
+            (number, what)
             for path, (number, *_) in self.labels.items()
-            if not os.path.exists(path)  # noqa: PTH110
+            if (what := _lack(path)) is not None
         ]
         if missing:
-            number, path = missing[0]
+            number, what = missing[0]
             more = f" (and {len(missing) - 1:,} more)" if len(missing) > 1 else ""
-            raise NotFoundError(
-                f"line {number:,} of {self.spec}: there is no file {path!r}{more}",
-                "paths are relative to the table",
-            )
+            hint = "paths are relative to the table"
+            if not has_header and number == 1:
+                hint += "; if the line is a header, call its columns path and label"
+            raise NotFoundError(f"line {number:,} of {self.spec}: {what}{more}", hint)
+
+    def name_evaluation_split(self) -> None:
+        """Call a split of evaluation `test`, or `val` beside a test split, as `arrange` does."""
+        if EVALUATION in self.files:
+            split = "val" if "test" in self.files else "test"
+            if split in self.files:
+                raise UsageError(
+                    f"{self.spec} has two splits that are {split} by their names",
+                    "use train, val and test",
+                )
+            self.files[split] = self.files.pop(EVALUATION)
+
+
+def _lack(path: str) -> str | None:
+    """Return why a path is no file; None where it may be one."""
+    try:
+        is_folder = stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116
+    except (OSError, ValueError):
+        return f"there is no file {path!r}"
+    return f"{path!r} is a folder, not a file" if is_folder else None
 
 
 def _split(where: str, text: str) -> str:
-    split = SPLITS.get(text.lower())
+    split = split_of(text)
     if split is None:
         raise UsageError(
             f"{where} has an unknown split {text!r}",
-            did_you_mean(text, SPLITS) or "use train, val or test",
+            did_you_mean(text, ("train", "validation", "test")) or "use train, val or test",
         )
     return split

@@ -1,7 +1,7 @@
 """The integers of a dataset, which add up: histograms by class, sums over images, and counts."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -236,15 +236,6 @@ class Tally:
             self.histograms[kind] += counts
         else:
             self.histograms[kind] = counts.astype(np.int64)
-
-    def rename_classes(self, names: Mapping[str, str]) -> None:
-        """Call classes otherwise; those that come to be called the same are added up."""
-        histograms, sums = self.histograms, self.sums
-        self.histograms, self.sums = {}, {}
-        for (name, _, _), counts in histograms.items():
-            self.add_histogram(names.get(name, name), counts)
-        for (name, channels), one in sums.items():
-            self.add_sums(names.get(name, name), channels, one)
 
     def by_class(self) -> dict[str, "Tally"]:
         """Return histograms and sums over images of each class apart."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from cnnkit.errors import CheckFailedError, NotFoundError, UsageError
 from cnnkit.events import handled_by, ignore
+from cnnkit.registry import some_of
 from cnnkit.runs.checkpoints import WEIGHTS
 from cnnkit.runs.folder import RunFolder, open_run
 from cnnkit.system.compat import layer_versions, set_layer_versions
@@ -28,7 +29,6 @@ from cnnkit.system.torch_files import (
     check_sums,
     in_a_line,
     look_into,
-    some_of,
 )
 from cnnkit.system.torch_parts import is_torch_file
 from cnnkit.training.steps.muon import LAYERS

@@ -1,11 +1,13 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
+from cnnkit import measure_dataset
 from cnnkit.data import find_dataset, open_dataset
 from cnnkit.data.encoded import EncodedFiles
 from cnnkit.data.image_set import EncodedSet
@@ -13,6 +15,7 @@ from cnnkit.data.sources import file_listing, file_sets
 from cnnkit.data.sources.file_listing import list_files
 from cnnkit.errors import CnnkitError, NotFoundError, UnavailableError, UsageError
 from cnnkit.events import Event, Note, TaskEnded, TaskStarted, handled_by, ignore
+from tests.tiffs import BLACK_IS_ZERO, tiff
 
 
 def make(root: Path, *names: str, mode: str = "RGB", size: tuple[int, int] = (6, 4)) -> None:
@@ -137,7 +140,12 @@ def test_grey_needs_every_sampled_image(tmp_path: Path) -> None:
     make(tmp_path, "a/1.png", "b/1.png", mode="L")
     make(tmp_path, "a/2.png", mode="I;16")
     make(tmp_path, "b/2.png", mode="1")
+    make(tmp_path, "b/4.png", "b/5.tif", mode="LA")
+    (tmp_path / "b" / "6.tif").write_bytes(
+        tiff(np.zeros((4, 6, 2), np.uint16), BLACK_IS_ZERO, extra=2)
+    )
     assert open_at(tmp_path, "train").channels == 1
+    assert len(measure_dataset(str(tmp_path)).channels) == 1
     make(tmp_path, "b/3.png", mode="RGB")
     assert open_at(tmp_path, "train").channels == 3
     assert open_at(tmp_path, "test").channels == 3

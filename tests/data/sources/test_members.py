@@ -1,6 +1,5 @@
 """Archives read in place: whole ones to the last byte, cut ones up to where they end."""
 
-import contextlib
 import lzma
 import os
 import random
@@ -110,8 +109,6 @@ def test_altered_archives_are_named_and_nothing_else(tmp_path: Path, suffix: str
             changed[min(place, len(changed) - 1)] = stream.randrange(256)
         path.write_bytes(changed)
         read_or_reason(path)
-        with contextlib.suppress(BrokenArchiveError, OSError):
-            Members(path).names()
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -168,6 +165,3 @@ def test_an_archive_that_is_a_pipe_or_a_device_is_named(tmp_path: Path, suffix: 
         archive = Members(tmp_path / f"{name}{suffix}")
         with pytest.raises(OSError, match=f"a {name}, not a file"):
             list(archive.read())
-        if suffix == ".zip":
-            with pytest.raises(OSError, match=f"a {name}, not a file"):
-                archive.names()

@@ -1,3 +1,4 @@
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,11 @@ def read(
         "Label\tFilename\ncat\ta.png\ndog\tb.png\ncat\tin/c.png\n",
         'id,image,target,note\n1,a.png,cat,x\n2,b.png,dog,\n3,./in/../in/c.png,cat,"y, z"\n',
         "path,label\na.png,cat\na.png,cat\nb.png,dog\nin/c.png,cat\n",
+        "path,label\ra.png,cat\rb.png,dog\rin/c.png,cat",
+        "Image Path,class_name\na.png,cat\nb.png,dog\nin\\c.png,cat\n",
+        ",filepaths,labels\n0,a.png,cat\n1,b.png,dog\n2,in\\..\\in\\c.png,cat\n",
+        "image_id,Breed,fold\na.png,cat,1\nb.png,dog,2\nin/c.png,cat,1\n",
+        '"a.png";"cat"\n"b.png";"dog"\n"in/c.png";"cat"',
     ],
 )
 def test_tables_as_people_write_them(images: Path, text: str) -> None:
@@ -53,6 +59,37 @@ def test_splits_and_quotes(images: Path) -> None:
     assert read(images, "a.png,cat,train\nb.png,dog,test\n") == {
         "train": {"cat": ["a.png"]}, "test": {"dog": ["b.png"]}
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("splits", "names"),
+    [
+        (("Train", "validation", "TEST"), ("train", "val", "test")),
+        (("trn", "Dev", "testing"), ("train", "val", "test")),
+        (("train_set", "val_set", "holdout"), ("train", "val", "test")),
+        (("train", "evaluation", "test"), ("train", "val", "test")),
+    ],
+)
+def test_names_of_splits_are_those_of_folders(
+    images: Path, splits: tuple[str, str, str], names: tuple[str, str, str]
+) -> None:
+    files = ("a.png", "b.png", "in/c.png")
+    lines = [f"{file},x,{split}" for file, split in zip(files, splits, strict=True)]
+    found = read(images, "\n".join(["path,label,split", *lines]))
+    assert found == {name: {"x": [file]} for name, file in zip(names, files, strict=True)}
+
+
+def test_quotes_do_not_count_for_the_separator(images: Path) -> None:
+    assert read(images, '"d, e.png";"big, cat"\nb.png;dog\n') == {
+        "": {"big, cat": ["d, e.png"], "dog": ["b.png"]}
+    }
+
+
+def test_either_form_of_unicode(images: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+    (images / f"{apart}.png").touch()
+    found = read(images, f"path,label\na.png,{composed}\nb.png,{apart}\n{composed}.png,x\n")
+    assert found == {"": {composed: ["a.png", "b.png"], "x": [f"{apart}.png"]}}
 
 
 def test_lines_that_repeat_another_are_said(images: Path) -> None:
@@ -79,6 +116,13 @@ def test_lines_that_repeat_another_are_said(images: Path) -> None:
         ("path,label\na.png\n", UsageError, "line 2 .* has 1 cells, not 2"),
         ("a.png\nb.png\n", UsageError, "line 1 .* has 1 cells and is no header"),
         ("path,label\n", UsageError, "lists no images"),
+        ("path,label\nin,cat\n", NotFoundError, "line 2 .*in' is a folder, not a file"),
+        ("picture,kind\na.png,cat\n", NotFoundError, "line 1 .*no file '.*picture'"),
+        (
+            "path,label,split\na.png,x,val\nb.png,x,eval\nin/c.png,x,test\n",
+            UsageError,
+            "has two splits that are val by their names",
+        ),
         ("", UsageError, "is empty"),
         ('path,label\n"a.png,cat\n', UsageError, "no line of a table"),
         ("path,label\na\0.png,cat\n", UsageError, "line"),
