@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from cnnkit.runs.recipe_files import find_recipe
     from cnnkit.stats import measure_dataset
     from cnnkit.stats.show.samples import show_dataset
-    from cnnkit.training.experiment import train
-    from cnnkit.training.lr_finding import find_learning_rate
-    from cnnkit.training.resuming import resume
+    from cnnkit.training.lr_finder import find_learning_rate
+    from cnnkit.training.resume import resume
+    from cnnkit.training.train import train
 
 __version__ = "0.1.0"
 
@@ -35,14 +35,14 @@ _HOMES = {
     "compare": "cnnkit.architecture.comparing",
     "conv": "cnnkit.architecture.convolution",
     "evaluate": "cnnkit.evaluation",
-    "find_learning_rate": "cnnkit.training.lr_finding",
+    "find_learning_rate": "cnnkit.training.lr_finder",
     "find_recipe": "cnnkit.runs.recipe_files",
     "measure_dataset": "cnnkit.stats",
     "open_dataset": "cnnkit.data",
-    "resume": "cnnkit.training.resuming",
+    "resume": "cnnkit.training.resume",
     "show_dataset": "cnnkit.stats.show.samples",
     "summary": "cnnkit.architecture.summarising",
-    "train": "cnnkit.training.experiment",
+    "train": "cnnkit.training.train",
 }
 
 __all__ = [

@@ -40,7 +40,7 @@ def _main() -> None:
 
     import cnnkit.bench.measuring
     import cnnkit.stats.statistics
-    import cnnkit.training.experiment  # noqa: F401
+    import cnnkit.training.train  # noqa: F401
     from cnnkit.cli.app import run
 
     def peak() -> int:

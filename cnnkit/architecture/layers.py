@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from cnnkit.architecture.layer_kinds import CONVOLUTIONS, TRANSPOSED_CONVOLUTIONS
 from cnnkit.architecture.tracing import LayerTrace, Trace
+from cnnkit.models.layer_kinds import CONVOLUTIONS, TRANSPOSED_CONVOLUTIONS
 from cnnkit.results.layer_tree import LayerRow
 
 _KINDS: dict[str, tuple[type[nn.Module], ...]] = {

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from cnnkit.architecture.inputs import InputShape
-from cnnkit.architecture.layer_kinds import (
+from cnnkit.architecture.running import ForwardError
+from cnnkit.errors import UsageError
+from cnnkit.models.layer_kinds import (
     BATCH_NORMS,
     CONVOLUTIONS,
     TRANSPOSED_CONVOLUTIONS,
 )
-from cnnkit.architecture.running import ForwardError
-from cnnkit.errors import UsageError
 
 _ANY_CONVOLUTION = (*CONVOLUTIONS, *TRANSPOSED_CONVOLUTIONS)
 

@@ -22,9 +22,7 @@ from cnnkit.errors import UsageError
 from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, emit, takes_on_event
 from cnnkit.models import ModelDescription, build_model, find_model
 from cnnkit.results.bench import PipelineResult, PipelineRow
-from cnnkit.system.device import num_usable_cores
-from cnnkit.training.data import checked_workers
-from cnnkit.training.fitting import (
+from cnnkit.runs.preprocess import (
     InputShape,
     Normalization,
     choose_input,
@@ -32,6 +30,8 @@ from cnnkit.training.fitting import (
     known_normalization,
     not_normalized,
 )
+from cnnkit.runs.run_data import checked_workers
+from cnnkit.system.device import num_usable_cores
 
 TASK = "bench with data"
 MAX_MEASURED = 2048  # files, where no values are published

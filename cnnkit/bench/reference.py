@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.architecture.inputs import InputShape
-from cnnkit.architecture.layer_kinds import BATCH_NORMS
 from cnnkit.bench.workload import RECIPE, Feed, Workload, float_tensors, without_dropout
 from cnnkit.errors import UsageError
-from cnnkit.training.steps.optimizers import make_optimizer
+from cnnkit.models.layer_kinds import BATCH_NORMS
+from cnnkit.training.optimizers import make_optimizer
 
 MOST_CHECKED = 32  # images of a batch
 STATISTICS_IMAGES = 4

@@ -29,7 +29,7 @@ from cnnkit.results.bench import TimedRun, TimeToResult
 from cnnkit.runs.recipe import Recipe
 from cnnkit.runs.recipe_files import NamedRecipe, find_recipe
 from cnnkit.system.trust import check_named
-from cnnkit.training.experiment import train
+from cnnkit.training.train import train
 
 TASK = "time to accuracy"
 MIN_RUNS = 3  # the fastest and the slowest are dropped

@@ -15,7 +15,7 @@ from cnnkit.architecture.running import tensors_in
 from cnnkit.bench.device import DTYPES, Device
 from cnnkit.errors import UsageError
 from cnnkit.runs.recipe import Recipe
-from cnnkit.training.steps.optimizers import make_optimizer
+from cnnkit.training.optimizers import make_optimizer
 
 # The usual optimizer of the field. Its steps are so small that the weights stay as they are: a
 # network that learns its one batch by heart has gradients of other sizes.

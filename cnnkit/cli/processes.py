@@ -48,7 +48,7 @@ def launch(context: typer.Context, num_processes: int, max_restarts: int, device
     from cnnkit.system.device import check_processes, choose_device
     from cnnkit.system.launch import LostError, StoppedError
     from cnnkit.system.launch import launch as run_processes
-    from cnnkit.training.execution import resume_hint
+    from cnnkit.training.train_and_test import resume_hint
 
     check_processes(choose_device(device), num_processes)
     # What the processes have to say they say themselves.

@@ -27,11 +27,13 @@ from cnnkit.cli.output import Output, with_default, with_output
 from cnnkit.cli.processes import check_rank, is_first, is_rank, launch, num_started
 from cnnkit.cli.recipe_options import Asked, begin_with, with_recipe
 from cnnkit.cli.run_log import RunLog, has_tensorboard
+from cnnkit.data.entry import DatasetEntry
 from cnnkit.errors import NotFoundError, UsageError
 from cnnkit.events import handled_by, ignore
+from cnnkit.models.entry import ModelDescription
+from cnnkit.runs.checkpoints import Checkpointing
 from cnnkit.runs.recipe import Recipe
 from cnnkit.system.trust import check_named, names_code
-from cnnkit.training.checkpointing import Checkpointing
 
 CHECKPOINT_PANEL = "Checkpoints"
 LOG_PANEL = "Logs"
@@ -224,7 +226,7 @@ def train(
 
         from cnnkit.runs.code import Trusted, network_of
         from cnnkit.runs.folder import open_run
-        from cnnkit.training.settling import settle
+        from cnnkit.runs.resume_settings import settle
 
         run = open_run(resume, runs_dir)
         with handled_by(ignore):  # what is odd about it is emitted by the verb
@@ -244,7 +246,7 @@ def train(
                 launch(context, wanted, max_restarts, description["device"]["name"])
                 return
         with RunLog(tensorboard, run.path) as log:
-            from cnnkit.training.resuming import resume as resume_run
+            from cnnkit.training.resume import resume as resume_run
 
             log.result = resume_run(
                 resume,
@@ -272,7 +274,7 @@ def train(
     model, dataset = asked.model, asked.dataset or "digits"
     if model is None:
         raise UsageError("name a network to train, such as lenet5", "`cnnkit models` lists them")
-    check_names(model, dataset)
+    network, entry = check_names(model, dataset)
 
     shape = _shape(asked.input)
     made = Recipe.of(**asked.settings)
@@ -314,11 +316,11 @@ def train(
                 "--lr-find and --tensorboard contradict each other",
                 "-o FILE.png draws what --lr-find finds",
             )
-        from cnnkit.training.lr_finding import find_learning_rate
+        from cnnkit.training.lr_finder import find_learning_rate
 
         search = find_learning_rate(
-            model,
-            dataset,
+            network,
+            entry,
             made,
             model_arguments=asked.model_arguments,
             input_shape=shape,
@@ -339,11 +341,11 @@ def train(
         return
 
     with RunLog(tensorboard) as log:
-        from cnnkit.training.experiment import train as train_network
+        from cnnkit.training.train import train as train_network
 
         log.result = train_network(
-            model,
-            dataset,
+            network,
+            entry,
             made,
             recipe_name=asked.recipe_name,
             model_arguments=asked.model_arguments,
@@ -393,8 +395,8 @@ def _is_from_file(context: typer.Context, parameter: str) -> bool:
     return source is not None and source.name == "DEFAULT_MAP"
 
 
-def check_names(model: str, dataset: str) -> None:
-    """Refuse unknown names at once, before torch is imported.
+def check_names(model: str, dataset: str) -> tuple[ModelDescription, DatasetEntry]:
+    """Return what is known of a network and a dataset, before torch is imported.
 
     Raises:
         NotFoundError: there is no such network or dataset.
@@ -403,9 +405,9 @@ def check_names(model: str, dataset: str) -> None:
     from cnnkit.models import MODELS, find_model
 
     try:
-        find_model(model)
+        description = find_model(model)
     except NotFoundError as error:
         if dataset in MODELS and model in DATASETS:
             error.hint = f"the model comes first: `cnnkit train {dataset} {model}`"
         raise
-    find_dataset(dataset)
+    return description, find_dataset(dataset)

@@ -50,7 +50,7 @@ def default_data_dir() -> Path:
     return user_cache_path("cnnkit", appauthor=False) / "datasets"
 
 
-def find_dataset(spec: str) -> DatasetEntry:
+def find_dataset(spec: str | DatasetEntry) -> DatasetEntry:
     """Return what is known about a dataset without opening it; imports no torch.
 
     Args:
@@ -58,13 +58,15 @@ def find_dataset(spec: str) -> DatasetEntry:
             WebDataset shards such as `data-{000..127}.tar`, or a table of paths and labels; or
             `fake:CxHxW:classes:images`. A name of the catalogue means the catalogue, even where a
             folder has the same name; `./name` means the folder. Behind a colon some of the classes
-            may be named: `cifar10:bird,airplane`.
+            may be named: `cifar10:bird,airplane`. An entry is returned as it is.
 
     Raises:
         NotFoundError: there is no such dataset, folder, file or class.
         UsageError: the files or the fake set make no sense as a dataset, or one class is named.
         UnavailableError: the files must not be read.
     """
+    if isinstance(spec, DatasetEntry):
+        return spec
     if spec in DATASETS:
         return DATASETS[spec]
     whole, classes = split_subset(spec)
@@ -154,7 +156,7 @@ def lasting_name(spec: str) -> str:
 
 @takes_on_event
 def open_dataset(
-    spec: str,
+    spec: str | DatasetEntry,
     split: str,
     *,
     data_dir: Path | None = None,
@@ -164,7 +166,7 @@ def open_dataset(
     """Open a split of a dataset, to train on or to evaluate with.
 
     Args:
-        spec: what `find_dataset` takes.
+        spec: what `find_dataset` takes, or has returned.
         split: `train`, `val`, `test`, or what else the set has.
         data_dir: where the files of a named set are looked for, and downloaded to; the user's cache
             folder by default.

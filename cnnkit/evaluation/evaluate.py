@@ -9,17 +9,17 @@ from cnnkit.data import allow_large_files, default_data_dir, lasting_name
 from cnnkit.data.image_set import ImageSet
 from cnnkit.data.loading.batching import make_batches
 from cnnkit.data.loading.preprocessing import say_decoding
+from cnnkit.data.loading.views import check_views
 from cnnkit.errors import CheckFailedError
 from cnnkit.evaluation.other_dataset import ALL, open_other_dataset, say_classes
 from cnnkit.evaluation.predictions import predict_all
-from cnnkit.evaluation.setup import Setup, check_fits
 from cnnkit.evaluation.unseen import SEEN, TOO_GOOD, without_seen
-from cnnkit.evaluation.views import check_views
 from cnnkit.events import OnEvent, Warned, emit, takes_on_event
 from cnnkit.results import EvalResult
 from cnnkit.runs.checkpoints import Checkpoint
 from cnnkit.runs.code import Trusted, described_by, network_of
 from cnnkit.runs.folder import RunFolder, open_run
+from cnnkit.runs.model_and_data import ModelAndData, check_fits
 from cnnkit.system.determinism import deterministic_operations
 from cnnkit.system.device import (
     choose_device,
@@ -85,7 +85,7 @@ def evaluate(
     folder = open_run(str(run), runs_dir)
     description = folder.read_description()
     built_from = network_of(folder, description, Trusted(network, trust_code))
-    setup = Setup.from_dict(description["setup"], built_from)
+    setup = ModelAndData.from_dict(description["setup"], built_from)
     treated = setup.preprocessing
     treated = replace(treated, allow_large=allow_large or treated.allow_large)
     setup = replace(setup, preprocessing=treated)
@@ -141,7 +141,7 @@ def evaluate(
     )
 
 
-def _load(model: nn.Module, weights: Checkpoint, setup: Setup, folder: RunFolder) -> None:
+def _load(model: nn.Module, weights: Checkpoint, setup: ModelAndData, folder: RunFolder) -> None:
     try:
         model.load_state_dict(weights.weights)
     except RuntimeError as error:
@@ -152,7 +152,7 @@ def _load(model: nn.Module, weights: Checkpoint, setup: Setup, folder: RunFolder
 
 
 def _open_images(
-    setup: Setup,
+    setup: ModelAndData,
     split: str | None,
     dataset: str | None,
     folder: RunFolder,

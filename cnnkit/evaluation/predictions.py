@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cnnkit.data.loading.batches import Batches
+from cnnkit.data.loading.views import mean_logits
 from cnnkit.errors import DivergedRunError, RunFailedError
-from cnnkit.evaluation.views import mean_logits
 from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, emit
 from cnnkit.results import ClassMetrics, Metrics
 from cnnkit.system.device import autocast

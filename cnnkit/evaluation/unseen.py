@@ -9,9 +9,9 @@ from cnnkit.data import find_dataset, open_dataset
 from cnnkit.data.content_hashes import HASH, ContentHashes, Hashes, pixel_hashes
 from cnnkit.data.image_set import EncodedSet, ImageSet, TensorSet
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.evaluation.setup import Setup
 from cnnkit.events import Warned, emit
 from cnnkit.runs.folder import RunFolder
+from cnnkit.runs.model_and_data import ModelAndData
 
 SEEN = "trained on, or chose the best epoch"
 TOO_GOOD = "the accuracy is too good for what the network has not seen"
@@ -20,7 +20,7 @@ TOO_GOOD = "the accuracy is too good for what the network has not seen"
 def without_seen(
     images: ImageSet,
     dataset: str,
-    setup: Setup,
+    setup: ModelAndData,
     run: RunFolder,
     data_dir: Path,
     num_workers: int,
@@ -72,7 +72,7 @@ def without_seen(
 
 def _of_run(
     images: ImageSet,
-    setup: Setup,
+    setup: ModelAndData,
     run: RunFolder,
     data_dir: Path,
 ) -> Hashes | str:

@@ -14,20 +14,23 @@ if TYPE_CHECKING:  # torch is imported when a network is built, for it takes sec
     from torch import nn
 
 
-def find_model(spec: str) -> ModelDescription:
+def find_model(spec: str | ModelDescription) -> ModelDescription:
     """Return what is known of a network before it is built.
 
     A name of the catalogue is looked up without importing torch; for a user's own network its file
     is run.
 
     Args:
-        spec: a name of the catalogue, `timm:NAME`, or `path/to/net.py:FUNCTION`.
+        spec: a name of the catalogue, `timm:NAME`, or `path/to/net.py:FUNCTION`; a description is
+            returned as it is.
 
     Raises:
         NotFoundError: there is no such network, file or function.
         UsageError: a user's file cannot be used.
         UnavailableError: timm is not installed.
     """
+    if isinstance(spec, ModelDescription):
+        return spec
     if spec.startswith(TIMM):
         from cnnkit.models.timm_models import describe_timm
 
@@ -52,7 +55,7 @@ def find_model(spec: str) -> ModelDescription:
 
 
 def build_model(
-    spec: str,
+    spec: str | ModelDescription,
     *,
     num_classes: int | None = None,
     in_channels: int | None = None,
@@ -65,7 +68,8 @@ def build_model(
     given what its signature names of `num_classes`, `in_channels` and `image_size`.
 
     Args:
-        spec: a name of the catalogue, `timm:NAME`, or `path/to/net.py:FUNCTION`.
+        spec: a name of the catalogue, `timm:NAME`, or `path/to/net.py:FUNCTION`; or what
+            `find_model` returned for it.
         num_classes: number of logits.
         in_channels: channels of an image.
         image_size: height and width of an image.

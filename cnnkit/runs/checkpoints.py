@@ -6,6 +6,7 @@ before it stays until then, and of `last` also afterwards, as `previous`.
 
 import hashlib
 import io
+import math
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from cnnkit.errors import CheckFailedError, CnnkitError, NotFoundError, UnavailableError
+from cnnkit.errors import CheckFailedError, CnnkitError, NotFoundError, UnavailableError, UsageError
 from cnnkit.system.files import (
     TooLargeError,
     explain_os_error,
@@ -345,3 +346,31 @@ def _separate(weights: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
         separate[name] = tensor.clone() if address in seen else tensor
         seen.add(address)
     return separate
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """When the state of a training is written, beside the end of every epoch.
+
+    Attributes:
+        minutes: after so many; 0 for never.
+        steps: after so many steps, counted from the first of the run; None for never.
+    """
+
+    minutes: float = 10.0
+    steps: int | None = None
+
+    @classmethod
+    def of(cls, minutes: float, steps: int | None) -> "Checkpointing":
+        """Return these settings.
+
+        Raises:
+            UsageError: one of them is out of range.
+        """
+        if not 0 <= minutes < math.inf:
+            raise UsageError(
+                f"--checkpoint-minutes must be at least 0, not {minutes:g}", "0 stands for never"
+            )
+        if steps is not None and steps < 1:
+            raise UsageError(f"--checkpoint-steps must be at least 1, not {steps}")
+        return cls(float(minutes), steps)

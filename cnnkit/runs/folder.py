@@ -7,8 +7,8 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -296,3 +296,14 @@ def _slug(name: str) -> str:
     """Return a name with the letters and digits of any script, short enough for a file's."""
     kept = re.sub(r"[^\w.]+", "-", unicodedata.normalize("NFC", name)).strip("-.")
     return kept.encode()[:MOST_BYTES].decode(errors="ignore") or "x"
+
+
+@contextmanager
+def locked_run(run: RunFolder) -> Iterator[None]:
+    """Hold the lock of a run, and warn where its disk has none."""
+    with run.lock() as is_held:
+        if not is_held:
+            emit(
+                Warned(f"the disk of {run.path} has no locks: let no other process train this run")
+            )
+        yield

@@ -264,3 +264,16 @@ def num_usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def computing_with(num_threads: int) -> Iterator[None]:
+    """Compute with so many threads: sums are added in another order with more or fewer."""
+    import torch
+
+    earlier = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(earlier)

@@ -572,6 +572,16 @@ def telling_once(group: ProcessGroup) -> Iterator[None]:
         raise settled from error
 
 
+@contextmanager
+def joined_processes() -> Iterator[ProcessGroup]:
+    """Join the processes that train together; of an error that happens to all, one tells."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with joined_group(device) as group, telling_once(group):
+        yield group
+
+
 def _said_by_torchrun(name: str) -> str:
     """Return what torchrun tells each process that it starts."""
     from torch.distributed.elastic.utils.api import get_env_variable_or_raise

@@ -5,30 +5,34 @@ from typing import Any
 import torch
 from torch import nn
 
-from cnnkit.architecture.layer_kinds import has_batch_norm
 from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.events import Note, Warned, emit
+from cnnkit.models.layer_kinds import has_batch_norm
+from cnnkit.runs.resolved import ResolvedRun
 from cnnkit.system.device import (
     has_native_bf16,
     memory_format,
 )
-from cnnkit.training.job import Job
 
 
 def say_plan(
-    job: Job,
+    resolved: ResolvedRun,
     network: nn.Module,
     num_params: int,
 ) -> None:
     """Say what will be done, and what about it the user must know."""
-    emit(Note(job.fit))
-    device, setup = job.place.device, job.setup
+    emit(Note(resolved.fit))
+    device, setup = resolved.place.device, resolved.setup
     how = [_precision(setup.precision, device)]
     if memory_format(device, setup.channels_last) == torch.channels_last:
         how.append("channels last")
-    how += job.group.select([], [f"{job.group.size} processes{_threads_of_each(device)}"])
-    emit(Note(f"{job.data.counts()}; {num_params:,} parameters; on {device} in {', '.join(how)}"))
-    num_images, batch_size = len(job.data.train), job.recipe.batch_size
+    how += resolved.group.select([], [f"{resolved.group.size} processes{_threads_of_each(device)}"])
+    emit(
+        Note(
+            f"{resolved.data.counts()}; {num_params:,} parameters; on {device} in {', '.join(how)}"
+        )
+    )
+    num_images, batch_size = len(resolved.data.train), resolved.recipe.batch_size
     if batch_size > num_images:
         emit(
             Note(
@@ -37,9 +41,9 @@ def say_plan(
             )
         )
     if has_batch_norm(network):
-        for line in job.group.select([], [_normalizing(device)]):
+        for line in resolved.group.select([], [_normalizing(device)]):
             emit(Note(line))
-    augmentation = job.recipe.augmentation
+    augmentation = resolved.recipe.augmentation
     if augmentation != Augmentation():
         emit(Note(f"augmentation: {augmentation.sentence()}"))
     if augmentation.mixes:
@@ -49,14 +53,14 @@ def say_plan(
                 "of its larger part scores highest"
             )
         )
-    if job.recipe.monitor == "test":
+    if resolved.recipe.monitor == "test":
         emit(
             Warned(
                 "the test set is followed every epoch; choose nothing by it, or its figures no "
                 "longer tell how good the network is"
             )
         )
-    if job.data.test is None:
+    if resolved.data.test is None:
         emit(Warned("there is no test set, so the result is not tested"))
 
 

@@ -224,7 +224,7 @@ def test_out_of_memory_says_what_to_do(cnnkit: Cnnkit, monkeypatch: pytest.Monke
     def fails(*arguments: object) -> None:
         raise torch.OutOfMemoryError("no")
 
-    monkeypatch.setattr("cnnkit.training.steps.loop.Trainer.fit", fails)
+    monkeypatch.setattr("cnnkit.training.trainer.Trainer.fit", fails)
     answer = cnnkit("train", "linear", "--device", "cpu")
     assert answer.code == 4
     assert (

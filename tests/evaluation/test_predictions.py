@@ -16,9 +16,9 @@ from cnnkit.cli.evaluate import TestTime as OptionTestTime
 from cnnkit.data.image_set import TensorSet
 from cnnkit.data.loading.preprocessing import Preprocessing
 from cnnkit.data.loading.tensor_batches import TensorBatches
+from cnnkit.data.loading.views import TTA_KINDS, check_views, mean_logits
 from cnnkit.errors import UsageError
-from cnnkit.evaluation import Predictions, check_views, predict_all, wilson_interval
-from cnnkit.evaluation.views import TTA_KINDS, mean_logits
+from cnnkit.evaluation import Predictions, predict_all, wilson_interval
 from cnnkit.results.evaluation import TTA_SENTENCES
 from cnnkit.runs.recipe import TestTime
 

@@ -16,13 +16,18 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from cnnkit import Recipe
-from cnnkit.runs.checkpoints import CheckpointFolder, Manifest, SavedFile, TrainingCheckpoint
+from cnnkit.runs.checkpoints import (
+    CheckpointFolder,
+    Checkpointing,
+    Manifest,
+    SavedFile,
+    TrainingCheckpoint,
+)
 from cnnkit.runs.folder import RunFolder
-from cnnkit.training.checkpointing import Checkpointing
-from cnnkit.training.network.weights_file import open_weights
-from cnnkit.training.steps.progress import Progress
-from cnnkit.training.steps.record import Record
-from cnnkit.training.steps.stepping import NotFiniteError, Stepper
+from cnnkit.runs.weights_file import open_weights
+from cnnkit.training.record import Record
+from cnnkit.training.step import NotFiniteError, Stepper
+from cnnkit.training.training_progress import Progress
 from tests.fuzz.altered import ODD, altered_bytes, altered_documents
 from tests.fuzz.test_json_files import refused_or_read
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from cnnkit.errors import CnnkitError, ExitCode
-from cnnkit.evaluation import Setup, check_fits
 from cnnkit.runs.code import Trusted, described_by, network_of
 from cnnkit.runs.folder import open_run
-from cnnkit.training.settling import settle
+from cnnkit.runs.model_and_data import ModelAndData, check_fits
+from cnnkit.runs.resume_settings import settle
 from tests.conftest import Cnnkit
 from tests.fuzz.altering import Altered, alterations
 from tests.stopped_runs import make_probes_small, stopped_run
@@ -36,7 +36,7 @@ def set_up(run: Path) -> None:
     folder = open_run(str(run), Path("runs"))
     description = folder.read_description()
     settle(description, {}, folder.path)
-    setup = Setup.from_dict(description["setup"], network_of(folder, description, Trusted()))
+    setup = ModelAndData.from_dict(description["setup"], network_of(folder, description, Trusted()))
     check_fits(setup, folder.load_checkpoint().weights, folder)
     with described_by(folder, setup.spec):
         setup.build()

@@ -32,7 +32,7 @@ import cnnkit
 from cnnkit import Recipe
 from cnnkit.runs import checkpoints
 from cnnkit.runs.checkpoints import CheckpointFolder
-from cnnkit.training.steps.stepping import Stepper, WholeBatch
+from cnnkit.training.step import Stepper, WholeBatch
 
 TIMES = {"seconds", "images_per_second"}
 KINDS = ("moment", "step", "evaluation", "moment", "write", "torn write")

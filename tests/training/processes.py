@@ -19,7 +19,7 @@ CONTEXT.set_forkserver_preload(
     [
         "sklearn.datasets",
         "torch._dynamo",  # the first optimizer imports it
-        "cnnkit.training.experiment",
+        "cnnkit.training.train",
         "tests.training.test_distributed",
     ]
 )

@@ -12,7 +12,7 @@ import cnnkit
 from cnnkit import Recipe
 from cnnkit.errors import InterruptedRunError, RunFailedError, UnavailableError
 from cnnkit.events import EpochEnded, Event
-from cnnkit.training.steps.stepping import Step, Stepper
+from cnnkit.training.step import Step, Stepper
 from tests.training.killing import outcome, same
 
 pytestmark = pytest.mark.skipif(

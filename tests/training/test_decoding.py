@@ -103,7 +103,7 @@ def test_a_run_from_before_is_resumed_as_it_began(
     description.pop("sha256", None)
     path.write_text(json.dumps(description))
     # checkpoints from before do not know the settings that they are good for
-    monkeypatch.setattr("cnnkit.training.steps.record.Record._check_asked", lambda *_: None)
+    monkeypatch.setattr("cnnkit.training.record.Record._check_asked", lambda *_: None)
     notes: list[Event] = []
     resume(run, on_event=notes.append)
     assert any(isinstance(one, Note) and "decoded as then" in one.text for one in notes)

@@ -35,12 +35,12 @@ from cnnkit.errors import (
 )
 from cnnkit.evaluation import Predictions, predict_all
 from cnnkit.events import Event, Warned, handled_by
+from cnnkit.runs import run_data as data_module
 from cnnkit.system import launch as launching
 from cnnkit.system.device import check_processes
 from cnnkit.system.distributed import Shard, joined_group
-from cnnkit.training import data as data_module
-from cnnkit.training.steps.distributed_step import DistributedStepper
-from cnnkit.training.steps.stepping import Stepper, WholeBatch
+from cnnkit.training.distributed_step import DistributedStepper
+from cnnkit.training.step import Stepper, WholeBatch
 from tests.conftest import Answer, Cnnkit
 from tests.training.killing import make_photos, outcome, same
 from tests.training.processes import Launch, in_processes

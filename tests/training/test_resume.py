@@ -33,7 +33,7 @@ from cnnkit.errors import (
 from cnnkit.events import EpochEnded, Event, Note, TaskStarted, Warned
 from cnnkit.runs import checkpoints
 from cnnkit.runs.checkpoints import Checkpoint, CheckpointFolder, TrainingCheckpoint
-from cnnkit.training.steps.stepping import Step, Stepper
+from cnnkit.training.step import Step, Stepper
 from tests.conftest import Cnnkit
 from tests.rewriting import rewrite
 from tests.training.killing import make_photos, outcome, same

@@ -10,14 +10,14 @@ from torch import nn
 import cnnkit as package
 from cnnkit import Recipe, resume
 from cnnkit.errors import ExitCode, InterruptedRunError, UnavailableError
-from cnnkit.evaluation import Setup
 from cnnkit.events import Event, Note
+from cnnkit.runs import run_data as data_module
 from cnnkit.runs.checkpoints import CheckpointFolder
+from cnnkit.runs.model_and_data import ModelAndData
 from cnnkit.system import device as devices
 from cnnkit.system.device import available_bytes, choose_precision, keep_freed_memory
-from cnnkit.training import data as data_module
-from cnnkit.training.network.network_check import forward_flops
-from cnnkit.training.steps.stepping import Stepper
+from cnnkit.training.network import forward_flops
+from cnnkit.training.step import Stepper
 from tests.conftest import Cnnkit
 from tests.training.killing import make_photos
 from tests.training.test_resume import assert_equal, only_run, recipe, stop_after_epoch, stopped
@@ -30,10 +30,10 @@ def described(run: Path) -> dict[str, object]:
     return plain
 
 
-def setup_of(run: Path) -> Setup:
+def setup_of(run: Path) -> ModelAndData:
     setup = described(run)["setup"]
     assert isinstance(setup, dict)
-    return Setup.from_dict(setup)
+    return ModelAndData.from_dict(setup)
 
 
 def notes(told: list[Event]) -> str:

@@ -18,7 +18,6 @@ import cnnkit
 from cnnkit import Recipe
 from cnnkit.data import open_dataset
 from cnnkit.errors import CheckFailedError, InterruptedRunError, RunFailedError, UsageError
-from cnnkit.evaluation import Setup
 from cnnkit.events import (
     ConfusionCounted,
     EpochEnded,
@@ -29,6 +28,7 @@ from cnnkit.events import (
     Warned,
 )
 from cnnkit.results import TrainResult
+from cnnkit.runs.model_and_data import ModelAndData
 from tests.conftest import Cnnkit
 
 QUICK = {"epochs": 2, "batch_size": 64}
@@ -313,10 +313,10 @@ def test_batch_norm_on_a_single_image_is_refused() -> None:
 
 
 def test_checking_a_network_leaves_its_buffers_alone() -> None:
-    from cnnkit.training.network.network_check import check_network
+    from cnnkit.training.network import check_network
 
     result = trained("linear")
-    setup = Setup.from_dict(json.loads((Path(result.run) / "run.json").read_text())["setup"])
+    setup = ModelAndData.from_dict(json.loads((Path(result.run) / "run.json").read_text())["setup"])
     network = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 10)).eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     check_network(network, setup, 2)
@@ -358,11 +358,13 @@ def test_another_folder_is_evaluated_whole_and_the_own_one_is_recognised(photos:
     assert own.metrics.num_images == result.num_val_images
 
 
-def test_another_folder_with_validation_images_alone_says_what_it_has(photos: Path) -> None:
+def test_another_folder_with_only_validation_images_is_evaluated(photos: Path) -> None:
     result = cnnkit.train("linear", str(photos), Recipe.of(epochs=1))
     shutil.copytree(photos, photos.parent / "kept" / "val")
+    whole = cnnkit.evaluate(result.run, "./kept")
+    assert (whole.split, whole.metrics) == ("all", result.test)
     with pytest.raises(UsageError, match="no split 'test'"):
-        cnnkit.evaluate(result.run, "./kept")
+        cnnkit.evaluate(result.run, "./kept", split="test")
     kept_apart = cnnkit.evaluate(result.run, "./kept", split="val")  # the others were trained on
     assert kept_apart.metrics == result.test
 
@@ -387,7 +389,7 @@ def test_ctrl_c_in_the_final_test_keeps_the_run(monkeypatch: pytest.MonkeyPatch)
     def pressed(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cnnkit.training.execution.predict_all", pressed)
+    monkeypatch.setattr("cnnkit.training.train_and_test.predict_all", pressed)
     with pytest.raises(InterruptedRunError, match="the last checkpoint is kept"):
         trained("linear")
     (run,) = Path("runs").iterdir()

@@ -1,1 +1,0 @@
-"""What is done to a network before its first step."""

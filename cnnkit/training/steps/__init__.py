@@ -1,1 +1,0 @@
-"""The loop, and what a step of it is made of."""
