@@ -85,7 +85,7 @@ def test_an_error_that_is_no_lack_of_memory_ends_the_search() -> None:
 
     with devices(device):
         sweep = Sweep(("fake",), ("train",), ("auto", 4), threads=(1,))
-        searched, other = benchmark(Limited(device), sweep, input=INPUT, max_seconds=0.1).cells
+        searched, other = benchmark(Limited(device), sweep, input=INPUT, max_seconds=0.3).cells
     assert searched.error == "RuntimeError: a kernel that is not there"
     assert searched.batch_size is None
     assert other.images_per_second is not None
@@ -95,7 +95,7 @@ def test_out_of_memory_is_one_cell_and_told_as_that() -> None:
     device = FakeDevice(capacity=10)
     with devices(device):
         sweep = Sweep(("fake",), ("infer",), (4, 100, 8), threads=(1,))
-        cells = benchmark(KernelNet(device), sweep, input=INPUT, max_seconds=0.1).cells
+        cells = benchmark(KernelNet(device), sweep, input=INPUT, max_seconds=0.3).cells
     assert [cell.error for cell in cells] == [None, "out of memory", None]
     assert cells[0].speedup == 1
     assert cells[1].mark == "failed"
@@ -120,7 +120,7 @@ def test_cells_that_do_not_fit_beside_others_are_measured_after_them() -> None:
 
     with devices(device):
         sweep = Sweep(("fake",), ("infer",), (1, 2, 4, 8), threads=(1,))
-        cells = benchmark(Large(device), sweep, input=INPUT, max_seconds=0.1).cells
+        cells = benchmark(Large(device), sweep, input=INPUT, max_seconds=0.3).cells
     assert [cell.error for cell in cells] == [None] * 4
     assert cells[0].speedup_low is not None
     assert cells[-1].speedup is None  # it was not measured in the same rounds
@@ -129,7 +129,7 @@ def test_cells_that_do_not_fit_beside_others_are_measured_after_them() -> None:
 def test_the_processor_is_not_driven_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cnnkit.bench.device.available_bytes", lambda: 50 * 2**20)
     sweep = Sweep(("cpu",), ("infer",), (1, 2**17), threads=(1,))
-    small, large = benchmark("lenet5", sweep, max_seconds=0.05).cells
+    small, large = benchmark("lenet5", sweep, max_seconds=0.3).cells
     assert small.images_per_second is not None
     assert large.error is not None
     assert "MiB are free; it was not tried" in large.error
@@ -149,12 +149,12 @@ def test_batch_norm_needs_two_images() -> None:
 
 def test_networks_without_flops_have_no_share_of_the_peak() -> None:
     sweep = Sweep(("cpu",), ("infer",), (2,), threads=(1,))
-    (cell,) = benchmark(torch.nn.ReLU(), sweep, input=INPUT, max_seconds=0.05).cells
+    (cell,) = benchmark(torch.nn.ReLU(), sweep, input=INPUT, max_seconds=0.3).cells
     assert cell.images_per_second is not None
     assert cell.flops_per_second is None
     assert cell.share_of_peak is None
     (train,) = benchmark(
-        torch.nn.ReLU(), Sweep(("cpu",), ("train",), (2,)), input=INPUT, max_seconds=0.05
+        torch.nn.ReLU(), Sweep(("cpu",), ("train",), (2,)), input=INPUT, max_seconds=0.3
     ).cells
     assert train.error == "it has no parameter to train"
 
@@ -170,7 +170,7 @@ def test_a_suitable_batch_hangs_on_nothing_that_changes() -> None:
 
 def refused(kind: type[Exception], words: str, sweep: Sweep, model: str = "lenet5") -> None:
     with pytest.raises(kind, match=words):
-        benchmark(model, sweep, max_seconds=0.1)
+        benchmark(model, sweep, max_seconds=0.3)
 
 
 def test_bad_settings_are_refused_before_anything_is_measured() -> None:
@@ -197,7 +197,7 @@ def test_a_precision_that_one_device_lacks_is_the_error_of_its_cells() -> None:
     able, plain = Able(name="able"), FakeDevice(name="plain")
     with devices(able, plain):
         sweep = Sweep(("all",), ("infer",), (2,), ("tf32",), threads=(1,))
-        first, second = benchmark(KernelNet(able), sweep, input=INPUT, max_seconds=0.1).cells
+        first, second = benchmark(KernelNet(able), sweep, input=INPUT, max_seconds=0.3).cells
     assert first.error is None
     assert second.error == "only CUDA GPUs have TF32"
 

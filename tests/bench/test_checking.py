@@ -75,7 +75,7 @@ def cells(
     sweep = Sweep(("cpu",), batch_sizes=(batch,), layouts=LAYOUTS, threads=(1,), **settings)  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cnnkit.bench.peaks.PeakBook.find", lambda *_: Peakless())
-        found = benchmark(network, sweep, input=(3, 8, 8), max_seconds=0.05).cells
+        found = benchmark(network, sweep, input=(3, 8, 8), max_seconds=0.3).cells
     return {(cell.mode, cell.layout): cell for cell in found}
 
 

@@ -81,7 +81,7 @@ def test_eval_takes_it_for_a_run_that_was_trained_without(
 def test_bench_takes_it(folder: Path, cnnkit: Cnnkit, tmp_path: Path) -> None:
     words = (
         "bench", f"{tmp_path / 'small.py'}:small", "--data", folder, "--input", "8", "-b", "4",
-        "--max-seconds", "0.1", "--mode", "infer", "--device", "cpu",
+        "--max-seconds", "0.3", "--mode", "infer", "--device", "cpu",
     )  # fmt: skip
     assert cnnkit(*words).code == ExitCode.RUN_FAILED
     answer = cnnkit(*words, "--allow-large")

@@ -184,6 +184,6 @@ def test_peaks_that_are_no_file_are_refused(cnnkit: Cnnkit) -> None:
     path = default_peaks()
     path.parent.mkdir(parents=True)
     os.mkfifo(path)
-    answer = cnnkit("bench", "lenet5", "--device", "cpu", "--max-seconds", "0.05")
+    answer = cnnkit("bench", "lenet5", "--device", "cpu", "--max-seconds", "0.3")
     assert answer.code == 4
     assert "peaks.json: a pipe, not a file" in answer.stderr

@@ -75,7 +75,7 @@ def trains_for_long(altered: Altered) -> bool:
 def test_commands_on_altered_descriptions(cnnkit: Cnnkit, stopped: Path, tmp_path: Path) -> None:
     commands: list[tuple[str, ...]] = [
         ("eval",), ("summary",), ("compare", "lenet5"), ("train", "--resume"),
-        ("bench", "--device", "cpu", "--mode", "infer", "--batch", "1", "--max-seconds", "0.05"),
+        ("bench", "--device", "cpu", "--mode", "infer", "--batch", "1", "--max-seconds", "0.3"),
     ]  # fmt: skip
     original = (stopped / "run.json").read_bytes()
     run = tmp_path / "run"

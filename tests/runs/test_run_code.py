@@ -53,7 +53,7 @@ COMMANDS: dict[str, Callable[[Path], tuple[str | Path, ...]]] = {
     "compare": lambda run: ("compare", "lenet5", run),
     "bench": lambda run: (
         "bench", run, "--device", "cpu", "--mode", "infer", "--batch", "1",
-        "--max-seconds", "0.1",
+        "--max-seconds", "0.3",
     ),
     "train --resume": lambda run: ("train", "--resume", run),
 }  # fmt: skip

@@ -36,7 +36,7 @@ def small_probes(monkeypatch: pytest.MonkeyPatch) -> None:
 COMMANDS = (
     ("eval",), ("summary",), ("compare", "lenet5"), ("train", "--resume"),
     ("train", "linear", "-b", "512", "--epochs", "1", "--weights"),
-    ("bench", "--device", "cpu", "--mode", "infer", "--batch", "1", "--max-seconds", "0.05"),
+    ("bench", "--device", "cpu", "--mode", "infer", "--batch", "1", "--max-seconds", "0.3"),
 )  # fmt: skip
 every_command = pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 
