@@ -14,7 +14,7 @@ from cnnkit.architecture.summarising import summary
 from cnnkit.errors import UsageError
 from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
 from cnnkit.models import MODELS
-from cnnkit.models.entry import ModelEntry, PublishedAccuracy
+from cnnkit.models.description import ModelEntry, PublishedAccuracy
 from cnnkit.registry import did_you_mean
 from cnnkit.results import (
     COMPARE_SORT_KEYS,

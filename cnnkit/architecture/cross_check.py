@@ -13,7 +13,7 @@ from torch import nn
 
 from cnnkit.architecture.inputs import make_tensors
 from cnnkit.architecture.subjects import Subject
-from cnnkit.models.entry import ModelEntry
+from cnnkit.models.description import ModelEntry
 from cnnkit.results.layer_tree import LayerRow
 from cnnkit.results.summary import SecondOpinion, SummaryResult
 

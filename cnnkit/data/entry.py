@@ -155,7 +155,7 @@ class DatasetEntry:
         splits: the splits, in the order train, val, test, others.
         source: how it is opened.
         homepage: where its publishers describe it; empty for folders and fakes.
-        asks: what it asks beside a download: an extra, a licence, files placed by hand.
+        requires: what it asks beside a download: an extra, a license, files placed by hand.
         published: channel figures that were published; None where none are known.
         num_images: all images together, where the sizes of the splits do not tell.
         note: what else one should know before trusting a figure.
@@ -171,7 +171,7 @@ class DatasetEntry:
     splits: Mapping[str, Split]
     source: Source
     homepage: str = ""
-    asks: str = ""
+    requires: str = ""
     published: Published | None = None
     num_images: int | None = field(default=None)
     note: str = ""

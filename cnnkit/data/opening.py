@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cnnkit.data.catalogue import DATASETS
+from cnnkit.data.datasets import DATASETS
 from cnnkit.data.entry import (
     DatasetEntry,
     EmbeddedSource,

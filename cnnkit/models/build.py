@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnkit.errors import UsageError
-from cnnkit.models.catalogue import MODELS
-from cnnkit.models.entry import ModelDescription, ModelEntry
+from cnnkit.models.description import ModelDescription, ModelEntry
+from cnnkit.models.networks import MODELS
 from cnnkit.system.trust import TIMM, names_code
 
 if TYPE_CHECKING:  # torch is imported when a network is built, for it takes seconds

@@ -17,7 +17,7 @@ from torch import nn
 
 from cnnkit.errors import NotFoundError, UsageError
 from cnnkit.models.arguments import FROM_DATASET, builder_parameters, convert_arguments, takes
-from cnnkit.models.entry import ModelDescription
+from cnnkit.models.description import ModelDescription
 from cnnkit.registry import did_you_mean
 
 _FORM = "a network of your own is named path/to/net.py:FUNCTION"

@@ -136,7 +136,7 @@ def test_a_mistake_of_ours_is_not_told_as_the_users(monkeypatch: pytest.MonkeyPa
     def broken(num_classes: int = 10, in_channels: int = 1) -> nn.Module:
         raise TypeError("ours")
 
-    monkeypatch.setattr("cnnkit.models.lenet.lenet5", broken)
+    monkeypatch.setattr("cnnkit.models.zoo.lenet.lenet5", broken)
     with pytest.raises(TypeError, match="ours"):
         build_model("lenet5")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cnnkit.data.catalogue import DATASETS
+from cnnkit.data.datasets import DATASETS
 from cnnkit.data.decode import decode, to_8_bits
 from cnnkit.data.encoded import EncodedImage
 from cnnkit.data.image_files import pillow_limits

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cnnkit.models.initialisation import initialise_kaiming
+from cnnkit.models.zoo.initialization import initialize_kaiming
 
 
 class ParameterFreeShortcut(nn.Module):
@@ -154,7 +154,7 @@ def _initialise_residual(network: nn.Module) -> None:
     double its variance in each; hence the last convolution of a branch is divided by the root of
     the number of blocks. A projection takes the place of the identity, so its gain is 1.
     """
-    initialise_kaiming(network)
+    initialize_kaiming(network)
     blocks = [module for module in network.modules() if isinstance(module, ResidualBlock)]
     for block in blocks:
         assert isinstance(block.branch, nn.Sequential)

@@ -8,7 +8,7 @@ are the two auxiliary heads, and the response normalisation that figure 3 has an
 import torch
 from torch import Tensor, nn
 
-from cnnkit.models.initialisation import initialise_kaiming
+from cnnkit.models.zoo.initialization import initialize_kaiming
 
 
 class Inception(nn.Module):
@@ -89,7 +89,7 @@ def googlenet_plain(
         nn.Dropout(dropout),
         nn.Linear(1024, num_classes),
     )
-    initialise_kaiming(network)
+    initialize_kaiming(network)
     return network
 
 

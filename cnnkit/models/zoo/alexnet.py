@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from cnnkit.models.initialisation import initialise_kaiming
+from cnnkit.models.zoo.initialization import initialize_kaiming
 
 
 def alexnet_2012(
@@ -52,7 +52,7 @@ def alexnet_2012(
         fc8=nn.Linear(4096, num_classes),
     )
     network = nn.Sequential(layers)
-    initialise_kaiming(network)
+    initialize_kaiming(network)
     return network
 
 

@@ -8,8 +8,8 @@ from collections import OrderedDict
 
 from torch import nn
 
-from cnnkit.models.initialisation import initialise_kaiming
-from cnnkit.models.resnet import ParameterFreeShortcut, ResidualBlock
+from cnnkit.models.zoo.initialization import initialize_kaiming
+from cnnkit.models.zoo.resnet import ParameterFreeShortcut, ResidualBlock
 
 
 def resnet20(num_classes: int = 10, in_channels: int = 3) -> nn.Sequential:
@@ -69,7 +69,7 @@ def _network(
     layers["flatten"] = nn.Flatten()
     layers["fc"] = nn.Linear(maps, num_classes)
     network = nn.Sequential(layers)
-    initialise_kaiming(network)
+    initialize_kaiming(network)
     return network
 
 

@@ -6,7 +6,7 @@ Source: Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale
 
 from torch import nn
 
-from cnnkit.models.initialisation import initialise_kaiming
+from cnnkit.models.zoo.initialization import initialize_kaiming
 
 # The number of maps of each convolution, one row a stage; a pooling that halves ends each stage.
 _VGG16_STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -39,5 +39,5 @@ def vgg16_cifar(num_classes: int = 10, in_channels: int = 3, dropout: float = 0.
         nn.Dropout(dropout),
         nn.Linear(4096, num_classes),
     )
-    initialise_kaiming(network)
+    initialize_kaiming(network)
     return network

@@ -3,7 +3,7 @@
 from torch import nn
 
 
-def initialise_kaiming(network: nn.Module) -> None:
+def initialize_kaiming(network: nn.Module) -> None:
     """Draw weights so that the signal keeps its size through every ReLU; biases start at 0.
 
     Convolutions and linear layers get normal weights of variance 2 / fan-in. The last linear layer
