@@ -307,9 +307,9 @@ def test_the_readme_counts_right() -> None:
     from cnnkit.models import MODELS
 
     readme = (ROOT / "README.md").read_text("utf-8")
-    catalogues: list[tuple[Catalog[Any], str]] = [(MODELS, "networks"), (DATASETS, "datasets")]
-    for catalogue, noun in catalogues:
-        assert f"lists {len(catalogue)} {noun}" in readme
+    catalogs: list[tuple[Catalog[Any], str]] = [(MODELS, "networks"), (DATASETS, "datasets")]
+    for catalog, noun in catalogs:
+        assert f"lists {len(catalog)} {noun}" in readme
 
 
 OPAQUE = (

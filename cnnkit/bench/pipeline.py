@@ -25,7 +25,7 @@ from cnnkit.results.bench import PipelineResult, PipelineRow
 from cnnkit.system.device import num_usable_cores
 from cnnkit.training.data import checked_workers
 from cnnkit.training.fitting import (
-    InputShape,
+    ImageShape,
     Normalization,
     choose_input,
     describe_fit,
@@ -123,7 +123,7 @@ def benchmark_pipeline(
     return PipelineResult(machine, dataset, len(images), workers, tuple(rows))
 
 
-def _batch_size(setting: CellSetting, shape: InputShape) -> int:
+def _batch_size(setting: CellSetting, shape: ImageShape) -> int:
     if isinstance(setting.batch_size, int):
         return setting.batch_size
     # A network is not counted here: so many values as images of 224x224 have suit most.
@@ -134,7 +134,7 @@ def _batch_size(setting: CellSetting, shape: InputShape) -> int:
 def _workload(
     model: ModelDescription,
     images: ImageSet,
-    shape: InputShape,
+    shape: ImageShape,
     setting: CellSetting,
     batches: Batches,
     arguments: dict[str, str],

@@ -1,4 +1,4 @@
-"""What the catalogue says about a dataset: plain data, without torch."""
+"""What the catalog says about a dataset: plain data, without torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -69,7 +69,7 @@ class TorchvisionSource:
         labels: the attribute with the labels; not for pairs.
         axes: the order of the axes of the array; H is always rows from top to bottom.
         first_label: the label that the files use for class 0.
-        classes: the attribute with the class names; empty where the catalogue has to name them.
+        classes: the attribute with the class names; empty where the catalog has to name them.
         folder: the folder under the data folder that is handed over as root.
         downloads: whether the constructor can download.
         drive_mirror: address that serves the files which the class would fetch from Google Drive.

@@ -17,11 +17,11 @@ if TYPE_CHECKING:  # torch is imported when a network is built, for it takes sec
 def find_model(spec: str) -> ModelDescription:
     """Return what is known of a network before it is built.
 
-    A name of the catalogue is looked up without importing torch; for a user's own network its file
+    A name of the catalog is looked up without importing torch; for a user's own network its file
     is run.
 
     Args:
-        spec: a name of the catalogue, `timm:NAME`, or `path/to/net.py:FUNCTION`.
+        spec: a name of the catalog, `timm:NAME`, or `path/to/net.py:FUNCTION`.
 
     Raises:
         NotFoundError: there is no such network, file or function.
@@ -65,7 +65,7 @@ def build_model(
     given what its signature names of `num_classes`, `in_channels` and `image_size`.
 
     Args:
-        spec: a name of the catalogue, `timm:NAME`, or `path/to/net.py:FUNCTION`.
+        spec: a name of the catalog, `timm:NAME`, or `path/to/net.py:FUNCTION`.
         num_classes: number of logits.
         in_channels: channels of an image.
         image_size: height and width of an image.

@@ -102,7 +102,7 @@ class ModelDescription:
         takes_channels: it can be built for any number of channels.
         takes_size: it is built for a height and width.
         num_classes: as published.
-        entry: its place in the catalogue; None for a network from elsewhere.
+        entry: its place in the catalog; None for a network from elsewhere.
     """
 
     spec: str

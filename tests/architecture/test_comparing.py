@@ -48,7 +48,7 @@ def test_figures_are_those_of_summary(settings: dict[str, Any]) -> None:
         assert (one.input, one.complete) == (alone.input, alone.complete)
 
 
-def test_what_was_published_comes_from_the_catalogue(lecture: ComparisonResult) -> None:
+def test_what_was_published_comes_from_the_catalog(lecture: ComparisonResult) -> None:
     for one in lecture.models:
         entry = MODELS[one.name]
         said = entry.accuracy[0]

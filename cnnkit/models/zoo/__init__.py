@@ -1,1 +1,1 @@
-"""Networks of cnnkit, one file per family; `networks.toml` describes each function here."""
+"""Networks of cnnkit, one file per family; `networks.toml` describes each function."""

@@ -56,7 +56,7 @@ def show_dataset(
     """Return images of a dataset to look at.
 
     Args:
-        dataset: a name of the catalogue, a folder, an archive, shards, or a fake set.
+        dataset: a name of the catalog, a folder, an archive, shards, or a fake set.
         split: a split; `all` for every image; None for `train` where there are splits, else all.
         num: how many images to choose.
         classes: choose among the images of these alone; all where there are none.
