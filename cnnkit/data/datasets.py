@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnnkit.data.entry import (
     DatasetEntry,
@@ -14,7 +14,9 @@ from cnnkit.data.entry import (
     TorchvisionSource,
 )
 from cnnkit.registry import Catalog
-from cnnkit.results import DatasetList, DatasetRow
+
+if TYPE_CHECKING:  # looking up a name must not cost the import of all results
+    from cnnkit.results import DatasetList, DatasetRow
 
 FILE = Path(__file__).with_name("datasets.toml")
 CLASS_NAMES = "class_names"
@@ -69,16 +71,20 @@ DATASETS: Catalog[DatasetEntry] = Catalog("dataset", read_datasets)
 """Every dataset that has a name of its own."""
 
 
-def list_datasets(pattern: str = "*") -> DatasetList:
+def list_datasets(pattern: str = "*") -> "DatasetList":
     """Return the datasets whose name fits a shell pattern, or contains it.
 
     Raises:
         NotFoundError: none does.
     """
+    from cnnkit.results import DatasetList
+
     return DatasetList(tuple(map(_row, DATASETS.matching(pattern))))
 
 
-def _row(entry: DatasetEntry) -> DatasetRow:
+def _row(entry: DatasetEntry) -> "DatasetRow":
+    from cnnkit.results import DatasetRow
+
     published = entry.published
     return DatasetRow(
         name=entry.name,

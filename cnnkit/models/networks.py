@@ -4,11 +4,13 @@ import tomllib
 from collections.abc import Iterator
 from itertools import starmap
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnnkit.models.description import ModelEntry, PublishedAccuracy, PublishedCost
 from cnnkit.registry import Catalog
-from cnnkit.results import ModelList, ModelRow
+
+if TYPE_CHECKING:  # looking up a name must not cost the import of all results
+    from cnnkit.results import ModelList, ModelRow
 
 FILE = Path(__file__).with_name("networks.toml")
 TORCHVISION = "torchvision.models"
@@ -86,16 +88,20 @@ MODELS: Catalog[ModelEntry] = Catalog("model", read_networks)
 """Every network that has a name of its own."""
 
 
-def list_models(pattern: str = "*") -> ModelList:
+def list_models(pattern: str = "*") -> "ModelList":
     """Return the networks whose name fits a shell pattern, or contains it.
 
     Raises:
         NotFoundError: none does.
     """
+    from cnnkit.results import ModelList
+
     return ModelList(tuple(map(_row, MODELS.matching(pattern))))
 
 
-def _row(entry: ModelEntry) -> ModelRow:
+def _row(entry: ModelEntry) -> "ModelRow":
+    from cnnkit.results import ModelRow
+
     accuracy = entry.accuracy[0] if entry.accuracy else None
     cost = entry.cost[0] if entry.cost else None
     macs = cost.value if cost is not None and cost.unit == "MACs" else None
