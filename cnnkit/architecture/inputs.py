@@ -29,7 +29,7 @@ class InputShape:
 
     Attributes:
         shape: sizes without the batch; for an image (channels, height, width).
-        name: of the argument of `forward`; empty where it is told by its place.
+        name: of the argument of `forward`; empty where its position says it.
         dtype: `int64`, ...; empty for that of the weights.
         is_square: the shape is one number, the side of a square of the network's own channels.
     """
@@ -106,7 +106,7 @@ def _as_input_shape(given: object) -> InputShape:
     if isinstance(given, str | int):
         return parse_input_shape(str(given))
     if isinstance(given, list | tuple) and given and all(isinstance(one, int) for one in given):
-        # a sequence of one size is a vector: the side of a square would be the number alone
+        # a sequence of one size is a vector: the side of a square would be only the number
         return replace(parse_input_shape("x".join(map(str, given))), is_square=False)
     raise UsageError(f"input {given!r} is no shape", "give one such as (3, 224, 224)")
 

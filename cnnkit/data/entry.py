@@ -29,7 +29,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Published:
-    """Channel figures that somebody published, on the scale 0..1.
+    """Mean and standard deviation of each channel that somebody published, on the scale 0..1.
 
     Attributes:
         mean: one mean a channel.
@@ -128,7 +128,7 @@ class FakeSource:
 
     Attributes:
         shape: channels, height, width.
-        num_classes: how many patterns there are to tell apart.
+        num_classes: how many patterns there are.
         num_images: training images; the test split has a fifth as many.
     """
 
@@ -147,7 +147,7 @@ class DatasetEntry:
     Attributes:
         name: what it is called on the command line.
         title: what its publishers call it.
-        task: what is to be told apart, in a few words.
+        task: what the classes are, in a few words.
         channels: 1 for grey, 3 for RGB; None for a folder, before its files were looked at.
         size: height and width; None where they differ from image to image, or are not known yet.
         num_classes: how many classes there are.
@@ -156,9 +156,9 @@ class DatasetEntry:
         source: how it is opened.
         homepage: where its publishers describe it; empty for folders and fakes.
         requires: what it asks beside a download: an extra, a license, files placed by hand.
-        published: channel figures that were published; None where none are known.
-        num_images: all images together, where the sizes of the splits do not tell.
-        note: what else one should know before trusting a figure.
+        published: mean and standard deviation that were published; None where none are known.
+        num_images: all images together, where the sizes of the splits do not say.
+        note: what else one should know before trusting a number.
     """
 
     name: str

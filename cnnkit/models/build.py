@@ -149,7 +149,7 @@ def check_request(
     if model.fixed_size and model.input is not None and image_size != model.input[1:]:
         native = f"{model.input[1]}x{model.input[2]}"
         raise UsageError(
-            f"{model.name} takes images of {native} alone, not {height}x{width}",
+            f"{model.name} only takes images of {native}, not {height}x{width}",
             f"resize the images to {native}",
         )
     if model.min_size is not None and min(image_size) < model.min_size:
@@ -178,7 +178,7 @@ def _build_entry(
     try:
         network: nn.Module = builder(**keywords)
     except Exception as error:
-        if not arguments:  # then it is our fault, and not to be told as the user's
+        if not arguments:  # then it is our fault, not the user's
             raise
         given = " ".join(f"{name}={text}" for name, text in arguments.items())
         words = " ".join(str(error).split())
