@@ -1,8 +1,9 @@
 """Things by name: exact look-up, patterns, and the names that were perhaps meant."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from difflib import SequenceMatcher, get_close_matches
 from fnmatch import fnmatchcase
+from functools import cached_property
 from itertools import islice
 from typing import Protocol, TypeVar
 
@@ -24,21 +25,27 @@ MOST_CHARACTERS = 80  # of a name in a list of several
 Entry = TypeVar("Entry", bound=Named)
 
 
-class Catalogue(Mapping[str, Entry]):
-    """Entries by name, in the order in which they were given.
+class Catalog(Mapping[str, Entry]):
+    """Entries by name, in the order in which they are read.
 
     Args:
         kind: what an entry is, in a user's word: `model`, `dataset`.
-        entries: the entries; two of the same name are an error.
+        read: returns the entries, and is called when one is first asked for; two of the same name
+            are an error.
     """
 
-    def __init__(self, kind: str, entries: Iterable[Entry]) -> None:
+    def __init__(self, kind: str, read: Callable[[], Iterable[Entry]]) -> None:
         self.kind = kind
-        self._entries: dict[str, Entry] = {}
-        for entry in entries:
-            if entry.name in self._entries:
+        self._read = read
+
+    @cached_property
+    def _entries(self) -> dict[str, Entry]:
+        entries: dict[str, Entry] = {}
+        for entry in self._read():
+            if entry.name in entries:
                 raise ValueError(f"two entries are called {entry.name!r}")
-            self._entries[entry.name] = entry
+            entries[entry.name] = entry
+        return entries
 
     def __getitem__(self, name: str) -> Entry:
         return self._entries[name]

@@ -21,7 +21,7 @@ from packaging.version import Version
 import cnnkit as cnnkit_package
 from cnnkit.cli.app import app
 from cnnkit.errors import ExitCode
-from cnnkit.registry import Catalogue
+from cnnkit.registry import Catalog
 from tests.conftest import Cnnkit
 from tests.results import examples
 
@@ -412,9 +412,9 @@ def test_the_readme_counts_right() -> None:
     from cnnkit.models import MODELS
 
     readme = (ROOT / "README.md").read_text("utf-8")
-    catalogues: list[tuple[Catalogue[Any], str]] = [(MODELS, "networks"), (DATASETS, "datasets")]
-    for catalogue, noun in catalogues:
-        assert f"lists {len(catalogue)} {noun}" in readme
+    catalogs: list[tuple[Catalog[Any], str]] = [(MODELS, "networks"), (DATASETS, "datasets")]
+    for catalog, noun in catalogs:
+        assert f"lists {len(catalog)} {noun}" in readme
 
 
 OPAQUE = (

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import pytest
 
 from cnnkit.errors import NotFoundError
-from cnnkit.registry import Catalogue, did_you_mean, some_of
+from cnnkit.registry import Catalog, did_you_mean, some_of
 
 
 @dataclass(frozen=True)
@@ -11,7 +11,7 @@ class Fruit:
     name: str
 
 
-FRUITS = Catalogue("fruit", [Fruit("apple"), Fruit("red_apple"), Fruit("pear")])
+FRUITS = Catalog("fruit", lambda: [Fruit("apple"), Fruit("red_apple"), Fruit("pear")])
 
 
 def test_finds_by_name_forgiving_case_and_hyphens() -> None:
@@ -36,7 +36,20 @@ def test_matches_parts_and_patterns() -> None:
 
 def test_refuses_two_entries_of_one_name() -> None:
     with pytest.raises(ValueError, match="two entries"):
-        Catalogue("fruit", [Fruit("a"), Fruit("a")])
+        len(Catalog("fruit", lambda: [Fruit("a"), Fruit("a")]))
+
+
+def test_reads_when_it_is_first_asked_and_only_once() -> None:
+    reads = []
+
+    def read() -> list[Fruit]:
+        reads.append(1)
+        return [Fruit("apple")]
+
+    catalog = Catalog("fruit", read)
+    assert not reads
+    assert "apple" in catalog
+    assert len(catalog) == len(reads) == 1
 
 
 def test_did_you_mean_is_silent_where_nothing_is_close() -> None:

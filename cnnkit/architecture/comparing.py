@@ -23,7 +23,7 @@ from cnnkit.events import (
     takes_on_event,
 )
 from cnnkit.models import MODELS
-from cnnkit.models.entry import ModelEntry, PublishedAccuracy
+from cnnkit.models.description import ModelEntry, PublishedAccuracy
 from cnnkit.registry import did_you_mean
 from cnnkit.results import (
     COMPARE_SORT_KEYS,

@@ -13,7 +13,7 @@ from torch import nn
 
 from cnnkit.architecture.inputs import make_tensors
 from cnnkit.architecture.subjects import Subject
-from cnnkit.models.entry import ModelEntry
+from cnnkit.models.description import ModelEntry
 from cnnkit.results.layer_tree import LayerRow
 from cnnkit.results.summary import SecondOpinion, SummaryResult
 
@@ -34,7 +34,7 @@ def second_opinions(subject: Subject, result: SummaryResult) -> tuple[SecondOpin
     """
     opinions = [*_ask_torchinfo(subject, result), *_ask_fvcore(subject, result)]
     if subject.description is not None and subject.description.entry is not None:
-        opinions += _read_catalogue(subject.description.entry, result)
+        opinions += _read_catalog(subject.description.entry, result)
     return tuple(opinions)
 
 
@@ -135,7 +135,7 @@ def _fvcore_reason(unsupported: Mapping[str, int]) -> str:
     return " and ".join(found) or "products counted otherwise"
 
 
-def _read_catalogue(entry: ModelEntry, result: SummaryResult) -> list[SecondOpinion]:
+def _read_catalog(entry: ModelEntry, result: SummaryResult) -> list[SecondOpinion]:
     """Return what was published of the network at this very input."""
     ours, opinions = result.totals, []
     if result.batch_size != 1:

@@ -1,12 +1,12 @@
 """What a network is fed: the shapes of its inputs, as texts and as tensors."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cnnkit.errors import UsageError
+from cnnkit.errors import SettingError, UsageError
 from cnnkit.registry import did_you_mean
+from cnnkit.system.shapes import check_positive, parse_sizes
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,7 @@ class InputShape:
 
     Attributes:
         shape: sizes without the batch; for an image (channels, height, width).
-        name: of the argument of `forward`; empty where it is told by its place.
+        name: of the argument of `forward`; empty where its position says it.
         dtype: `int64`, ...; empty for that of the weights.
         is_square: the shape is one number, the side of a square of the network's own channels.
     """
@@ -57,17 +57,16 @@ def parse_input_shape(text: str) -> InputShape:
     rest, _, dtype = text.partition(":")
     name, sign, sizes = rest.rpartition("=")
     if sign and not name.isidentifier():
-        raise UsageError(f"--input {text!r}: {name!r} is no name of an argument", _FORM)
-    if re.fullmatch(r"-?\d+([x,]-?\d+)*", sizes.strip().lower()) is None:
-        raise UsageError(f"--input {text!r} is no shape", _FORM)
-    shape = tuple(int(size) for size in re.split("[x,]", sizes.strip().lower()))
-    if min(shape) < 1:
-        raise UsageError(f"--input {text!r} has a size below 1", "sizes are 1 or more")
+        raise SettingError(f"{{input}} {text!r}: {name!r} is no name of an argument", _FORM)
+    shape = parse_sizes(sizes)
+    if not shape:
+        raise SettingError(f"{{input}} {text!r} is no shape", _FORM)
+    check_positive(text, shape)
     dtype = _SHORT_DTYPES.get(dtype, dtype)
     if ":" in text and dtype not in (*INTEGER_DTYPES, *FLOAT_DTYPES):
         known = (*FLOAT_DTYPES, *INTEGER_DTYPES)
-        raise UsageError(
-            f"--input {text!r}: {dtype!r} is no dtype",
+        raise SettingError(
+            f"{{input}} {text!r}: {dtype!r} is no dtype",
             did_you_mean(dtype, known) or f"choose one of {', '.join(known)}",
         )
     return InputShape(shape, name, dtype, is_square=len(shape) == 1 and not dtype)
@@ -97,7 +96,7 @@ def as_input_shapes(
     names = [one.name for one in inputs if one.name]
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"--input {name} is given twice", "leave one out")
+            raise SettingError(f"{{input}} {name} is given twice", "leave one out")
     return inputs
 
 
@@ -107,7 +106,7 @@ def _as_input_shape(given: object) -> InputShape:
     if isinstance(given, str | int):
         return parse_input_shape(str(given))
     if isinstance(given, list | tuple) and given and all(isinstance(one, int) for one in given):
-        # a sequence of one size is a vector: the side of a square would be the number alone
+        # a sequence of one size is a vector: the side of a square would be only the number
         return replace(parse_input_shape("x".join(map(str, given))), is_square=False)
     raise UsageError(f"input {given!r} is no shape", "give one such as (3, 224, 224)")
 

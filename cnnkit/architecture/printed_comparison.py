@@ -9,7 +9,7 @@ from importlib.resources import files
 from cnnkit.results import PrintedFigure, Totals
 
 _FOLDER = files("cnnkit.architecture") / "published"
-_UNITS = {"M": 10**6, "B": 10**9}
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 
 
 def printed_figures(
@@ -57,10 +57,17 @@ def _read_rows() -> list[dict[str, str]]:
 
 def _number(text: str) -> Decimal:
     """Return `1.5B` or `62M` as a number."""
-    return Decimal(text[:-1]) * _UNITS[text[-1]]
+    printed, unit = _split(text)
+    return printed * unit
 
 
 def _agrees(text: str, number: int) -> bool:
     """Return whether a number, rounded to the digits that are printed, is what is printed."""
-    printed = Decimal(text[:-1])
-    return (Decimal(number) / _UNITS[text[-1]]).quantize(printed) == printed
+    printed, unit = _split(text)
+    return (Decimal(number) / unit).quantize(printed) == printed
+
+
+def _split(text: str) -> tuple[Decimal, int]:
+    """Return what is printed as its digits and its unit: 1.5 and 10^9 for `1.5B`."""
+    letter = text[-1] if text[-1].isalpha() else ""
+    return Decimal(text.removesuffix(letter)), _UNITS[letter.upper()]

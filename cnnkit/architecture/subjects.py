@@ -12,7 +12,7 @@ from cnnkit.architecture.inputs import InputShape, as_input_shapes
 from cnnkit.architecture.skeleton import build_skeleton, copy_of, skeleton_of
 from cnnkit.errors import UsageError
 from cnnkit.models import MODELS, build_model, find_model
-from cnnkit.models.entry import ModelDescription
+from cnnkit.models.description import ModelDescription
 from cnnkit.runs.code import Trusted, described_by, network_of
 from cnnkit.runs.folder import open_run
 from cnnkit.system.compat import uncompiled

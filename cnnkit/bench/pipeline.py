@@ -23,7 +23,7 @@ from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, e
 from cnnkit.models import ModelDescription, build_model, find_model
 from cnnkit.results.bench import PipelineResult, PipelineRow
 from cnnkit.runs.preprocess import (
-    InputShape,
+    ImageShape,
     Normalization,
     choose_input,
     describe_fit,
@@ -122,7 +122,7 @@ def benchmark_pipeline(
     return PipelineResult(machine, dataset, len(images), workers, tuple(rows))
 
 
-def _batch_size(setting: CellSetting, shape: InputShape) -> int:
+def _batch_size(setting: CellSetting, shape: ImageShape) -> int:
     if isinstance(setting.batch_size, int):
         return setting.batch_size
     # A network is not counted here: so many values as images of 224x224 have suit most.
@@ -133,7 +133,7 @@ def _batch_size(setting: CellSetting, shape: InputShape) -> int:
 def _workload(
     model: ModelDescription,
     images: ImageSet,
-    shape: InputShape,
+    shape: ImageShape,
     setting: CellSetting,
     batches: Batches,
     arguments: dict[str, str],

@@ -18,11 +18,11 @@ from cnnkit.cli.options import (
     complete_dataset,
     complete_model,
     parse_arguments,
-    parse_input,
 )
 from cnnkit.cli.output import Output, check_writable, with_default, with_output
 from cnnkit.errors import ExitCode, UsageError
 from cnnkit.events import Note, Warned, emit
+from cnnkit.system.shapes import parse_image_shape
 
 COMPARE = "compare"
 CELLS_PANEL = "Cells"
@@ -272,7 +272,7 @@ def bench(
             names,
             data,
             sweep,
-            input_shape=parse_input(input[0]) if input else None,
+            input_shape=parse_image_shape(input[0]) if input else None,
             arguments=arguments,
             max_seconds=max_seconds,
             data_dir=data_dir,

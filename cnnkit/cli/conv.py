@@ -1,13 +1,13 @@
 """`cnnkit conv`: the arithmetic of a convolution or pooling, by hand."""
 
-import re
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from cnnkit.cli.output import Output, with_default, with_output
-from cnnkit.errors import UsageError
+from cnnkit.errors import SettingError
+from cnnkit.system.shapes import parse_sizes
 
 COST_PANEL = "Parameters and MACs"
 STACK_PANEL = "Several convolutions"
@@ -144,16 +144,16 @@ def conv(
     from cnnkit.architecture.convolution import conv as compute
 
     result = compute(
-        _parse_size("SIZE", size),
-        kernel=_parse_size("--kernel", kernel),
-        stride=_parse_size("--stride", stride),
-        padding=_parse_size("--padding", padding),
-        dilation=_parse_size("--dilation", dilation),
+        _parse_size("size", size),
+        kernel=_parse_size("kernel", kernel),
+        stride=_parse_size("stride", stride),
+        padding=_parse_size("padding", padding),
+        dilation=_parse_size("dilation", dilation),
         same=same,
         pool=None if pool is None else pool.value,
         ceil=ceil,
         transposed=transposed,
-        output_padding=_parse_size("--output-padding", output_padding),
+        output_padding=_parse_size("output_padding", output_padding),
         in_channels=in_channels,
         out_channels=out_channels,
         groups=groups,
@@ -174,8 +174,8 @@ def _parse_size(name: str, text: str | None) -> int | tuple[int, int] | None:
     """
     if text is None:
         return None
-    match = re.fullmatch(r"(-?[0-9]{1,12})(?:x(-?[0-9]{1,12}))?", text.strip().lower())
-    if match is None:
-        raise UsageError(f"{name} {text!r} is no size", "write one number such as 3, or HxW as 3x5")
-    height, width = match.groups()
-    return int(height) if width is None else (int(height), int(width))
+    sizes = parse_sizes(text)
+    if len(sizes) not in (1, 2):
+        hint = "write one number such as 3, or HxW as 3x5"
+        raise SettingError(f"{{{name}}} {text!r} is no size", hint)
+    return sizes[0] if len(sizes) == 1 else (sizes[0], sizes[1])

@@ -21,6 +21,6 @@ def datasets(
     ] = "*",
 ) -> None:
     """List the datasets by name: `cnnkit datasets 'cifar*'`."""
-    from cnnkit.data.listing import list_datasets
+    from cnnkit.data.datasets import list_datasets
 
     output.emit(list_datasets(pattern))

@@ -21,6 +21,6 @@ def models(
     ] = "*",
 ) -> None:
     """List the networks of the zoo: `cnnkit models 'resnet*'`."""
-    from cnnkit.models.listing import list_models
+    from cnnkit.models.networks import list_models
 
     output.emit(list_models(pattern))

@@ -35,24 +35,6 @@ def complete_recipe(incomplete: str) -> list[str]:
     return [one.name for one in list_recipes().recipes if one.name.startswith(incomplete)]
 
 
-def parse_input(text: str) -> tuple[int | None, int, int]:
-    """Return `CxHxW` or `S` as channels (None for the network's own), height and width.
-
-    Raises:
-        UsageError: the text is neither, or a size is below 1.
-    """
-    parts = text.lower().split("x")
-    if len(parts) not in (1, 3) or not all(part.lstrip("-").isdecimal() for part in parts):
-        raise UsageError(
-            f"--input {text!r} is no shape",
-            "write CxHxW such as 3x224x224, or one number for a square",
-        )
-    sizes = [int(part) for part in parts]
-    if min(sizes) < 1:
-        raise UsageError(f"--input {text!r} has a size below 1", "sizes are 1 or more")
-    return (None, sizes[0], sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1], sizes[2])
-
-
 def parse_arguments(pairs: list[str]) -> dict[str, str]:
     """Return `key=value` pairs as a dictionary.
 

@@ -11,12 +11,12 @@ from cnnkit.cli.options import (
     DataDir,
     Workers,
     complete_dataset,
-    parse_input,
 )
 from cnnkit.cli.output import Output, with_default, with_output
 from cnnkit.data.mean_std import NORMALIZE_WORDS
 from cnnkit.errors import UsageError
 from cnnkit.events import Warned, emit
+from cnnkit.system.shapes import parse_image_shape
 
 if TYPE_CHECKING:
     from cnnkit.data.loading.augmentation import Augmentation
@@ -126,7 +126,7 @@ def show(
     A labelled grid as a PNG file, a preview in a terminal that shows colour, else a table.
     """
     is_picture = output.names_picture()
-    shape = None if input_shape is None else parse_input(input_shape)
+    shape = None if input_shape is None else parse_image_shape(input_shape)
     augmentation = None if augmented is None else _augmentation(augmented, dataset)
 
     from cnnkit.stats.show.samples import show_dataset

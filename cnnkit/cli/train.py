@@ -21,7 +21,6 @@ from cnnkit.cli.options import (
     complete_model,
     complete_recipe,
     parse_arguments,
-    parse_input,
 )
 from cnnkit.cli.output import Output, with_default, with_output
 from cnnkit.cli.processes import check_rank, is_first, is_rank, launch, num_started
@@ -30,9 +29,10 @@ from cnnkit.cli.run_log import RunLog, has_tensorboard
 from cnnkit.data.entry import DatasetEntry
 from cnnkit.errors import NotFoundError, UsageError
 from cnnkit.events import handled_by, ignore
-from cnnkit.models.entry import ModelDescription
+from cnnkit.models.description import ModelDescription
 from cnnkit.runs.checkpoints import Checkpointing
 from cnnkit.runs.recipe import Recipe
+from cnnkit.system.shapes import parse_image_shape
 from cnnkit.system.trust import check_named, names_code
 
 CHECKPOINT_PANEL = "Checkpoints"
@@ -364,7 +364,7 @@ def train(
 
 
 def _shape(text: str | None) -> tuple[int | None, int, int] | None:
-    return parse_input(text) if text else None
+    return parse_image_shape(text) if text is not None else None
 
 
 def _is_given(context: typer.Context, parameter: str) -> bool:

@@ -1,6 +1,6 @@
 """Where images come from."""
 
-from cnnkit.data.catalogue import DATASETS
+from cnnkit.data.datasets import DATASETS
 from cnnkit.data.entry import DatasetEntry
 from cnnkit.data.opening import (
     allow_large_files,

@@ -1,4 +1,4 @@
-"""What the catalogue says about a dataset: plain data, without torch."""
+"""What the catalog says about a dataset: plain data, without torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Published:
-    """Channel figures that somebody published, on the scale 0..1.
+    """Mean and standard deviation of each channel that somebody published, on the scale 0..1.
 
     Attributes:
         mean: one mean a channel.
@@ -69,7 +69,7 @@ class TorchvisionSource:
         labels: the attribute with the labels; not for pairs.
         axes: the order of the axes of the array; H is always rows from top to bottom.
         first_label: the label that the files use for class 0.
-        classes: the attribute with the class names; empty where the catalogue has to name them.
+        classes: the attribute with the class names; empty where the catalog has to name them.
         folder: the folder under the data folder that is handed over as root.
         downloads: whether the constructor can download.
         drive_mirror: address that serves the files which the class would fetch from Google Drive.
@@ -128,7 +128,7 @@ class FakeSource:
 
     Attributes:
         shape: channels, height, width.
-        num_classes: how many patterns there are to tell apart.
+        num_classes: how many patterns there are.
         num_images: training images; the test split has a fifth as many.
     """
 
@@ -147,7 +147,7 @@ class DatasetEntry:
     Attributes:
         name: what it is called on the command line.
         title: what its publishers call it.
-        task: what is to be told apart, in a few words.
+        task: what the classes are, in a few words.
         channels: 1 for grey, 3 for RGB; None for a folder, before its files were looked at.
         size: height and width; None where they differ from image to image, or are not known yet.
         num_classes: how many classes there are.
@@ -155,10 +155,10 @@ class DatasetEntry:
         splits: the splits, in the order train, val, test, others.
         source: how it is opened.
         homepage: where its publishers describe it; empty for folders and fakes.
-        asks: what it asks beside a download: an extra, a licence, files placed by hand.
-        published: channel figures that were published; None where none are known.
-        num_images: all images together, where the sizes of the splits do not tell.
-        note: what else one should know before trusting a figure.
+        requires: what it asks beside a download: an extra, a license, files placed by hand.
+        published: mean and standard deviation that were published; None where none are known.
+        num_images: all images together, where the sizes of the splits do not say.
+        note: what else one should know before trusting a number.
     """
 
     name: str
@@ -171,7 +171,7 @@ class DatasetEntry:
     splits: Mapping[str, Split]
     source: Source
     homepage: str = ""
-    asks: str = ""
+    requires: str = ""
     published: Published | None = None
     num_images: int | None = field(default=None)
     note: str = ""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cnnkit.data.catalogue import DATASETS
+from cnnkit.data.datasets import DATASETS
 from cnnkit.data.entry import (
     DatasetEntry,
     EmbeddedSource,
@@ -54,9 +54,9 @@ def find_dataset(spec: str | DatasetEntry) -> DatasetEntry:
     """Return what is known about a dataset without opening it; imports no torch.
 
     Args:
-        spec: a name of the catalogue; a folder of class folders, an archive with such folders,
+        spec: a name of the catalog; a folder of class folders, an archive with such folders,
             WebDataset shards such as `data-{000..127}.tar`, or a table of paths and labels; or
-            `fake:CxHxW:classes:images`. A name of the catalogue means the catalogue, even where a
+            `fake:CxHxW:classes:images`. A name of the catalog means the catalog, even where a
             folder has the same name; `./name` means the folder. Behind a colon some of the classes
             may be named: `cifar10:bird,airplane`. An entry is returned as it is.
 

@@ -1,8 +1,8 @@
 """The zoo: networks by name, described without torch and built with it."""
 
 from cnnkit.models.build import build_model, check_request, code_files, find_model
-from cnnkit.models.catalogue import MODELS
-from cnnkit.models.entry import ModelDescription, ModelEntry, PublishedAccuracy, PublishedCost
+from cnnkit.models.description import ModelDescription, ModelEntry, PublishedAccuracy, PublishedCost
+from cnnkit.models.networks import MODELS
 
 __all__ = [
     "MODELS",

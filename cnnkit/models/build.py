@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnkit.errors import UsageError
-from cnnkit.models.catalogue import MODELS
-from cnnkit.models.entry import ModelDescription, ModelEntry
+from cnnkit.models.description import ModelDescription, ModelEntry
+from cnnkit.models.networks import MODELS
 from cnnkit.system.trust import TIMM, names_code
 
 if TYPE_CHECKING:  # torch is imported when a network is built, for it takes seconds
@@ -17,11 +17,11 @@ if TYPE_CHECKING:  # torch is imported when a network is built, for it takes sec
 def find_model(spec: str | ModelDescription) -> ModelDescription:
     """Return what is known of a network before it is built.
 
-    A name of the catalogue is looked up without importing torch; for a user's own network its file
+    A name of the catalog is looked up without importing torch; for a user's own network its file
     is run.
 
     Args:
-        spec: a name of the catalogue, `timm:NAME`, or `path/to/net.py:FUNCTION`; a description is
+        spec: a name of the catalog, `timm:NAME`, or `path/to/net.py:FUNCTION`; a description is
             returned as it is.
 
     Raises:
@@ -68,7 +68,7 @@ def build_model(
     given what its signature names of `num_classes`, `in_channels` and `image_size`.
 
     Args:
-        spec: a name of the catalogue, `timm:NAME`, or `path/to/net.py:FUNCTION`; or what
+        spec: a name of the catalog, `timm:NAME`, or `path/to/net.py:FUNCTION`; or what
             `find_model` returned for it.
         num_classes: number of logits.
         in_channels: channels of an image.
@@ -153,7 +153,7 @@ def check_request(
     if model.fixed_size and model.input is not None and image_size != model.input[1:]:
         native = f"{model.input[1]}x{model.input[2]}"
         raise UsageError(
-            f"{model.name} takes images of {native} alone, not {height}x{width}",
+            f"{model.name} only takes images of {native}, not {height}x{width}",
             f"resize the images to {native}",
         )
     if model.min_size is not None and min(image_size) < model.min_size:
@@ -182,7 +182,7 @@ def _build_entry(
     try:
         network: nn.Module = builder(**keywords)
     except Exception as error:
-        if not arguments:  # then it is our fault, and not to be told as the user's
+        if not arguments:  # then it is our fault, not the user's
             raise
         given = " ".join(f"{name}={text}" for name, text in arguments.items())
         words = " ".join(str(error).split())

@@ -17,7 +17,7 @@ from torch import nn
 
 from cnnkit.errors import NotFoundError, UsageError
 from cnnkit.models.arguments import FROM_DATASET, builder_parameters, convert_arguments, takes
-from cnnkit.models.entry import ModelDescription
+from cnnkit.models.description import ModelDescription
 from cnnkit.registry import did_you_mean
 
 _FORM = "a network of your own is named path/to/net.py:FUNCTION"
@@ -50,7 +50,7 @@ class _Factory:
 
 
 def describe_custom(spec: str) -> ModelDescription:
-    """Return what the signature of a user's function tells; the file is run for it.
+    """Return what the signature of a user's function says; the file is run for it.
 
     Raises:
         NotFoundError: the file, or the function in it, is not there.
@@ -138,7 +138,7 @@ def _check_complete(factory: _Factory, keywords: Mapping[str, object]) -> None:
 
 def _load_factory(spec: str) -> _Factory:
     file, _, name = spec.rpartition(":")
-    # Without a function, or with a drive's colon alone, the whole is the file.
+    # Without a function, or with a drive's colon only, all of it is the file.
     if not file or name.endswith(".py"):
         file, name = spec, ""
     path = Path(file).expanduser()
@@ -271,8 +271,8 @@ def _describe(error: BaseException, path: Path) -> str:
         frames = traceback.extract_tb(error.__traceback__)
         line = next((one.lineno for one in reversed(frames) if one.filename == str(path)), None)
     kind = type(error).__name__
-    told = f"{kind}: {words}" if words else kind
-    return told if line is None else f"{told} (line {line})"
+    words = f"{kind}: {words}" if words else kind
+    return words if line is None else f"{words} (line {line})"
 
 
 def _with_article(noun: str) -> str:

@@ -10,7 +10,7 @@ from torch import nn
 
 from cnnkit.errors import NotFoundError, UnavailableError, UsageError
 from cnnkit.models.arguments import convert_arguments
-from cnnkit.models.entry import ModelDescription
+from cnnkit.models.description import ModelDescription
 from cnnkit.registry import did_you_mean
 
 PREFIX = "timm:"

@@ -14,7 +14,7 @@ from cnnkit.runs.pretrained import PretrainedWeights
 
 
 @dataclass(frozen=True)
-class InputShape:
+class ImageShape:
     """Channels, height and width that a network will be given."""
 
     channels: int
@@ -27,7 +27,7 @@ class InputShape:
 
 def choose_input(
     model: ModelDescription, images: ImageSet, wanted: tuple[int | None, int, int] | None
-) -> InputShape:
+) -> ImageShape:
     """Return the input that suits both: the images' own size where the network takes it.
 
     Args:
@@ -47,9 +47,9 @@ def choose_input(
         if channels not in (1, 3):
             raise UsageError(f"images have 1 or 3 channels, not {channels}")
         check_request(model, None, channels, (height, width))
-        return InputShape(channels, height, width)
+        return ImageShape(channels, height, width)
     if model.input is not None and (model.fixed_size or images.size is None):
-        return InputShape(channels, *model.input[1:])
+        return ImageShape(channels, *model.input[1:])
     if images.size is None:
         raise UsageError(
             f"the images of {images.dataset} differ in size, and {model.name} does not say which "
@@ -61,7 +61,7 @@ def choose_input(
     if min(height, width) < smallest:
         scale = smallest / min(height, width)
         height, width = max(smallest, round(height * scale)), max(smallest, round(width * scale))
-    return InputShape(channels, height, width)
+    return ImageShape(channels, height, width)
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _given(normalize: str, channels: int) -> MeanStd:
 
 
 def not_normalized(
-    shape: InputShape, allow_large: bool = False, decoding: Decoding = "full"
+    shape: ImageShape, allow_large: bool = False, decoding: Decoding = "full"
 ) -> Preprocessing:
     """Return the preprocessing that brings images to a shape, and leaves pixels from 0 to 1."""
     zeros, ones = (0.0,) * shape.channels, (1.0,) * shape.channels
@@ -172,7 +172,7 @@ def not_normalized(
     return Preprocessing(shape.channels, *size, zeros, ones, allow_large, decoding)
 
 
-def describe_fit(images: ImageSet, shape: InputShape, normalization: Normalization) -> str:
+def describe_fit(images: ImageSet, shape: ImageShape, normalization: Normalization) -> str:
     """Return one line that says what happens to an image on its way to the network."""
     if images.size is not None:
         parts = [f"{images.channels}x{images.size[0]}x{images.size[1]}"]

@@ -1,6 +1,5 @@
 """Recipes by name: TOML files in the package, or a user's own."""
 
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,11 +16,11 @@ from cnnkit.registry import did_you_mean
 from cnnkit.results import RecipeList, RecipeRow
 from cnnkit.runs.recipe import ABOUT_TABLES, OPTIMIZER_SETTINGS, Model, Recipe, validated
 from cnnkit.system.files import explain_os_error
+from cnnkit.system.shapes import parse_image_shape
 
 Kind = Literal["lecture", "fast", "best"]
 KINDS: tuple[str, ...] = get_args(Kind)
 FOLDER = Path(__file__).parent / "recipes"
-INPUT = re.compile(r"[1-9]\d*(x[1-9]\d*x[1-9]\d*)?")
 
 
 class About(BaseModel):
@@ -88,10 +87,7 @@ class NamedRecipe:
     @property
     def input_shape(self) -> tuple[int | None, int, int] | None:
         """Channels (None for the network's own), height and width; None for what suits both."""
-        if self.input is None:
-            return None
-        sizes = [int(size) for size in self.input.split("x")]
-        return (None, sizes[0], sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1], sizes[2])
+        return parse_image_shape(self.input) if self.input is not None else None
 
     @property
     def recipe(self) -> Recipe:
@@ -228,11 +224,11 @@ def _parsed(name: str, text: str) -> NamedRecipe:
     for key, value in request.items():
         if not isinstance(value, str | None):
             raise UsageError(f"{where}: {key} must be a text, not {value!r}")
-    if request["input"] is not None and not INPUT.fullmatch(request["input"]):
-        raise UsageError(
-            f"{where}: input {request['input']!r} is no shape",
-            "write CxHxW such as 3x224x224, or one number for a square",
-        )
+    if request["input"] is not None:
+        try:
+            parse_image_shape(request["input"])
+        except UsageError as error:
+            raise UsageError(f"{where}: {error.message}", error.hint) from error
     for key in given:
         if key not in Recipe.model_fields:
             keys = [*Recipe.model_fields, *request, "model_arg", *ABOUT_TABLES]

@@ -12,7 +12,7 @@ import torch
 
 from cnnkit import __version__
 from cnnkit.data.image_set import DecodedSet
-from cnnkit.models.entry import ModelDescription
+from cnnkit.models.description import ModelDescription
 from cnnkit.runs.checkpoints import Checkpointing
 from cnnkit.runs.model_and_data import ModelAndData
 from cnnkit.runs.recipe import Recipe

@@ -38,7 +38,7 @@ class RunData:
     """The splits of a run.
 
     Attributes:
-        entry: what the catalogue says of the dataset.
+        entry: what the catalog says of the dataset.
         train: without the images that were held out.
         val: None where there are none.
         test: None where there are none.

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from cnnkit.data.catalogue import DATASETS
+from cnnkit.data.datasets import DATASETS
 from cnnkit.data.opening import default_data_dir
 from cnnkit.data.sources.file_listing import lists_files
 from cnnkit.errors import UnavailableError, UsageError

@@ -1,6 +1,6 @@
 """From a measurement to the answer of the verb."""
 
-from cnnkit.data.catalogue import DATASETS
+from cnnkit.data.datasets import DATASETS
 from cnnkit.data.opening import ALL
 from cnnkit.errors import RunFailedError, UsageError
 from cnnkit.results.duplicates import Duplicates

@@ -48,7 +48,7 @@ def measure_dataset(
     Under torchrun the ranks share the work, and each returns the figures of the whole.
 
     Args:
-        dataset: a name of the catalogue, a folder, an archive with class folders (zip, tar, tar.gz,
+        dataset: a name of the catalog, a folder, an archive with class folders (zip, tar, tar.gz,
             tar.bz2, tar.xz), WebDataset shards such as `data-{000..127}.tar`, or a fake set.
         split: a split; `all` for every image; None for `train` where there are splits, else all.
         weighting: whether every pixel counts the same, or every image.

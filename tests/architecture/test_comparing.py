@@ -48,7 +48,7 @@ def test_figures_are_those_of_summary(settings: dict[str, Any]) -> None:
         assert (one.input, one.complete) == (alone.input, alone.complete)
 
 
-def test_what_was_published_comes_from_the_catalogue(lecture: ComparisonResult) -> None:
+def test_what_was_published_comes_from_the_catalog(lecture: ComparisonResult) -> None:
     for one in lecture.models:
         entry = MODELS[one.name]
         said = entry.accuracy[0]
@@ -106,6 +106,24 @@ def test_the_print_is_that_of_the_lectures(lecture: ComparisonResult) -> None:
         row = rows[one.network]
         assert (one.printed_flop, one.printed_params) == (row["flop"], row["params"])
         assert by_name(lecture)[one.model].year == int(row["year"])
+
+
+def test_a_printed_number_is_a_row_and_a_table_in_any_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "comparison.csv").write_text(
+        "network,year,salient_feature,top5_accuracy_percent,params,flop\n"
+        "LeNet-5,1998,Weights that are shared,,62k,0.42M\n"
+        "Linear,1936,A layer,,7850,15.7K\n"
+    )
+    (tmp_path / "comparison.toml").write_text(
+        '[[figure]]\nnetwork = "LeNet-5"\nmodel = "lenet5"\ncounted = "lenet5"\nunit = "MACs"\n'
+        '[[figure]]\nnetwork = "Linear"\nmodel = "linear"\ncounted = "linear"\nunit = "FLOPs"\n'
+    )
+    monkeypatch.setattr("cnnkit.architecture.printed_comparison._FOLDER", tmp_path)
+    lenet, linear = compare(["lenet5", "linear"]).printed
+    assert (lenet.printed, lenet.value, lenet.params_agree) == (420_000, 416_520, True)
+    assert (linear.printed, linear.value, linear.params_agree) == (15_700, 15_680, True)
 
 
 def test_footnotes_stand_below_each_row_that_was_printed_and_nowhere_else() -> None:

@@ -17,8 +17,8 @@ from cnnkit.architecture.summarising import summary
 from cnnkit.errors import UsageError
 from cnnkit.events import Event, Note
 from cnnkit.models import ModelEntry, build_model
-from cnnkit.models.torchvision_entries import TORCHVISION_ENTRIES
 from tests.architecture.looking import look, row
+from tests.models.building import TORCHVISION
 
 # Multiply-accumulates of one image, as others have counted them exactly.
 KNOWN_MACS = {
@@ -37,7 +37,7 @@ KNOWN_MACS = {
 AUXILIARY_PARAMS = {"inception_v3": 27_161_264 - 23_834_568}
 
 
-@pytest.mark.parametrize("entry", TORCHVISION_ENTRIES, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", TORCHVISION, ids=lambda entry: entry.name)
 def test_networks_of_torchvision_agree_with_their_metadata(
     entry: ModelEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,7 +84,7 @@ def test_a_bug_of_ours_says_so_and_shows_where(
     def broken(pattern: str) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr("cnnkit.models.listing.list_models", broken)
+    monkeypatch.setattr("cnnkit.models.networks.list_models", broken)
     answer = cnnkit("models")
     assert answer.code == 1
     assert "ZeroDivisionError: oops" in answer.stderr

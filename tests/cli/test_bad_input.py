@@ -139,7 +139,7 @@ def test_unknown_split(refused: Refused, finished: Path) -> None:
         ("--input", "0x32x32", "has a size below 1"),
         ("--input", "1x-4x32", "has a size below 1"),
         ("--input", "2x32x32", "images have 1 or 3 channels, not 2"),
-        ("--input", "1x16x16", "lenet5 takes images of 32x32 alone, not 16x16"),
+        ("--input", "1x16x16", "lenet5 only takes images of 32x32, not 16x16"),
         ("--model-arg", "hidden", "--model-arg 'hidden' is no KEY=VALUE"),
         ("--model-arg", "num_classes=3", "num_classes"),
         ("--model-arg", "nothing=3", "lenet5 takes no argument 'nothing'"),

@@ -256,7 +256,7 @@ def test_any_message_is_one_line(
     def fails(pattern: str) -> None:
         raise error(MESSAGE, "wait\x1b[2J")
 
-    monkeypatch.setattr("cnnkit.models.listing.list_models", fails)
+    monkeypatch.setattr("cnnkit.models.networks.list_models", fails)
     told = cnnkit("models", "--json", "-v")
     assert not commands_in(told.stderr)
     line = told.stderr.splitlines()[-1]

@@ -31,7 +31,7 @@ def test_unknown_names(spec: str, hint: str) -> None:
     assert caught.value.exit_code == ExitCode.NOT_FOUND
 
 
-def test_a_folder_in_sight_is_found_but_the_catalogue_comes_first(
+def test_a_folder_in_sight_is_found_but_the_catalog_comes_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("photos", "mnist"):

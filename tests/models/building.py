@@ -7,6 +7,11 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
+from cnnkit.models import MODELS
+
+OWN = [one for one in MODELS.values() if one.builder.startswith("cnnkit.models.zoo.")]
+TORCHVISION = [one for one in MODELS.values() if one.builder.startswith("torchvision.models:")]
+
 
 @contextmanager
 def without_weights() -> Iterator[None]:

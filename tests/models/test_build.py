@@ -122,7 +122,7 @@ def test_arguments_that_do_not_fit(
         ("lenet5", {"in_channels": -1}, "in_channels is -1"),
         ("vgg16", {"in_channels": 1}, "vgg16 takes images of 3 channels, not 1"),
         ("mlp", {"image_size": (0, 8)}, "an image of 0x8 has no pixels"),
-        ("lenet5", {"image_size": (28, 28)}, "lenet5 takes images of 32x32 alone, not 28x28"),
+        ("lenet5", {"image_size": (28, 28)}, "lenet5 only takes images of 32x32, not 28x28"),
         ("vgg16", {"image_size": (64, 31)}, "images of 64x31 are too small for vgg16"),
     ],
 )
@@ -136,7 +136,7 @@ def test_a_mistake_of_ours_is_not_told_as_the_users(monkeypatch: pytest.MonkeyPa
     def broken(num_classes: int = 10, in_channels: int = 1) -> nn.Module:
         raise TypeError("ours")
 
-    monkeypatch.setattr("cnnkit.models.lenet.lenet5", broken)
+    monkeypatch.setattr("cnnkit.models.zoo.lenet.lenet5", broken)
     with pytest.raises(TypeError, match="ours"):
         build_model("lenet5")
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnnkit.models.lenet import WholeConv2d
+from cnnkit.models.zoo.lenet import WholeConv2d
 
 
 @pytest.mark.parametrize("size", [5, 7])

@@ -5,7 +5,7 @@ from torch.nn import functional
 
 from cnnkit.errors import UsageError
 from cnnkit.models import build_model
-from cnnkit.models.speednet import SpeedNet, speednet, whitening_filters
+from cnnkit.models.zoo.speednet import SpeedNet, speednet, whitening_filters
 from tests.models.building import output_shapes
 
 

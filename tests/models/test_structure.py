@@ -5,19 +5,19 @@ import torch
 from torch import nn
 
 from cnnkit.models import build_model
-from cnnkit.models.alexnet import alexnet_2012
-from cnnkit.models.convnet import convnet3
-from cnnkit.models.googlenet import Inception, googlenet_plain
-from cnnkit.models.initialisation import initialise_kaiming
-from cnnkit.models.lenet import lenet5, lenet5_relu
-from cnnkit.models.resnet import (
+from cnnkit.models.zoo.alexnet import alexnet_2012
+from cnnkit.models.zoo.convnet import convnet3
+from cnnkit.models.zoo.googlenet import Inception, googlenet_plain
+from cnnkit.models.zoo.initialization import initialize_kaiming
+from cnnkit.models.zoo.lenet import lenet5, lenet5_relu
+from cnnkit.models.zoo.resnet import (
     ParameterFreeShortcut,
     ResidualBlock,
     resnet18_table,
     resnet50_plain,
 )
-from cnnkit.models.resnet_cifar import plain56, resnet56
-from cnnkit.models.vgg import vgg16_cifar
+from cnnkit.models.zoo.resnet_cifar import plain56, resnet56
+from cnnkit.models.zoo.vgg import vgg16_cifar
 from tests.models.building import count_parameters, output_shapes, without_weights
 
 # layer, (width, height, channels) of its output, parameters: as printed, for an input of 227.
@@ -223,7 +223,7 @@ def test_kaiming_keeps_the_size_of_the_signal() -> None:
     torch.manual_seed(0)
     layers = [layer for _ in range(20) for layer in (nn.Linear(256, 256), nn.ReLU())]
     network = nn.Sequential(*layers, nn.Linear(256, 10))
-    initialise_kaiming(network)
+    initialize_kaiming(network)
     x = torch.randn(512, 256)
     size = network[:-1](x).square().mean().sqrt()
     assert 0.5 < size < 2  # without it: 0.4 ** 20

@@ -30,8 +30,8 @@ def write(text: str, name: str = "mine.toml") -> Path:
 
 
 @pytest.fixture
-def catalogue(monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Any]:
-    """A catalogue of its own, so that the tests do not depend on what is in the package."""
+def catalog(monkeypatch: pytest.MonkeyPatch) -> Mapping[str, Any]:
+    """A catalog of its own, so that the tests do not depend on what is in the package."""
     made = {
         name: recipe_files._parsed(
             name,
@@ -94,7 +94,7 @@ def test_every_lecture_is_held_against_what_was_published() -> None:
     assert {name for name in NAMES if name.endswith("-lecture")} == set(LECTURES)
 
 
-def test_a_short_name_is_completed_by_dataset_and_network(catalogue: Mapping[str, Any]) -> None:
+def test_a_short_name_is_completed_by_dataset_and_network(catalog: Mapping[str, Any]) -> None:
     def name(*asked: str | None) -> str:
         return find_recipe(*asked).name  # type: ignore[arg-type]
 
@@ -120,7 +120,7 @@ def test_a_short_name_is_completed_by_dataset_and_network(catalogue: Mapping[str
     ],
 )
 def test_what_is_not_there_is_said_in_one_line(
-    catalogue: Mapping[str, Any],
+    catalog: Mapping[str, Any],
     asked: tuple[str, ...],
     kind: type[CnnkitError],
     says: str,

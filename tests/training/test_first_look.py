@@ -17,7 +17,7 @@ from cnnkit.data.image_set import TensorSet
 from cnnkit.data.loading.batches import epoch_order
 from cnnkit.errors import InterruptedRunError, UsageError
 from cnnkit.events import EpochEnded, Event
-from cnnkit.models.speednet import SpeedNet, whitening_filters
+from cnnkit.models.zoo.speednet import SpeedNet, whitening_filters
 from cnnkit.training.lr_finder import find_learning_rate
 from tests.training.killing import make_photos
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from cnnkit.data.entry import DatasetEntry, FakeSource, Split
 from cnnkit.errors import UnavailableError, UsageError
+from cnnkit.system.shapes import parse_sizes
 
 if TYPE_CHECKING:  # the description of a fake set must not cost the import of torch
     from cnnkit.data.image_set import TensorSet
 
 FORM = "fake:CxHxW:classes:images, such as fake:3x32x32:10:1000"
-PATTERN = re.compile(r"fake:([0-9]+)x([0-9]+)x([0-9]+):([0-9]+):([0-9]+)")
+PATTERN = re.compile(r"fake:([^:-]+):([0-9]{1,12}):([0-9]{1,12})")
 PATTERN_CELLS = 4
 NOISE = 96
 CHUNK_IMAGES = 256
@@ -31,9 +32,11 @@ def describe_fake(spec: str) -> DatasetEntry:
         UsageError: the form is not kept, or a number makes no sense.
     """
     match = PATTERN.fullmatch(spec)
-    if match is None:
+    shape = parse_sizes(match[1]) if match is not None else ()
+    if match is None or len(shape) != 3:
         raise UsageError(f"{spec!r} describes no fake set", f"the form is {FORM}")
-    channels, height, width, num_classes, num_images = (int(part) for part in match.groups())
+    channels, height, width = shape
+    num_classes, num_images = int(match[2]), int(match[3])
     if channels not in (1, 3):
         raise UsageError(f"{spec!r} asks for {channels} channels", "1 is grey, 3 is RGB")
     if height < 1 or width < 1:
@@ -54,7 +57,7 @@ def describe_fake(spec: str) -> DatasetEntry:
         )
     num_test = max(num_images // 5, num_classes)
     return DatasetEntry(
-        name=spec,
+        name=f"fake:{channels}x{height}x{width}:{num_classes}:{num_images}",
         title=f"{num_images:,} made-up images",
         task="patterns under noise",
         channels=channels,

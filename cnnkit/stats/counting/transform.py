@@ -12,9 +12,10 @@ from cnnkit.data.decode import DecodedImage
 from cnnkit.data.image_limits import check_resized
 from cnnkit.data.loading.preprocessing import centre_margin, covering_side
 from cnnkit.errors import UsageError
+from cnnkit.system.shapes import parse_sizes
 
 FORM = "the form is resize=256,crop=224; a size is S or HxW"
-STEP = re.compile(r"(resize|crop)=([0-9]+)(?:x([0-9]+))?")
+STEP = re.compile(r"(resize|crop)=(.+)")
 LARGEST_SIDE = 65_500
 PADDED = "padded with 0, being smaller than the crop"
 
@@ -42,10 +43,11 @@ class Transform:
             match = STEP.fullmatch(part)
             if part in ("resize", "crop"):
                 raise UsageError(f"--transform {text!r}: the size of {part} is missing", FORM)
-            if match is None:
+            sizes = parse_sizes(match[2]) if match is not None else ()
+            if match is None or len(sizes) not in (1, 2):
                 raise UsageError(f"--transform {text!r} has an unknown step {part!r}", FORM)
-            kind, height, width = match[1], int(match[2]), int(match[3]) if match[3] else None
-            if not 1 <= height <= LARGEST_SIDE or not 1 <= (width or 1) <= LARGEST_SIDE:
+            kind, height, width = match[1], sizes[0], sizes[1] if len(sizes) == 2 else None
+            if not all(1 <= size <= LARGEST_SIDE for size in sizes):
                 raise UsageError(f"--transform {part!r}: sizes are 1 to {LARGEST_SIDE:,}", FORM)
             if kind == "crop" and width is None:
                 width = height

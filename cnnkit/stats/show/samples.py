@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cnnkit.data.catalogue import DATASETS
+from cnnkit.data.datasets import DATASETS
 from cnnkit.data.decode import decode, to_8_bits
 from cnnkit.data.encoded import EncodedImage
 from cnnkit.data.image_files import pillow_limits
@@ -57,7 +57,7 @@ def show_dataset(
     """Return images of a dataset to look at.
 
     Args:
-        dataset: a name of the catalogue, a folder, an archive, shards, or a fake set.
+        dataset: a name of the catalog, a folder, an archive, shards, or a fake set.
         split: a split; `all` for every image; None for `train` where there are splits, else all.
         num: how many images to choose.
         classes: choose among the images of these alone; all where there are none.

@@ -44,7 +44,7 @@ def test_iris_is_exact_in_millimetres() -> None:
 
 
 @pytest.mark.parametrize("name", ["digits", "iris"])
-def test_the_splits_are_as_the_catalogue_says_and_never_change(name: str) -> None:
+def test_the_splits_are_as_the_catalog_says_and_never_change(name: str) -> None:
     train, test = open_both(name)
     entry = DATASETS[name]
     assert len(train) == entry.splits["train"].num_images

@@ -8,8 +8,8 @@ from collections import OrderedDict
 
 from torch import nn
 
-from cnnkit.models.initialisation import initialise_kaiming
-from cnnkit.models.resnet import ParameterFreeShortcut, ResidualBlock
+from cnnkit.models.zoo.initialization import initialize_kaiming
+from cnnkit.models.zoo.resnet import ParameterFreeShortcut, ResidualBlock
 
 
 def resnet20(num_classes: int = 10, in_channels: int = 3) -> nn.Sequential:
@@ -53,36 +53,38 @@ def plain56(num_classes: int = 10, in_channels: int = 3) -> nn.Sequential:
 def _network(
     num_layers: int, num_classes: int, in_channels: int, residual: bool = True
 ) -> nn.Sequential:
-    """Three stages of 2n convolutions with 16, 32, 64 maps on 32x32, 16x16, 8x8: 6n + 2 layers."""
+    """Three stages of 2n convolutions: 16, 32, 64 channels on 32x32, 16x16, 8x8; 6n + 2 layers."""
     blocks_a_stage = (num_layers - 2) // 6
     layers = OrderedDict[str, nn.Module](
         conv1=nn.Conv2d(in_channels, 16, kernel_size=3, padding=1, bias=False),
         norm1=nn.BatchNorm2d(16),
         relu1=nn.ReLU(),
     )
-    maps = 16
-    for stage, out_maps in enumerate((16, 32, 64), start=1):
+    channels = 16
+    for stage, out_channels in enumerate((16, 32, 64), start=1):
         for number in range(1, blocks_a_stage + 1):
-            layers[f"stage{stage}_{number}"] = _block(maps, out_maps, residual)
-            maps = out_maps
+            layers[f"stage{stage}_{number}"] = _block(channels, out_channels, residual)
+            channels = out_channels
     layers["pool"] = nn.AdaptiveAvgPool2d(1)
     layers["flatten"] = nn.Flatten()
-    layers["fc"] = nn.Linear(maps, num_classes)
+    layers["fc"] = nn.Linear(channels, num_classes)
     network = nn.Sequential(layers)
-    initialise_kaiming(network)
+    initialize_kaiming(network)
     return network
 
 
-def _block(maps: int, out_maps: int, residual: bool) -> nn.Module:
-    """Two convolutions; the first strides by 2 where the maps grow."""
-    grows = out_maps > maps
+def _block(channels: int, out_channels: int, residual: bool) -> nn.Module:
+    """Two convolutions; the first strides by 2 where the channels grow."""
+    grows = out_channels > channels
     branch = nn.Sequential(
-        nn.Conv2d(maps, out_maps, 3, stride=2 if grows else 1, padding=1, bias=False),
-        nn.BatchNorm2d(out_maps),
+        nn.Conv2d(channels, out_channels, 3, stride=2 if grows else 1, padding=1, bias=False),
+        nn.BatchNorm2d(out_channels),
         nn.ReLU(),
-        nn.Conv2d(out_maps, out_maps, 3, padding=1, bias=False),
-        nn.BatchNorm2d(out_maps),
+        nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(out_channels),
     )
     if not residual:
         return nn.Sequential(*branch, nn.ReLU())
-    return ResidualBlock(branch, ParameterFreeShortcut(out_maps - maps) if grows else nn.Identity())
+    return ResidualBlock(
+        branch, ParameterFreeShortcut(out_channels - channels) if grows else nn.Identity()
+    )

@@ -5,11 +5,10 @@ import torchvision.models
 from torch import nn
 
 from cnnkit.models import ModelEntry, build_model
-from cnnkit.models.torchvision_entries import TORCHVISION_ENTRIES
-from tests.models.building import count_parameters, run_once, without_weights
+from tests.models.building import TORCHVISION, count_parameters, run_once, without_weights
 
-ENTRIES = [pytest.param(entry, id=entry.name) for entry in TORCHVISION_ENTRIES]
-BY_NAME = {entry.name: entry for entry in TORCHVISION_ENTRIES}
+ENTRIES = [pytest.param(entry, id=entry.name) for entry in TORCHVISION]
+BY_NAME = {entry.name: entry for entry in TORCHVISION}
 
 
 def _native_weights(entry: ModelEntry) -> list[torchvision.models.Weights]:

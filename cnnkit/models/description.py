@@ -53,7 +53,7 @@ class ModelEntry:
         builder: `module:function`; called with keyword arguments.
         input: native input as (channels, height, width).
         min_size: smallest height and width of an image that it takes.
-        fixed_size: it takes its native height and width alone.
+        fixed_size: it takes only its native height and width.
         takes_channels: the builder takes `in_channels`; otherwise `input[0]` is all it takes.
         takes_size: the builder takes `image_size` (height, width).
         num_classes: of the network as published.
@@ -97,12 +97,12 @@ class ModelDescription:
         name: short, and fit for a file name: `lenet5`, `timm_resnet18`, `make_net`.
         input: native input as (channels, height, width).
         min_size: smallest height and width of an image that it takes.
-        fixed_size: it takes its native height and width alone.
+        fixed_size: it takes only its native height and width.
         takes_classes: it can be built for any number of classes.
         takes_channels: it can be built for any number of channels.
         takes_size: it is built for a height and width.
         num_classes: as published.
-        entry: its place in the catalogue; None for a network from elsewhere.
+        entry: its place in the catalog; None for a network from elsewhere.
     """
 
     spec: str

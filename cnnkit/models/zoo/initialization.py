@@ -1,14 +1,14 @@
-"""Starting weights for networks that have no batch normalisation to rescue a bad start."""
+"""Starting weights for networks that have no batch normalization to rescue a bad start."""
 
 from torch import nn
 
 
-def initialise_kaiming(network: nn.Module) -> None:
+def initialize_kaiming(network: nn.Module) -> None:
     """Draw weights so that the signal keeps its size through every ReLU; biases start at 0.
 
     Convolutions and linear layers get normal weights of variance 2 / fan-in. The last linear layer
-    gets a deviation of 0.01, so that the first logits are small and training does not begin by
-    unlearning them.
+    gets a standard deviation of 0.01, so that the first logits are small and training does not
+    begin by unlearning them.
 
     Source: He et al., Delving Deep into Rectifiers (2015), section 2.2, equation 10; the last layer
     as in Krizhevsky et al. (2012), section 5.

@@ -1,56 +1,56 @@
 """GoogLeNet as its paper draws it, which is not the `googlenet` of torchvision.
 
 Source: Szegedy et al., Going Deeper with Convolutions (2014), table 1 and figure 2(b). The third
-branch has true 5x5 convolutions (torchvision's has 3x3) and nothing is batch-normalised. Left out
-are the two auxiliary heads, and the response normalisation that figure 3 has and table 1 has not.
+branch has true 5x5 convolutions (torchvision's has 3x3) and nothing is batch-normalized. Left out
+are the two auxiliary heads, and the response normalization that figure 3 has and table 1 has not.
 """
 
 import torch
 from torch import Tensor, nn
 
-from cnnkit.models.initialisation import initialise_kaiming
+from cnnkit.models.zoo.initialization import initialize_kaiming
 
 
 class Inception(nn.Module):
-    """Four branches side by side on the same input, their maps put one after the other.
+    """Four branches side by side on the same input, their channels put one after the other.
 
-    (N, in_channels, H, W) to (N, maps1 + maps3 + maps5 + maps_pool, H, W).
+    (N, in_channels, H, W) to (N, ch1x1 + ch3x3 + ch5x5 + pool_proj, H, W).
 
     Args:
-        in_channels: maps of the input.
-        maps1: of the 1x1 branch.
-        reduce3: of the 1x1 that makes the 3x3 cheaper.
-        maps3: of the 3x3 branch.
-        reduce5: of the 1x1 that makes the 5x5 cheaper.
-        maps5: of the 5x5 branch.
-        maps_pool: of the 1x1 behind the max pooling.
+        in_channels: channels of the input.
+        ch1x1: channels of the 1x1 branch.
+        ch3x3red: of the 1x1 that makes the 3x3 cheaper.
+        ch3x3: of the 3x3 branch.
+        ch5x5red: of the 1x1 that makes the 5x5 cheaper.
+        ch5x5: of the 5x5 branch.
+        pool_proj: of the 1x1 behind the max pooling.
     """
 
     def __init__(
         self,
         in_channels: int,
-        maps1: int,
-        reduce3: int,
-        maps3: int,
-        reduce5: int,
-        maps5: int,
-        maps_pool: int,
+        ch1x1: int,
+        ch3x3red: int,
+        ch3x3: int,
+        ch5x5red: int,
+        ch5x5: int,
+        pool_proj: int,
     ) -> None:
         super().__init__()
-        self.branch1 = _convolution(in_channels, maps1, 1)
+        self.branch1 = _convolution(in_channels, ch1x1, 1)
         self.branch3 = nn.Sequential(
-            _convolution(in_channels, reduce3, 1), _convolution(reduce3, maps3, 3)
+            _convolution(in_channels, ch3x3red, 1), _convolution(ch3x3red, ch3x3, 3)
         )
         self.branch5 = nn.Sequential(
-            _convolution(in_channels, reduce5, 1), _convolution(reduce5, maps5, 5)
+            _convolution(in_channels, ch5x5red, 1), _convolution(ch5x5red, ch5x5, 5)
         )
         self.branch_pool = nn.Sequential(
             nn.MaxPool2d(kernel_size=3, stride=1, padding=1),
-            _convolution(in_channels, maps_pool, 1),
+            _convolution(in_channels, pool_proj, 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the maps of all branches."""
+        """Return the channels of all branches."""
         branches = (self.branch1, self.branch3, self.branch5, self.branch_pool)
         return torch.cat([branch(x) for branch in branches], dim=1)
 
@@ -89,13 +89,16 @@ def googlenet_plain(
         nn.Dropout(dropout),
         nn.Linear(1024, num_classes),
     )
-    initialise_kaiming(network)
+    initialize_kaiming(network)
     return network
 
 
-def _convolution(in_channels: int, maps: int, kernel_size: int, stride: int = 1) -> nn.Sequential:
+def _convolution(
+    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
+) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(in_channels, maps, kernel_size, stride, padding=kernel_size // 2), nn.ReLU()
+        nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2),
+        nn.ReLU(),
     )
 
 

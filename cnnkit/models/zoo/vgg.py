@@ -6,9 +6,9 @@ Source: Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale
 
 from torch import nn
 
-from cnnkit.models.initialisation import initialise_kaiming
+from cnnkit.models.zoo.initialization import initialize_kaiming
 
-# The number of maps of each convolution, one row a stage; a pooling that halves ends each stage.
+# The channels of each convolution, one row per stage; a pooling that halves ends each stage.
 _VGG16_STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 
@@ -24,9 +24,9 @@ def vgg16_cifar(num_classes: int = 10, in_channels: int = 3, dropout: float = 0.
     """
     layers: list[nn.Module] = []
     for stage in _VGG16_STAGES:
-        for num_maps in stage:
-            layers += [nn.Conv2d(in_channels, num_maps, kernel_size=3, padding=1), nn.ReLU()]
-            in_channels = num_maps
+        for out_channels in stage:
+            layers += [nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1), nn.ReLU()]
+            in_channels = out_channels
         layers.append(nn.MaxPool2d(2))
     network = nn.Sequential(
         *layers,  # (N, 512, 1, 1)
@@ -39,5 +39,5 @@ def vgg16_cifar(num_classes: int = 10, in_channels: int = 3, dropout: float = 0.
         nn.Dropout(dropout),
         nn.Linear(4096, num_classes),
     )
-    initialise_kaiming(network)
+    initialize_kaiming(network)
     return network

@@ -1,8 +1,8 @@
 """LeNet-5, as it was published and as it is taught today.
 
 Source: LeCun et al., Gradient-Based Learning Applied to Document Recognition (1998), section II.B.
-As everywhere today, pooling has no weights of its own, the second convolution sees all six maps,
-and the output is linear. Both keep PyTorch's own starting weights.
+As everywhere today, pooling has no weights of its own, the second convolution sees all six
+channels, and the output is linear. Both keep PyTorch's own starting weights.
 """
 
 from torch import Tensor, nn

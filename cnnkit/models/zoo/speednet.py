@@ -21,7 +21,7 @@ HEAD_SCALE = 1 / 9  # small logits: early on they are wrong, and large ones woul
 
 
 class SpeedNet(nn.Sequential):
-    """A network whose first layer is computed from training images, and then left alone."""
+    """A network whose first layer is computed from training images, and then frozen."""
 
     def initialize_from(self, images: Tensor) -> None:
         """Set the first layer so that it whitens the patches of these images.
@@ -31,7 +31,7 @@ class SpeedNet(nn.Sequential):
         of what is negative.
 
         Args:
-            images: of the training set, normalised, of shape (N, C, H, W).
+            images: of the training set, normalized, of shape (N, C, H, W).
         """
         whiten = self.get_submodule("whiten")
         assert isinstance(whiten, nn.Conv2d)
@@ -63,9 +63,9 @@ class Scale(nn.Module):
 def whitening_filters(images: Tensor, size: int) -> Tensor:
     """Return filters that make the patches of images uncorrelated.
 
-    They are the eigenvectors of the covariance of the patches, each divided by the deviation along
-    it; the one of the largest variance comes first. Each sums to 0 or more, so that their signs do
-    not depend on the library that found them.
+    They are the eigenvectors of the covariance of the patches, each divided by the standard
+    deviation along it; the one of the largest variance comes first. Each sums to 0 or more, so that
+    their signs do not depend on the library that found them.
 
     Args:
         images: of shape (N, C, H, W).
@@ -94,51 +94,51 @@ def speednet(
     Args:
         num_classes: number of logits.
         in_channels: channels of an image.
-        widths: maps of each group.
+        widths: channels of each group.
 
     Raises:
-        ValueError: a group without maps.
+        ValueError: a group without channels.
     """
     if min(widths) < 1:
         raise ValueError("a group needs at least one map")
-    maps = 2 * in_channels * PATCH_SIZE**2
-    whiten = nn.Conv2d(in_channels, maps, PATCH_SIZE)
+    channels = 2 * in_channels * PATCH_SIZE**2
+    whiten = nn.Conv2d(in_channels, channels, PATCH_SIZE)
     whiten.weight.requires_grad_(False)
     layers = OrderedDict[str, nn.Module](whiten=whiten, gelu=nn.GELU())
-    for number, out_maps in enumerate(widths, start=1):
-        layers[f"group{number}"] = _group(maps, out_maps)
-        maps = out_maps
+    for number, out_channels in enumerate(widths, start=1):
+        layers[f"group{number}"] = _group(channels, out_channels)
+        channels = out_channels
     layers["pool"] = nn.AdaptiveMaxPool2d(1)
     layers["flatten"] = nn.Flatten()
-    layers["fc"] = nn.Linear(maps, num_classes, bias=False)
+    layers["fc"] = nn.Linear(channels, num_classes, bias=False)
     layers["scale"] = Scale(HEAD_SCALE)
     return SpeedNet(layers)
 
 
-def _group(maps: int, out_maps: int) -> nn.Sequential:
+def _group(channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(
         OrderedDict[str, nn.Module](
-            conv1=_convolution(maps, out_maps),
+            conv1=_convolution(channels, out_channels),
             pool=nn.MaxPool2d(2),
-            norm1=_norm(out_maps),
+            norm1=_norm(out_channels),
             gelu1=nn.GELU(),
-            conv2=_convolution(out_maps, out_maps),
-            norm2=_norm(out_maps),
+            conv2=_convolution(out_channels, out_channels),
+            norm2=_norm(out_channels),
             gelu2=nn.GELU(),
         )
     )
 
 
-def _convolution(maps: int, out_maps: int) -> nn.Conv2d:
-    """Return a convolution whose first maps begin as those that it is given."""
-    convolution = nn.Conv2d(maps, out_maps, kernel_size=3, padding=1, bias=False)
+def _convolution(channels: int, out_channels: int) -> nn.Conv2d:
+    """Return a convolution whose first channels begin as those that it is given."""
+    convolution = nn.Conv2d(channels, out_channels, kernel_size=3, padding=1, bias=False)
     with torch.no_grad():
-        nn.init.dirac_(convolution.weight[:maps])
+        nn.init.dirac_(convolution.weight[:channels])
     return convolution
 
 
-def _norm(maps: int) -> nn.BatchNorm2d:
+def _norm(channels: int) -> nn.BatchNorm2d:
     """Return batch norm that is trained to shift, and not to scale."""
-    norm = nn.BatchNorm2d(maps, momentum=NORM_MOMENTUM)
+    norm = nn.BatchNorm2d(channels, momentum=NORM_MOMENTUM)
     norm.register_parameter("weight", None)
     return norm

@@ -1,6 +1,8 @@
 import inspect
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,10 @@ import torchvision.datasets as live
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from cnnkit.data import DATASETS, DatasetEntry
-from cnnkit.data.entry import TorchvisionSource
+from cnnkit.data.datasets import CLASS_NAMES, FILE, read_datasets
+from cnnkit.data.entry import Published, Split, TorchvisionSource
 from cnnkit.data.image_files import IMAGE_SUFFIXES
+from tests.field_types import check_fields
 
 TORCHVISION = [
     (entry, entry.source)
@@ -34,6 +38,68 @@ OTHER_KINDS = {
     "test shows other people than train": "LFWPeople LFWPairs",
     "databases that need the package lmdb": "LSUN LSUNClass",
 }
+
+
+ROW = """
+[bars]
+title = "Bars"
+task = "which way bars lie"
+channels = 1
+size = [4, 6]
+num_classes = 2
+classes = "bars"
+splits = {{ train = 8, test = 4 }}
+official_names = {{ test = "val" }}
+homepage = "https://example.org"
+{more}
+[bars.published]
+mean = [0.5]
+std = [0.25]
+source = "here"
+[bars.torchvision]
+class_name = "FakeData"
+arguments = {{ train = {{ size = 8 }}, test = {{ size = 4 }} }}
+layout = ["bars.zip"]
+"""
+
+
+@pytest.mark.parametrize("entry", DATASETS.values(), ids=list(DATASETS))
+def test_every_field_is_of_its_type(entry: DatasetEntry) -> None:
+    check_fields(entry)
+
+
+def test_a_dataset_is_a_table_and_perhaps_a_file_of_class_names(tmp_path: Path) -> None:
+    (tmp_path / CLASS_NAMES).mkdir()
+    (tmp_path / CLASS_NAMES / "bars.txt").write_text("lying\nupright, à peu près\n", "utf-8")
+    file = tmp_path / "datasets.toml"
+    file.write_text(ROW.format(more=""))
+    [entry] = read_datasets(file)
+    assert (entry.name, entry.size, entry.classes) == (
+        "bars", (4, 6), ("lying", "upright, à peu près")
+    )  # fmt: skip
+    assert entry.splits == {"train": Split(8), "test": Split(4, official_name="val")}
+    assert entry.published == Published((0.5,), (0.25,), "here")
+    assert entry.source == TorchvisionSource(
+        "FakeData", {"train": {"size": 8}, "test": {"size": 4}}, ("bars.zip",)
+    )
+    file.write_text(ROW.format(more='tilte = "x"'))
+    with pytest.raises(TypeError, match="tilte"):
+        list(read_datasets(file))
+
+
+def test_every_file_of_class_names_is_used() -> None:
+    files = {path.stem for path in (FILE.parent / CLASS_NAMES).iterdir()}
+    read = tomllib.loads(FILE.read_text("utf-8"))
+    named = (one.get("classes") for one in read.values())
+    assert files == {one for one in named if isinstance(one, str)}
+
+
+def test_the_head_of_the_file_explains_every_key() -> None:
+    text = FILE.read_text("utf-8")
+    explained = set(re.findall(r"^#   (\w+)", text, re.MULTILINE))
+    assert {key for one in tomllib.loads(text).values() for key in one} == explained | {
+        "published", "torchvision"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("entry", DATASETS.values(), ids=list(DATASETS))

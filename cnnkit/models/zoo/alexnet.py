@@ -2,14 +2,14 @@
 
 Source: Krizhevsky, Sutskever, Hinton, ImageNet Classification with Deep Convolutional Neural
 Networks (2012), section 3 and figure 2; torchvision's is the narrower one of 2014 (64-192-384-
-256-256 maps, input 224, no response normalisation).
+256-256 channels, input 224, no response normalization).
 """
 
 from collections import OrderedDict
 
 from torch import nn
 
-from cnnkit.models.initialisation import initialise_kaiming
+from cnnkit.models.zoo.initialization import initialize_kaiming
 
 
 def alexnet_2012(
@@ -23,17 +23,17 @@ def alexnet_2012(
         num_classes: number of logits.
         in_channels: channels of an image.
         groups: 2 splits convolutions two, four and five between two GPUs as in the paper, so that
-            each half sees half the maps; 1 is how the network is drawn in lectures.
+            each half sees half the channels; 1 is how the network is drawn in lectures.
         dropout: probability that an input of each of the first two linear layers is dropped.
     """
     layers = OrderedDict[str, nn.Module](
         conv1=nn.Conv2d(in_channels, 96, kernel_size=11, stride=4),  # (N, 96, 55, 55)
         relu1=nn.ReLU(),
-        norm1=_response_normalisation(),
+        norm1=_response_normalization(),
         pool1=nn.MaxPool2d(kernel_size=3, stride=2),  # (N, 96, 27, 27)
         conv2=nn.Conv2d(96, 256, kernel_size=5, padding=2, groups=groups),  # (N, 256, 27, 27)
         relu2=nn.ReLU(),
-        norm2=_response_normalisation(),
+        norm2=_response_normalization(),
         pool2=nn.MaxPool2d(kernel_size=3, stride=2),  # (N, 256, 13, 13)
         conv3=nn.Conv2d(256, 384, kernel_size=3, padding=1),  # (N, 384, 13, 13)
         relu3=nn.ReLU(),
@@ -52,11 +52,11 @@ def alexnet_2012(
         fc8=nn.Linear(4096, num_classes),
     )
     network = nn.Sequential(layers)
-    initialise_kaiming(network)
+    initialize_kaiming(network)
     return network
 
 
-def _response_normalisation() -> nn.LocalResponseNorm:
+def _response_normalization() -> nn.LocalResponseNorm:
     """Section 3.3: k = 2, n = 5, alpha = 1e-4, beta = 0.75."""
-    # PyTorch divides alpha by the number of maps it sums over, the paper does not.
+    # PyTorch divides alpha by the number of channels it sums over, the paper does not.
     return nn.LocalResponseNorm(size=5, alpha=5 * 1e-4, beta=0.75, k=2.0)

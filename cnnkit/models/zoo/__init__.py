@@ -1,0 +1,1 @@
+"""Networks of cnnkit, one file per family; `networks.toml` describes each function."""

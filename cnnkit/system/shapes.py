@@ -1,0 +1,39 @@
+"""Sizes and shapes as users write them: `3`, `3x5`, `3x224x224`, `3,224,224`."""
+
+import re
+
+from cnnkit.errors import SettingError
+
+SQUARE_OR_IMAGE = "write CxHxW such as 3x224x224, or one number for a square"
+# With so few digits no number is too long for Python to read.
+_SIZES = re.compile(r"-?[0-9]{1,12}(?:\s*[xX,]\s*-?[0-9]{1,12})*")
+
+
+def parse_sizes(text: str) -> tuple[int, ...]:
+    """Return the numbers of a text that stand between `x`, `X` or `,`; () for any other text.
+
+    They may be 0 or negative, so that whoever knows the bounds can say what they are.
+    """
+    text = text.strip()
+    if _SIZES.fullmatch(text) is None:
+        return ()
+    return tuple(int(size) for size in re.split("[xX,]", text))
+
+
+def parse_image_shape(text: str, setting: str = "input") -> tuple[int | None, int, int]:
+    """Return `CxHxW`, or one number for a square, as channels (None for a square), height, width.
+
+    Raises:
+        SettingError: the text is neither, or a size is below 1.
+    """
+    sizes = parse_sizes(text)
+    if len(sizes) not in (1, 3):
+        raise SettingError(f"{{{setting}}} {text!r} is no shape", SQUARE_OR_IMAGE)
+    check_positive(text, sizes, setting)
+    return (None, sizes[0], sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1], sizes[2])
+
+
+def check_positive(text: str, sizes: tuple[int, ...], setting: str = "input") -> None:
+    """Raise SettingError where one of the sizes of a text is below 1."""
+    if min(sizes) < 1:
+        raise SettingError(f"{{{setting}}} {text!r} has a size below 1", "sizes are 1 or more")
