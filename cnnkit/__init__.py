@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cnnkit.data import open_dataset
     from cnnkit.evaluation import evaluate
     from cnnkit.models import build_model
+    from cnnkit.runs.load import load
     from cnnkit.runs.recipe import Recipe
     from cnnkit.runs.recipe_files import find_recipe
     from cnnkit.stats import measure_dataset
@@ -37,6 +38,7 @@ _HOMES = {
     "evaluate": "cnnkit.evaluation",
     "find_learning_rate": "cnnkit.training.lr_finder",
     "find_recipe": "cnnkit.runs.recipe_files",
+    "load": "cnnkit.runs.load",
     "measure_dataset": "cnnkit.stats",
     "open_dataset": "cnnkit.data",
     "resume": "cnnkit.training.resume",
@@ -55,6 +57,7 @@ __all__ = [
     "evaluate",
     "find_learning_rate",
     "find_recipe",
+    "load",
     "measure_dataset",
     "open_dataset",
     "resume",

@@ -3,23 +3,20 @@
 from dataclasses import replace
 from pathlib import Path
 
-from torch import nn
-
 from cnnkit.data import allow_large_files, default_data_dir, lasting_name
 from cnnkit.data.image_set import ImageSet
 from cnnkit.data.loading.batching import make_batches
 from cnnkit.data.loading.preprocessing import say_decoding
 from cnnkit.data.loading.views import check_views
-from cnnkit.errors import CheckFailedError
 from cnnkit.evaluation.other_dataset import ALL, open_other_dataset, say_classes
 from cnnkit.evaluation.predictions import predict_all
 from cnnkit.evaluation.unseen import SEEN, TOO_GOOD, without_seen
 from cnnkit.events import OnEvent, Warned, emit, takes_on_event
 from cnnkit.results import EvalResult
-from cnnkit.runs.checkpoints import Checkpoint
-from cnnkit.runs.code import Trusted, described_by, network_of
+from cnnkit.runs.code import Trusted
 from cnnkit.runs.folder import RunFolder, open_run
-from cnnkit.runs.model_and_data import ModelAndData, check_fits
+from cnnkit.runs.load import loaded, read_setup, read_weights
+from cnnkit.runs.model_and_data import ModelAndData
 from cnnkit.system.determinism import deterministic_operations
 from cnnkit.system.device import (
     choose_device,
@@ -82,10 +79,8 @@ def evaluate(
         UnavailableError: the device or the data cannot be had, or the run is of a newer version.
         RunFailedError: an image is broken, or the network gives losses that are not finite.
     """
-    folder = open_run(str(run), runs_dir)
-    description = folder.read_description()
-    built_from = network_of(folder, description, Trusted(network, trust_code))
-    setup = ModelAndData.from_dict(description["setup"], built_from)
+    folder = open_run(str(run), Path(runs_dir))
+    setup = read_setup(folder, Trusted(network, trust_code))
     treated = setup.preprocessing
     treated = replace(treated, allow_large=allow_large or treated.allow_large)
     setup = replace(setup, preprocessing=treated)
@@ -93,20 +88,13 @@ def evaluate(
         allow_large_files(dataset or setup.dataset)
     tta = setup.tta if tta is None else tta
     check_views(tta, setup.preprocessing.height, setup.preprocessing.width)
-    weights = folder.load_checkpoint(checkpoint)
-    if weights.name == "last" and checkpoint is None:
-        emit(Warned("no epoch of this run was judged the best; its last weights are used"))
+    weights = read_weights(folder, checkpoint)
     target = choose_device(device)
     with (
         explained_out_of_memory("use another --device"),
         deterministic_operations(setup.deterministic),
     ):
-        check_fits(setup, weights.weights, folder)
-        with described_by(folder, setup.spec):
-            model = setup.build()
-        _load(model, weights, setup, folder)
-        layout = memory_format(target, setup.channels_last)
-        model = model.to(target).to(memory_format=layout)
+        trained = loaded(folder, setup, weights, target)
         workers = num_usable_cores() if num_workers is None else num_workers
         images = _open_images(
             setup, split, dataset, folder, data_dir or default_data_dir(), workers
@@ -117,12 +105,14 @@ def evaluate(
             setup.preprocessing,
             setup.eval_batch_size,
             target,
-            layout,
+            memory_format(target, setup.channels_last),
             workers,
             skip_bad,
         )
         task = f"evaluate {images.split}"
-        predictions = predict_all(model, batches, len(setup.classes), task, tta, setup.precision)
+        predictions = predict_all(
+            trained.network, batches, len(setup.classes), task, tta, setup.precision
+        )
     return EvalResult(
         run=str(folder.path),
         checkpoint=weights.name,
@@ -139,16 +129,6 @@ def evaluate(
         images_per_second=len(predictions.labels) / predictions.seconds,
         tta=tta,
     )
-
-
-def _load(model: nn.Module, weights: Checkpoint, setup: ModelAndData, folder: RunFolder) -> None:
-    try:
-        model.load_state_dict(weights.weights)
-    except RuntimeError as error:
-        raise CheckFailedError(
-            f"the weights of {folder.path} do not fit the network {setup.model}",
-            "was its file changed since?" if setup.model_sha256 else "train again",
-        ) from error
 
 
 def _open_images(
