@@ -63,6 +63,7 @@ class ModelEntry:
         accuracy: what was published of it; the first is at its native input, where one is.
         cost: what was published of it; the first is at its native input.
         keywords: fixed arguments that the builder is given.
+        in_timm: timm has it under the same name, with the same names of parameters.
         note: what else has to be known to compare it with what was published; mostly empty.
     """
 
@@ -83,6 +84,7 @@ class ModelEntry:
     accuracy: tuple[PublishedAccuracy, ...] = ()
     cost: tuple[PublishedCost, ...] = ()
     keywords: tuple[tuple[str, object], ...] = ()
+    in_timm: bool = False
     note: str = ""
 
 

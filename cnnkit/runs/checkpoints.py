@@ -6,6 +6,7 @@ before it stays until then, and of `last` also afterwards, as `previous`.
 
 import hashlib
 import io
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from cnnkit.system.files import (
     read_regular,
     remove_tree,
 )
-from cnnkit.system.records import Record, at_most
+from cnnkit.system.records import Record, at_most, parse_json
 from cnnkit.system.torch_files import check_safetensors, in_a_line, read_data
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ PREVIOUS = "previous"
 DAMAGED = "damaged"
 
 WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
 RAW_WEIGHTS = "unaveraged.safetensors"
 TRAINING = "training.pt"
 MANIFEST = "manifest.json"
@@ -51,11 +53,13 @@ class Checkpoint:
         name: `best` or `last`.
         epoch: how many whole epochs they were trained for.
         weights: the tensors by name, on the CPU; those that are evaluated.
+        config: what `config.json` beside them holds; None for no such file.
     """
 
     name: str
     epoch: int
     weights: "Mapping[str, Tensor]"
+    config: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,7 @@ class CheckpointFolder:
         if folder is None:
             raise NotFoundError(f"{self.path.parent} holds no {name} weights")
         files = _Files(folder)
-        return Checkpoint(name, files.manifest.epoch, files.tensors(WEIGHTS))
+        return Checkpoint(name, files.manifest.epoch, files.tensors(WEIGHTS), files.config())
 
     def load_training(self, folder_name: str) -> TrainingCheckpoint:
         """Return the whole of `last` or `previous`.
@@ -175,6 +179,7 @@ class CheckpointFolder:
             "last",
             files.manifest.epoch,
             files.tensors(WEIGHTS),
+            files.config(),
             files.state(),
             raw,
             files.manifest.step,
@@ -209,18 +214,20 @@ class CheckpointFolder:
 
     def _write(self, folder: Path, checkpoint: Checkpoint) -> None:
         import torch
-        from safetensors.torch import save
 
         remove_tree(folder)
         folder.mkdir(parents=True)
         entries: dict[str, SavedFile] = {}
         best = self.path / "best" / WEIGHTS
         is_training = isinstance(checkpoint, TrainingCheckpoint)
-        contents = [(WEIGHTS, save(_separate(checkpoint.weights)))]
+        contents = [(WEIGHTS, _as_safetensors(checkpoint.weights))]
+        if checkpoint.config is not None:
+            text = json.dumps(checkpoint.config, indent=2, ensure_ascii=False)
+            contents.append((CONFIG, f"{text}\n".encode()))
         step = 0
         if isinstance(checkpoint, TrainingCheckpoint):
             if checkpoint.raw_weights is not None:
-                contents.append((RAW_WEIGHTS, save(_separate(checkpoint.raw_weights))))
+                contents.append((RAW_WEIGHTS, _as_safetensors(checkpoint.raw_weights)))
             buffer = io.BytesIO()
             torch.save(dict(checkpoint.state), buffer)
             contents.append((TRAINING, buffer.getvalue()))
@@ -279,6 +286,20 @@ class _Files:
                 f"{self.folder / name} is no file of safetensors: {in_a_line(error)}", RESTORE
             ) from error
 
+    def config(self) -> dict[str, Any] | None:
+        """Return what `config.json` holds; None where there is none."""
+        if CONFIG not in self.manifest.files:
+            return None
+        try:
+            config = parse_json(self._checked(CONFIG))
+        except ValueError as error:
+            raise CheckFailedError(
+                f"{self.folder / CONFIG} is damaged: {error}", RESTORE
+            ) from error
+        if not isinstance(config, dict):
+            raise CheckFailedError(f"{self.folder / CONFIG} is damaged", RESTORE)
+        return config
+
     def state(self) -> dict[str, Any]:
         """Return what `training.pt` holds; nothing in it is ever executed."""
         content = self._checked(TRAINING)
@@ -334,6 +355,13 @@ def _write_through(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _as_safetensors(weights: "Mapping[str, Tensor]") -> bytes:
+    """Return weights as a file; other libraries read in its metadata for whom it was written."""
+    from safetensors.torch import save
+
+    return save(_separate(weights), {"format": "pt"})
 
 
 def _separate(weights: "Mapping[str, Tensor]") -> "dict[str, Tensor]":

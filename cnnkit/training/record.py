@@ -23,6 +23,7 @@ class Record:
         run_id: tells the checkpoints of the run from those of others.
         asked: the settings that a checkpoint is good for, by name: texts, numbers, and lists and
             dictionaries of them.
+        config: what `config.json` beside the weights holds; None for no such file.
         checkpointing: when to write the state, beside the end of every epoch.
         stepper: what takes the steps, and has weights and the state of the optimizer.
         batches: of every set that is gone through; which images were left out is kept.
@@ -35,6 +36,7 @@ class Record:
         run: RunFolder,
         run_id: str,
         asked: Mapping[str, Any],
+        config: Mapping[str, Any] | None,
         checkpointing: Checkpointing,
         stepper: Stepper,
         batches: Sequence[Batches],
@@ -44,6 +46,7 @@ class Record:
         self.run = run
         self._run_id = run_id
         self._asked = asked
+        self._config = config
         self._checkpointing = checkpointing
         self._stepper = stepper
         self._batches = batches
@@ -157,6 +160,7 @@ class Record:
                 name="last",
                 epoch=progress.epoch - 1,
                 weights=stepper.evaluated.state_dict(),
+                config=self._config,
                 state={**state, "skipped": self._skipped()},
                 raw_weights=None if stepper.average is None else stepper.model.state_dict(),
                 step=progress.step,
@@ -169,7 +173,7 @@ class Record:
         """Write the weights, which are the best so far."""
         if self._group.is_first:
             weights = self._stepper.evaluated.state_dict()
-            self.run.checkpoints.save(Checkpoint("best", epoch, weights))
+            self.run.checkpoints.save(Checkpoint("best", epoch, weights, self._config))
 
     def write_metrics(self, progress: Progress) -> None:
         """Write the figures of every epoch so far."""

@@ -329,7 +329,7 @@ def _check_best(
         with suppress(CnnkitError):
             found = run.checkpoints.load_training(name)
             if (found.epoch, found.step) == (best, 0):
-                run.checkpoints.save(Checkpoint("best", best, found.weights))
+                run.checkpoints.save(Checkpoint("best", best, found.weights, found.config))
                 emit(Warned(f"{lost}; they are written again from {where.with_name(name)}"))
                 return
     raise CheckFailedError(lost, "restore them, or begin a new run")

@@ -21,6 +21,7 @@ from cnnkit.runs.checkpoints import TrainingCheckpoint
 from cnnkit.runs.folder import RunFolder
 from cnnkit.runs.resolved import ResolvedRun
 from cnnkit.runs.seen_images import keep_all_seen
+from cnnkit.runs.timm_config import timm_config
 from cnnkit.system.determinism import deterministic_operations
 from cnnkit.system.device import (
     keep_freed_memory,
@@ -186,8 +187,9 @@ def _trainer(
     )  # fmt: skip
     batches = [one for one in (train, val, followed) if one is not None]
     record = Record(
-        run, run_id, resolved.asked(), resolved.checkpointing, stepper, batches, start, group
-    )
+        run, run_id, resolved.asked(), timm_config(resolved.model, setup),
+        resolved.checkpointing, stepper, batches, start, group,
+    )  # fmt: skip
     num_classes = len(setup.classes)
     return Trainer(
         num_classes, recipe, train, val, followed, stepper, record, setup.precision, group

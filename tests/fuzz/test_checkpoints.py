@@ -52,7 +52,14 @@ class Training:
         self.stepper = Stepper(network, recipe, STEPS, torch.device("cpu"))
         batches: Any = SimpleNamespace(num_batches=STEPS, skipped=set())
         self.record = Record(
-            RunFolder(path), "id", {"epochs": 4}, Checkpointing(), self.stepper, [batches] * 2, 0.0
+            RunFolder(path),
+            "id",
+            {"epochs": 4},
+            None,
+            Checkpointing(),
+            self.stepper,
+            [batches] * 2,
+            0.0,
         )
 
     def step(self) -> None:
