@@ -47,7 +47,7 @@ def compare(
     optimizer: str = "adam",
     sort: str | None = None,
     baseline: bool = False,
-    runs_dir: Path = Path("runs"),
+    runs_dir: str | Path = "runs",
     trust_code: bool = False,
     on_event: OnEvent | None = None,
 ) -> ComparisonResult:
@@ -78,6 +78,7 @@ def compare(
         UnavailableError: a package is missing.
         CheckFailedError: a run is damaged, or brings code that the user does not trust.
     """
+    runs_dir = Path(runs_dir)
     if sort is not None and sort not in COMPARE_SORT_KEYS:
         raise UsageError(
             f"--sort {sort!r} is unknown",

@@ -36,7 +36,7 @@ def summary(
     cross_check: bool = False,
     num_classes: int | None = None,
     arguments: Mapping[str, str] | None = None,
-    runs_dir: Path = Path("runs"),
+    runs_dir: str | Path = "runs",
     network: str | None = None,
     trust_code: bool = False,
     on_event: OnEvent | None = None,
@@ -69,6 +69,7 @@ def summary(
         UnavailableError: a package is missing.
         CheckFailedError: a run is damaged, or brings code that the user does not trust.
     """
+    runs_dir = Path(runs_dir)
     if batch_size < 1:
         raise UsageError(f"the batch size is {batch_size}", "it is 1 or more")
     if dtype not in FLOAT_DTYPES:

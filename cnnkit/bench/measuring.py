@@ -58,7 +58,7 @@ def benchmark(
     peaks_file: Path | None = None,
     against: str | Path | None = None,
     tolerance: float = TOLERANCE,
-    runs_dir: Path = Path("runs"),
+    runs_dir: str | Path = "runs",
     trust_code: bool = False,
     on_event: OnEvent | None = None,
 ) -> BenchResult:
@@ -93,6 +93,7 @@ def benchmark(
         UnavailableError: a device is missing, or lacks a precision.
         CheckFailedError: a run is damaged, or brings code that the user does not trust.
     """
+    runs_dir = Path(runs_dir)
     sweep = sweep or Sweep()
     sweep.check()
     check_tolerance(tolerance)

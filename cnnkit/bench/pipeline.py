@@ -32,6 +32,7 @@ from cnnkit.runs.preprocess import (
 )
 from cnnkit.runs.run_data import checked_workers
 from cnnkit.system.device import num_usable_cores
+from cnnkit.system.shapes import ImageInput, as_image_shape
 
 TASK = "bench with data"
 MAX_MEASURED = 2048  # files, where no values are published
@@ -44,7 +45,7 @@ def benchmark_pipeline(
     dataset: str,
     sweep: Sweep | None = None,
     *,
-    input_shape: tuple[int | None, int, int] | None = None,
+    input: ImageInput = None,  # noqa: A002  # the word for it
     arguments: dict[str, str] | None = None,
     max_seconds: float = 8.0,
     data_dir: Path | None = None,
@@ -61,7 +62,7 @@ def benchmark_pipeline(
         models: names of networks, as `train` takes them.
         dataset: name of a dataset, or a folder.
         sweep: the settings; `auto` is no batch size here.
-        input_shape: channels (None for the network's own), height and width.
+        input: channels (None for the network's own), height and width.
         arguments: the networks' own arguments, as texts by name.
         max_seconds: how long a row may take.
         data_dir: where datasets lie; the user's cache folder by default.
@@ -95,7 +96,7 @@ def benchmark_pipeline(
     try:
         for number, setting in enumerate(settings):
             description = find_model(models[setting.model])
-            shape = choose_input(description, images, input_shape)
+            shape = choose_input(description, images, as_image_shape(input))
             treatment = not_normalized(shape, allow_large)
             # What the numbers are does not change how long it takes, so a few images have to do.
             normalization = known_normalization(

@@ -169,7 +169,7 @@ def _timed_run(
         try:
             train(
                 model, dataset, recipe, model_arguments=named.model_arguments,
-                input_shape=named.input_shape, device=device, data_dir=data_dir,
+                input=named.input_shape, device=device, data_dir=data_dir,
                 runs_dir=Path(folder), num_workers=num_workers, allow_large=allow_large,
                 checkpoint_minutes=0, on_event=watch,
             )  # fmt: skip

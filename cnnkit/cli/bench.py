@@ -272,7 +272,7 @@ def bench(
             names,
             data,
             sweep,
-            input_shape=parse_image_shape(input[0]) if input else None,
+            input=parse_image_shape(input[0]) if input else None,
             arguments=arguments,
             max_seconds=max_seconds,
             data_dir=data_dir,

@@ -138,7 +138,7 @@ def show(
         classes=class_names or (),
         indices=index or (),
         seed=seed,
-        input_shape=shape,
+        input=shape,
         normalized=normalized,
         normalize=normalize,
         augmentation=augmentation,

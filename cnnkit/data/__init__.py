@@ -4,6 +4,7 @@ from cnnkit.data.datasets import DATASETS
 from cnnkit.data.entry import DatasetEntry
 from cnnkit.data.opening import (
     allow_large_files,
+    as_data_dir,
     check_split,
     default_data_dir,
     find_dataset,
@@ -19,6 +20,7 @@ __all__ = [
     "DATASETS",
     "DatasetEntry",
     "allow_large_files",
+    "as_data_dir",
     "check_split",
     "default_data_dir",
     "find_dataset",

@@ -44,10 +44,18 @@ FAKE_PARTS = 4
 
 
 def default_data_dir() -> Path:
-    """Return the folder that datasets are kept in unless another is named: the user's cache."""
+    """Return where datasets are kept: `CNNKIT_DATA_DIR`, or a folder in the user's cache."""
+    named = os.environ.get("CNNKIT_DATA_DIR")
+    if named:
+        return Path(named)
     from platformdirs import user_cache_path
 
     return user_cache_path("cnnkit", appauthor=False) / "datasets"
+
+
+def as_data_dir(data_dir: str | Path | None) -> Path:
+    """Return the folder that is named, else the default."""
+    return default_data_dir() if data_dir is None else Path(data_dir)
 
 
 def find_dataset(spec: str | DatasetEntry) -> DatasetEntry:
@@ -159,7 +167,7 @@ def open_dataset(
     spec: str | DatasetEntry,
     split: str,
     *,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     download: bool = True,
     on_event: OnEvent | None = None,
 ) -> TensorSet | EncodedSet:
@@ -184,7 +192,7 @@ def open_dataset(
     """
     entry = find_dataset(spec)
     check_split(entry, split)
-    return _open_entry(entry, split, data_dir or default_data_dir(), download)
+    return _open_entry(entry, split, as_data_dir(data_dir), download)
 
 
 def _open_entry(

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from cnnkit.data import allow_large_files, default_data_dir, lasting_name
+from cnnkit.data import allow_large_files, as_data_dir, lasting_name
 from cnnkit.data.image_set import ImageSet
 from cnnkit.data.loading.batching import make_batches
 from cnnkit.data.loading.preprocessing import say_decoding
@@ -15,8 +15,9 @@ from cnnkit.events import OnEvent, Warned, emit, takes_on_event
 from cnnkit.results import EvalResult
 from cnnkit.runs.code import Trusted
 from cnnkit.runs.folder import RunFolder, open_run
-from cnnkit.runs.load import loaded, read_setup, read_weights
+from cnnkit.runs.load import loaded, read_weights, setup_of
 from cnnkit.runs.model_and_data import ModelAndData
+from cnnkit.runs.resume_settings import data_dir_of
 from cnnkit.system.determinism import deterministic_operations
 from cnnkit.system.device import (
     choose_device,
@@ -35,8 +36,8 @@ def evaluate(
     checkpoint: str | None = None,
     tta: str | None = None,
     device: str = "auto",
-    data_dir: Path | None = None,
-    runs_dir: Path = Path("runs"),
+    data_dir: str | Path | None = None,
+    runs_dir: str | Path = "runs",
     num_workers: int | None = None,
     skip_bad: bool = False,
     network: str | None = None,
@@ -59,7 +60,7 @@ def evaluate(
         checkpoint: `best` or `last`; the best where there is one.
         tta: test-time augmentation, `none`, `mirror` or `shift`; that of the run by default.
         device: see `choose_device`.
-        data_dir: where datasets lie; the user's cache folder by default.
+        data_dir: where datasets lie; by default where they lay when the run was trained.
         runs_dir: where runs are kept.
         num_workers: threads that read files; one a core by default.
         skip_bad: leave broken images out, and count them.
@@ -80,7 +81,9 @@ def evaluate(
         RunFailedError: an image is broken, or the network gives losses that are not finite.
     """
     folder = open_run(str(run), Path(runs_dir))
-    setup = read_setup(folder, Trusted(network, trust_code))
+    description = folder.read_description()
+    setup = setup_of(folder, description, Trusted(network, trust_code))
+    where = as_data_dir(data_dir or data_dir_of(description))
     treated = setup.preprocessing
     treated = replace(treated, allow_large=allow_large or treated.allow_large)
     setup = replace(setup, preprocessing=treated)
@@ -96,9 +99,7 @@ def evaluate(
     ):
         trained = loaded(folder, setup, weights, target)
         workers = num_usable_cores() if num_workers is None else num_workers
-        images = _open_images(
-            setup, split, dataset, folder, data_dir or default_data_dir(), workers
-        )
+        images = _open_images(setup, split, dataset, folder, where, workers)
         say_decoding(images, setup.preprocessing)
         batches = make_batches(
             images,

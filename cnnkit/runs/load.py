@@ -1,8 +1,9 @@
 """The trained network of a run, with what is needed to use it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -86,18 +87,22 @@ def load(
         UnavailableError: the device cannot be had, or the run is of a newer version.
     """
     folder = open_run(str(run), Path(runs_dir))
-    setup = read_setup(folder, Trusted(network, trust_code))
+    setup = setup_of(folder, folder.read_description(), Trusted(network, trust_code))
     weights = read_weights(folder, checkpoint)
     return loaded(folder, setup, weights, choose_device(device))
 
 
-def read_setup(folder: RunFolder, trusted: Trusted) -> ModelAndData:
+def setup_of(folder: RunFolder, description: Mapping[str, Any], trusted: Trusted) -> ModelAndData:
     """Return network and data of a run, whose code may run.
+
+    Args:
+        folder: of the run.
+        description: what `read_description` returned.
+        trusted: what the user trusts.
 
     Raises:
         CheckFailedError: `run.json` is damaged, or the user does not trust the code.
     """
-    description = folder.read_description()
     return ModelAndData.from_dict(description["setup"], network_of(folder, description, trusted))
 
 

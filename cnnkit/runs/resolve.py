@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cnnkit.data import allow_large_files, default_data_dir, find_dataset, lasting_name
+from cnnkit.data import allow_large_files, as_data_dir, find_dataset, lasting_name
 from cnnkit.data.entry import DatasetEntry
 from cnnkit.data.loading.views import check_views
 from cnnkit.errors import CheckFailedError
@@ -90,7 +90,7 @@ def resolve(request: TrainRequest, group: ProcessGroup = ONE) -> ResolvedRun:
     check_batch_size(recipe.batch_size, group.size)
     if recipe.compile:
         group.require_one("--compile is for one process", "leave it or --nproc out")
-    data_dir = request.data_dir or default_data_dir()
+    data_dir = as_data_dir(request.data_dir)
     wanted = request.num_workers
     workers = checked_workers(group.num_cores() if wanted is None else wanted)
     place = LoaderConfig(target, workers, request.skip_bad)

@@ -35,10 +35,10 @@ def measure_dataset(
     duplicates: bool = False,
     issues: bool = False,
     shard: tuple[int, int] | None = None,
-    save_to: Path | None = None,
+    save_to: str | Path | None = None,
     against: str | None = None,
-    cache: Path | None = None,
-    data_dir: Path | None = None,
+    cache: str | Path | None = None,
+    data_dir: str | Path | None = None,
     download: bool = True,
     num_workers: int | None = None,
     on_event: OnEvent | None = None,
@@ -75,6 +75,9 @@ def measure_dataset(
         UnavailableError: files are missing and cannot be downloaded, or cannot be read or written.
         RunFailedError: no image could be decoded, or another rank failed.
     """
+    data_dir = None if data_dir is None else Path(data_dir)
+    save_to = None if save_to is None else Path(save_to)
+    cache = None if cache is None else Path(cache)
     request = Request(
         spec=dataset,
         split=split,
@@ -119,10 +122,10 @@ def merge_parts(
     *,
     weighting: Weighting = "pixel",
     by_class: bool = False,
-    save_to: Path | None = None,
+    save_to: str | Path | None = None,
     against: str | None = None,
     allow_large: bool = False,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     num_workers: int | None = None,
     on_event: OnEvent | None = None,
 ) -> DatasetStatistics:
@@ -145,6 +148,8 @@ def merge_parts(
             datasets.
         UnavailableError: a file cannot be read or written.
     """
+    data_dir = None if data_dir is None else Path(data_dir)
+    save_to = None if save_to is None else Path(save_to)
     started = time.monotonic()
     _check_weighting(weighting)
     if not paths:

@@ -1,6 +1,7 @@
 """Sizes and shapes as users write them: `3`, `3x5`, `3x224x224`, `3,224,224`."""
 
 import re
+from collections.abc import Sequence
 
 from cnnkit.errors import SettingError
 
@@ -31,6 +32,26 @@ def parse_image_shape(text: str, setting: str = "input") -> tuple[int | None, in
         raise SettingError(f"{{{setting}}} {text!r} is no shape", SQUARE_OR_IMAGE)
     check_positive(text, sizes, setting)
     return (None, sizes[0], sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1], sizes[2])
+
+
+ImageInput = str | int | Sequence[int | None] | None
+"""How an image is given: `3x224x224`, 224, (3, 224, 224), (None, 224, 224), or None."""
+
+
+def as_image_shape(given: ImageInput) -> tuple[int | None, int, int] | None:
+    """Return channels (None for those that suit), height and width; None for None.
+
+    Raises:
+        SettingError: it is no shape, or a size is below 1.
+    """
+    if given is None or isinstance(given, str):
+        return None if given is None else parse_image_shape(given)
+    sizes = (None, given, given) if isinstance(given, int) else tuple(given)
+    numbers = [one for one in sizes if isinstance(one, int)]
+    if len(sizes) != 3 or len(numbers) < 2 or not all(isinstance(one, int) for one in sizes[1:]):
+        raise SettingError(f"{{input}} {given!r} is no shape", SQUARE_OR_IMAGE)
+    check_positive(str(given), tuple(numbers))
+    return sizes  # type: ignore[return-value]
 
 
 def check_positive(text: str, sizes: tuple[int, ...], setting: str = "input") -> None:

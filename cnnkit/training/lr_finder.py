@@ -19,6 +19,7 @@ from cnnkit.runs.recipe import Recipe
 from cnnkit.runs.resolve import TrainRequest, resolve
 from cnnkit.system.determinism import deterministic_operations
 from cnnkit.system.random_state import own_randomness
+from cnnkit.system.shapes import ImageInput, as_image_shape
 from cnnkit.training.network import (
     build_network,
     compiled,
@@ -44,10 +45,10 @@ def find_learning_rate(
     recipe: Recipe | None = None,
     *,
     model_arguments: Mapping[str, str] | None = None,
-    input_shape: tuple[int | None, int, int] | None = None,
+    input: ImageInput = None,  # noqa: A002  # the word for it
     device: str = "auto",
-    data_dir: Path | None = None,
-    runs_dir: Path = Path("runs"),
+    data_dir: str | Path | None = None,
+    runs_dir: str | Path = "runs",
     num_workers: int | None = None,
     skip_bad: bool = False,
     allow_large: bool = False,
@@ -92,10 +93,10 @@ def find_learning_rate(
             dataset,
             recipe,
             model_arguments,
-            input_shape,
+            as_image_shape(input),
             device,
-            data_dir,
-            runs_dir,
+            None if data_dir is None else Path(data_dir),
+            Path(runs_dir),
             num_workers,
             skip_bad,
             allow_large,

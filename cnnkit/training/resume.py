@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from cnnkit.data import default_data_dir, find_dataset
+from cnnkit.data import as_data_dir, find_dataset
 from cnnkit.data.loading.preprocessing import say_decoding
 from cnnkit.errors import (
     CheckFailedError,
@@ -46,8 +46,8 @@ def resume(
     run: str | Path,
     settings: Mapping[str, Any] | None = None,
     *,
-    data_dir: Path | None = None,
-    runs_dir: Path = Path("runs"),
+    data_dir: str | Path | None = None,
+    runs_dir: str | Path = "runs",
     network: str | None = None,
     trust_code: bool = False,
     on_event: OnEvent | None = None,
@@ -81,7 +81,8 @@ def resume(
     start = time.perf_counter()
     with joined_processes() as group:
         trusted = Trusted(network, trust_code)
-        return go_on(run, settings or {}, data_dir, runs_dir, trusted, group, start)
+        where = None if data_dir is None else Path(data_dir)
+        return go_on(run, settings or {}, where, Path(runs_dir), trusted, group, start)
 
 
 def go_on(
@@ -112,7 +113,7 @@ def go_on(
         model = find_model(setup.spec)
         device = group.place_on(choose_device(str(description["device"]["name"])))
         place = LoaderConfig(device, settled.num_workers, bool(description["skip_bad"]))
-        where = data_dir or data_dir_of(description) or default_data_dir()
+        where = as_data_dir(data_dir or data_dir_of(description))
         data = open_on_all(find_dataset(setup.dataset), settled.recipe, where, group)
         if data.fingerprint != setup.fingerprint or data.train.classes != setup.classes:
             raise CheckFailedError(

@@ -24,6 +24,7 @@ from cnnkit.runs.seen_images import keep_seen
 from cnnkit.system.device import choose_device, computing_with
 from cnnkit.system.distributed import ProcessGroup, joined_processes
 from cnnkit.system.random_state import own_randomness
+from cnnkit.system.shapes import ImageInput, as_image_shape
 from cnnkit.training.network import build_network, explained, in_precision
 from cnnkit.training.plan import say_plan
 from cnnkit.training.resume import go_on
@@ -38,10 +39,10 @@ def train(
     *,
     recipe_name: str | None = None,
     model_arguments: Mapping[str, str] | None = None,
-    input_shape: tuple[int | None, int, int] | None = None,
+    input: ImageInput = None,  # noqa: A002  # the word for it
     device: str = "auto",
-    data_dir: Path | None = None,
-    runs_dir: Path = Path("runs"),
+    data_dir: str | Path | None = None,
+    runs_dir: str | Path = "runs",
     num_workers: int | None = None,
     skip_bad: bool = False,
     allow_large: bool = False,
@@ -58,7 +59,7 @@ def train(
         recipe: the settings; the defaults of `Recipe` where left out.
         recipe_name: what `run.json` calls the recipe; see `find_recipe`.
         model_arguments: what the network's builder is given beside classes and channels.
-        input_shape: channels (None for the network's own), height and width to train at; chosen
+        input: channels (None for the network's own), height and width to train at; chosen
             to suit both where left out.
         device: see `choose_device`.
         data_dir: where datasets lie; the user's cache folder by default.
@@ -83,8 +84,10 @@ def train(
     choose_device(device)
     if num_workers is not None:
         checked_workers(num_workers)
+    runs_dir = Path(runs_dir)
     request = TrainRequest(
-        model, dataset, recipe, model_arguments, input_shape, device, data_dir, runs_dir,
+        model, dataset, recipe, model_arguments, as_image_shape(input), device,
+        None if data_dir is None else Path(data_dir), runs_dir,
         num_workers, skip_bad, allow_large, Checkpointing.of(checkpoint_minutes, checkpoint_steps),
     )  # fmt: skip
     check_runs_dir(runs_dir)
@@ -92,7 +95,7 @@ def train(
         begun = _run_begun_before(group)
         if begun is not None:  # by the processes before these
             trusted = Trusted(code=True)  # which is that of this command
-            return go_on(begun, {}, data_dir, runs_dir, trusted, group, start)
+            return go_on(begun, {}, request.data_dir, runs_dir, trusted, group, start)
         with computing_with(group.num_threads(torch.get_num_threads())):
             resolved = resolve(request, group)
             return _begin(resolved, recipe_name, runs_dir, start)

@@ -73,7 +73,7 @@ def load_weights(network: nn.Module, path: Path) -> str:
 def trained(on_event: Callable[[Event], None] = ignore, **settings: object) -> Path:
     recipe = {"epochs": 1, "batch_size": 16, "optimizer": "sgd", "pretrained": True, **settings}
     result = cnnkit.train(
-        NAME, FAKE, Recipe.of(**recipe), input_shape=(None, 32, 32), device="cpu",
+        NAME, FAKE, Recipe.of(**recipe), input=(None, 32, 32), device="cpu",
         on_event=on_event,
     )  # fmt: skip
     return Path(result.run)

@@ -56,7 +56,7 @@ def said(dataset: str, **settings: object) -> tuple[str, TrainResult]:
         "linear",
         dataset,
         Recipe.of(**{"epochs": 2, **settings}),
-        input_shape=(3, 8, 8) if "photos" in dataset else None,
+        input=(3, 8, 8) if "photos" in dataset else None,
         skip_bad=True,
         on_event=events.append,
     )

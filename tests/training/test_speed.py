@@ -163,7 +163,7 @@ def test_files_decoded_once_or_every_epoch_make_the_same_run(photos: Path, broke
             "linear",
             str(photos),
             recipe(batch_size=16, flip="random", crop=2, cache=cache),
-            input_shape=(3, 16, 16),
+            input=(3, 16, 16),
             skip_bad=broken > 0,
             on_event=told.append,
         )

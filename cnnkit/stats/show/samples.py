@@ -31,6 +31,7 @@ from cnnkit.stats.show.sample_pictures import (
 )
 from cnnkit.stats.statistics import measure_dataset
 from cnnkit.system.device import num_usable_cores
+from cnnkit.system.shapes import ImageInput, as_image_shape
 
 Source = TensorSet | EncodedSet
 
@@ -44,12 +45,12 @@ def show_dataset(
     classes: Sequence[str] = (),
     indices: Sequence[int] = (),
     seed: int = 0,
-    input_shape: tuple[int | None, int, int] | None = None,
+    input: ImageInput = None,  # noqa: A002  # the word for it
     normalized: bool = False,
     normalize: str | None = None,
     augmentation: Augmentation | None = None,
     allow_large: bool = False,
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     download: bool = True,
     num_workers: int | None = None,
     on_event: OnEvent | None = None,
@@ -63,7 +64,7 @@ def show_dataset(
         classes: choose among the images of these alone; all where there are none.
         indices: take the images at these places instead of choosing.
         seed: chooses the images; the same set and seed give the same ones.
-        input_shape: bring images to channels (None for their own), height and width, just as
+        input: bring images to channels (None for their own), height and width, just as
             training does.
         normalized: show them normalised.
         normalize: with which values, as in `Recipe`: `published`, `measured`, numbers such as
@@ -82,8 +83,10 @@ def show_dataset(
         UnavailableError: files are missing and cannot be downloaded, or cannot be read.
         RunFailedError: there is no image at all.
     """
+    data_dir = None if data_dir is None else Path(data_dir)
     if indices and classes:
         raise UsageError("--index and --class are both given", "leave one of the two out")
+    input_shape = as_image_shape(input)
     if input_shape is not None and input_shape[0] not in (None, 1, 3):
         raise UsageError(f"images have 1 or 3 channels, not {input_shape[0]}")
     wanted = _checked(normalize or "auto")

@@ -162,9 +162,9 @@ def test_classes_and_indices(photos: Path) -> None:
         ({"indices": [-1]}, UsageError, "has no image -1"),
         ({"indices": [1], "classes": ["dog"]}, UsageError, "--index and --class are both given"),
         ({"split": "val"}, UsageError, "has no split 'val'"),
-        ({"input_shape": (2, 8, 8)}, UsageError, "1 or 3 channels, not 2"),
+        ({"input": (2, 8, 8)}, UsageError, "1 or 3 channels, not 2"),
         ({"normalize": "published"}, UsageError, "no mean and standard deviation are published"),
-        ({"normalize": "0.5,0.5,0.5/0.2", "input_shape": (1, 8, 8)}, UsageError, "has 1 channel"),
+        ({"normalize": "0.5,0.5,0.5/0.2", "input": (1, 8, 8)}, UsageError, "has 1 channel"),
         ({"normalize": "0.5/0"}, UsageError, "has a std of 0"),
     ],
 )
@@ -230,20 +230,20 @@ def test_without_published_figures_those_of_the_images_are_measured(photos: Path
 
 
 def test_the_input_is_what_training_makes_of_it(photos: Path) -> None:
-    result = show_dataset(str(photos), indices=[4], input_shape=(3, 16, 16))
+    result = show_dataset(str(photos), indices=[4], input=(3, 16, 16))
     with Image.open(photos / "cat" / "04.png") as image:
         resized = image.resize((24, 16), Image.Resampling.BILINEAR).crop((4, 0, 20, 16))
     assert np.array_equal(first_pixels(result, 1), np.asarray(resized))
     assert (result.input, result.titles) == ("3x16x16", ("as stored", "brought to 3x16x16"))
-    grey = show_dataset(str(photos), indices=[4], input_shape=(1, 16, 16))
+    grey = show_dataset(str(photos), indices=[4], input=(1, 16, 16))
     assert first_pixels(grey, 1).shape == (16, 16)
-    own = show_dataset(str(photos), indices=[4], input_shape=(None, 8, 8))
+    own = show_dataset(str(photos), indices=[4], input=(None, 8, 8))
     assert own.input == "8x8"
     assert first_pixels(own, 1).shape == (8, 8, 3)
 
 
 def test_grey_images_become_three_channels_where_asked() -> None:
-    result = show_dataset("digits", indices=[1], input_shape=(3, 16, 16), normalized=True)
+    result = show_dataset("digits", indices=[1], input=(3, 16, 16), normalized=True)
     assert result.normalization is not None
     assert len(result.normalization.mean) == 3
     pictures = result.samples[0].pictures
@@ -360,10 +360,8 @@ def test_images_that_make_no_batch_are_refused(photos: Path) -> None:
     with pytest.raises(UsageError, match=r"differ in size or channels.*--input 3x224x224"):
         show_dataset(str(photos), num=21, augmentation=changes)
     (photos / "dog" / "broken.png").write_bytes(b"x")
-    shown = show_dataset(str(photos), num=22, input_shape=(3, 16, 16), augmentation=changes)
+    shown = show_dataset(str(photos), num=22, input=(3, 16, 16), augmentation=changes)
     assert shown.titles[:2] == ("as stored", "brought to 3x16x16")
     assert {len(sample.pictures) for sample in shown.samples if sample.pictures} == {6}
     with pytest.raises(UsageError, match="crop 16 is too large for images of 16x16"):
-        show_dataset(
-            str(photos), num=2, input_shape=(3, 16, 16), augmentation=Augmentation(crop=16)
-        )
+        show_dataset(str(photos), num=2, input=(3, 16, 16), augmentation=Augmentation(crop=16))
