@@ -4,7 +4,7 @@ import csv
 import tomllib
 from importlib.resources import files
 
-from cnnkit.results.structure import structure_table
+from cnnkit.results.structure import structure_records
 from cnnkit.results.summary import SummaryResult
 
 _FOLDER = files("cnnkit.architecture") / "published"
@@ -36,8 +36,8 @@ def compare_with_print(summary: SummaryResult) -> tuple[str, ...]:
     if printed is None or summary.batch_size != 1:
         return ()
     errata = read_errata(summary.model)
-    table = structure_table("", summary.layers, split=True)
-    ours = [dict(zip((c.key for c in table.columns), row, strict=True)) for row in table.rows]
+    table = structure_records(summary.layers)
+    ours = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     if len(ours) != len(printed):
         return (f"not the network of the printed table, which has {len(printed) - 1} rows",)
     compared = wrong = 0

@@ -21,7 +21,7 @@ from cnnkit.data.normalization import measure_channels
 from cnnkit.errors import UsageError
 from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
 from cnnkit.models import ModelDescription, build_model, find_model
-from cnnkit.results.bench import PipelineResult, PipelineRow
+from cnnkit.results.bench_data import PipelineResult, PipelineRow
 from cnnkit.system.device import num_usable_cores
 from cnnkit.training.data import checked_workers
 from cnnkit.training.fitting import (

@@ -4,9 +4,9 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from cnnkit.render.plots.sample_grid import fitted
 from cnnkit.render.safe_text import visible
-from cnnkit.render.sample_grid import fitted
-from cnnkit.results.samples import Picture, Sample, SampleList
+from cnnkit.results.show import Picture, Sample, SampleList
 
 UPPER_HALF = "▀"  # in the colour of the pixel above, on that of the pixel below
 GAP = 2

@@ -24,9 +24,9 @@ from cnnkit.events import (
     TaskStarted,
     Warned,
 )
+from cnnkit.render.format import format_count, format_value
 from cnnkit.render.safe_text import visible
 from cnnkit.render.terminal import print_prose
-from cnnkit.results import format_value
 
 WIDE = 100  # from this many columns on there is room for a long bar
 PATIENCE_SECONDS = 0.3  # a task that is done before this shows nothing
@@ -180,10 +180,7 @@ def _amount(number: float | None) -> str:
     """Return a count in three digits, as short as it gets: `43.1k`."""
     if number is None:
         return "?"
-    for size, sign in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size * 0.9995:
-            return f"{number / size:#.3g}".rstrip(".") + sign
-    return f"{number:.3g}"
+    return format_count(number, 3).replace(" ", "")
 
 
 def _values(values: dict[str, float]) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from cnnkit.events import ConfusionCounted, EpochEnded, Event, RunStarted, TrainingImages
-from cnnkit.render.confusion import confusion_picture
-from cnnkit.render.sample_grid import labelled_grid
-from cnnkit.results.samples import Picture
+from cnnkit.render.plots.confusion_matrix import confusion_picture
+from cnnkit.render.plots.sample_grid import labelled_grid
+from cnnkit.results.show import Picture
 
 PNG_SIZE = 16  # where width and height stand in a PNG file
 FOLDER = "tensorboard"  # in that of the run

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from cnnkit.results.base import Records, Value, to_plain
+
 
 @dataclass(frozen=True)
 class LayerRow:
@@ -67,33 +69,9 @@ class LayerRow:
         """Whether it has no figure of its own."""
         return not (self.params or self.macs or self.activation_bytes)
 
-    def type_text(self) -> str:
-        """Return its class, and how many equal blocks it stands for: `Bottleneck x 5`."""
-        return f"{self.type} x {self.num_folded}" if self.num_folded > 1 else self.type
 
-    def window(self) -> str | None:
-        """Return kernel, stride, padding, dilation and groups in short: `3x3 /2 p1 d2 g32`."""
-        if self.kernel_size is None:
-            return None if self.padding is None else f"p{_by_axis(self.padding)}"
-        parts = ["x".join(map(str, self.kernel_size))]
-        if self.stride is not None and set(self.stride) != {1}:
-            parts.append(f"/{_by_axis(self.stride)}")
-        if self.padding is not None and set(self.padding) != {0}:
-            parts.append(f"p{_by_axis(self.padding)}")
-        if self.dilation is not None and set(self.dilation) != {1}:
-            parts.append(f"d{_by_axis(self.dilation)}")
-        if self.groups is not None and self.groups > 1:
-            parts.append(f"g{self.groups}")
-        return " ".join(parts)
-
-
-# Figures that add up.
+# What adds up.
 _SUMS = ("params", "trainable_params", "macs", "flops", "other_flops", "activation_bytes", "count")
-
-
-def _by_axis(values: Sequence[float]) -> str:
-    texts = [f"{value:g}" for value in values]
-    return texts[0] if len(set(texts)) == 1 else "x".join(texts)
 
 
 def total_of(rows: Iterable[LayerRow]) -> LayerRow:
@@ -103,6 +81,25 @@ def total_of(rows: Iterable[LayerRow]) -> LayerRow:
     nothing = dict.fromkeys(LayerRow.__dataclass_fields__)
     texts = {"name": "total", "type": "", "depth": 0, "num_folded": 1, "shared": False}
     return LayerRow(**(nothing | sums | texts))  # type: ignore[arg-type]
+
+
+def layer_records(rows: Iterable[LayerRow]) -> Records:
+    """Return rows with all that is known of each; shapes and windows as `64x112x112`."""
+
+    def written(value: object) -> Value:
+        plain = to_plain(value)
+        return "x".join(map(str, plain)) if isinstance(plain, list) else plain
+
+    names = [name for name in LayerRow.__dataclass_fields__ if name != "shared"]
+    return Records(
+        tuple(names), tuple(tuple(written(getattr(row, name)) for name in names) for row in rows)
+    )
+
+
+def largest(rows: Iterable[LayerRow], key: str) -> tuple[LayerRow, ...]:
+    """Return the rows that have any of this, such as `macs`, those with the most first."""
+    found = [row for row in rows if getattr(row, key)]
+    return tuple(sorted(found, key=lambda row: getattr(row, key), reverse=True))
 
 
 def limited(rows: Sequence[LayerRow], depth: int) -> tuple[LayerRow, ...]:
@@ -193,7 +190,7 @@ def _sum_of(run: Sequence[_Tree]) -> _Tree:
 
 
 def _summed(run: Sequence[_Tree], name: str, num_folded: int) -> _Tree:
-    """Return the sums of equal trees; what a layer sees is told of the last."""
+    """Return the sums of equal trees; what a layer sees is that of the last."""
     last = run[-1]
     sums = {figure: sum(getattr(tree.row, figure) for tree in run) for figure in _SUMS}
     children = [

@@ -8,7 +8,7 @@ from cnnkit.data.opening import default_data_dir
 from cnnkit.data.sources.file_listing import lists_files
 from cnnkit.errors import UnavailableError, UsageError
 from cnnkit.events import Note
-from cnnkit.results.statistics import Comparison, DatasetStatistics
+from cnnkit.results.stats import Comparison, DatasetStatistics
 from cnnkit.stats.counting import comparing, summary
 from cnnkit.stats.inspection.examining import Examinations
 from cnnkit.stats.measurement import Measurement, load

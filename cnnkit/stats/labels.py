@@ -7,7 +7,7 @@ import torch
 from cnnkit.data.image_set import TensorSet
 from cnnkit.errors import UsageError
 from cnnkit.events import Warned
-from cnnkit.results.statistics import ClassFigures, DatasetStatistics
+from cnnkit.results.stats import ClassFigures, DatasetStatistics
 from cnnkit.stats.counting import summary
 from cnnkit.stats.request import Request
 from cnnkit.stats.running import open_request

@@ -3,9 +3,8 @@
 from cnnkit.data.catalogue import DATASETS
 from cnnkit.data.opening import ALL
 from cnnkit.errors import RunFailedError, UsageError
-from cnnkit.results.duplicates import Duplicates
-from cnnkit.results.quality import ImageIssues
-from cnnkit.results.statistics import DatasetStatistics, PublishedFigures, Weighting
+from cnnkit.results.inspection import Duplicates, ImageIssues
+from cnnkit.results.stats import DatasetStatistics, PublishedFigures, Weighting
 from cnnkit.stats.counting import comparing, summary
 from cnnkit.stats.measurement import Measurement
 
@@ -13,7 +12,6 @@ from cnnkit.stats.measurement import Measurement
 def summarize(
     measured: Measurement,
     weighting: Weighting,
-    by_class: bool,
     duplicates: Duplicates | None = None,
     issues: ImageIssues | None = None,
 ) -> DatasetStatistics:
@@ -22,7 +20,6 @@ def summarize(
     Args:
         measured: the integers.
         weighting: whether every pixel counts the same, or every image.
-        by_class: whether the tables show means and deviations of classes.
         duplicates: images that are there twice.
         issues: images with something odd.
 
@@ -82,7 +79,6 @@ def summarize(
         shard=f"{measured.shard[0]}/{measured.shard[1]}" if measured.shard else None,
         seconds=seconds,
         images_per_second=tally.num_images / seconds if seconds > 0 else 0.0,
-        by_class=by_class,
     )
 
 

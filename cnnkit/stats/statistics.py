@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cnnkit.errors import UsageError
 from cnnkit.events import Note, OnEvent, ignore
-from cnnkit.results.statistics import DatasetStatistics, Weighting
+from cnnkit.results.stats import DatasetStatistics, Weighting
 from cnnkit.stats.against import load_against, with_against
 from cnnkit.stats.counting.transform import Transform
 from cnnkit.stats.inspection.examining import Examinations
@@ -27,7 +27,6 @@ def measure_dataset(
     weighting: Weighting = "pixel",
     transform: str | None = None,
     labels_only: bool = False,
-    by_class: bool = False,
     limit: int | None = None,
     seed: int = 0,
     allow_large: bool = False,
@@ -53,7 +52,6 @@ def measure_dataset(
         weighting: whether every pixel counts the same, or every image.
         transform: what is done to images first, such as `resize=256,crop=224`.
         labels_only: count classes alone, and decode nothing.
-        by_class: whether the tables show means and deviations of classes.
         limit: measure a sample of so many images.
         seed: chooses the sample.
         allow_large: decode images of very many pixels, and read a large file to compare with.
@@ -106,9 +104,7 @@ def measure_dataset(
     if save_to is not None and is_first:
         save(measured, save_to)
         on_event(Note(f"wrote {save_to}"))
-    result = summarize(
-        measured, weighting, by_class, examinations.duplicates(), examinations.issues()
-    )
+    result = summarize(measured, weighting, examinations.duplicates(), examinations.issues())
     if against is not None:
         result = with_against(result, measured, against, other, request)
     return result
@@ -118,7 +114,6 @@ def merge_parts(
     paths: Sequence[Path],
     *,
     weighting: Weighting = "pixel",
-    by_class: bool = False,
     save_to: Path | None = None,
     against: str | None = None,
     allow_large: bool = False,
@@ -131,7 +126,6 @@ def merge_parts(
     Args:
         paths: one file a part, all of them, in any order.
         weighting: whether every pixel counts the same, or every image.
-        by_class: whether the tables show means and deviations of classes.
         save_to: where the histograms of the whole are written.
         against: a saved file or a dataset to compare with.
         allow_large: read files whatever memory they take, and images of very many pixels.
@@ -155,7 +149,7 @@ def merge_parts(
     if save_to is not None:
         save(measured, save_to)
         on_event(Note(f"wrote {save_to}"))
-    result = summarize(measured, weighting, by_class)
+    result = summarize(measured, weighting)
     if against is not None:
         request = Request(
             measured.dataset,

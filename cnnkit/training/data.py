@@ -24,7 +24,6 @@ from cnnkit.data.splits import stratified_holdout
 from cnnkit.errors import UsageError
 from cnnkit.evaluation import Setup
 from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted
-from cnnkit.results import format_value
 from cnnkit.runs.recipe import Recipe
 from cnnkit.system.device import available_bytes, memory_format
 from cnnkit.system.distributed import Ranks
@@ -239,7 +238,7 @@ def cached(
     size = number * preprocessing.channels * preprocessing.height * preprocessing.width
     if ranks is not None and place.device.type == "cpu":  # GPUs have a memory each
         size *= ranks.local_size
-    told = format_value("bytes", size)
+    decoded = f"{size / 2**20:,.2f} MiB"
     free = available_bytes(place.device) or UNKNOWN_MEMORY
     is_too_large = size > CACHE_SHARE * free
     if ranks is not None:
@@ -247,12 +246,12 @@ def cached(
     if is_too_large:
         on_event(
             Note(
-                f"files are decoded every epoch: once decoded they would take {told}, more than a "
-                f"quarter of the {format_value('bytes', free)} of memory that are free"
+                f"files are decoded every epoch: once decoded they would take {decoded}, more than "
+                f"a quarter of the {free / 2**30:,.1f} GiB of memory that are free"
             )
         )
         return data
-    on_event(Note(f"files are decoded once, and take {told} of memory"))
+    on_event(Note(f"files are decoded once, and take {decoded} of memory"))
     return with_decoded(data, recipe, preprocessing, place, ranks, on_event)
 
 

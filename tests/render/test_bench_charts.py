@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from cnnkit.render.bench_charts import draw_throughput
-from cnnkit.render.charts import PICTURE_SUFFIXES
+from cnnkit.render.plots.style import PICTURE_SUFFIXES
+from cnnkit.render.plots.throughput import draw_throughput
 from tests.results.bench_examples import BENCHED, FEW, PEAKED
 
 
@@ -27,10 +27,10 @@ def test_lines_are_told_apart_by_device_and_what_varies() -> None:
 
 def test_few_batches_and_none_at_all() -> None:
     with Image.open(io.BytesIO(draw_throughput(FEW, ".png"))) as image:
-        assert image.size == (1200, 675)
+        assert image.size == (1000, 440)
     failed = replace(FEW, cells=tuple(replace(c, images_per_second=None) for c in FEW.cells))
     for result in (PEAKED, failed):
-        assert "no cell was measured" in texts(draw_throughput(result, ".svg"))
+        assert "no configuration was measured" in texts(draw_throughput(result, ".svg"))
 
 
 @pytest.mark.parametrize("suffix", PICTURE_SUFFIXES)

@@ -13,7 +13,8 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from cnnkit.render.charts import PICTURE_SUFFIXES, draw_comparison
+from cnnkit.render.plots.style import PICTURE_SUFFIXES
+from cnnkit.render.plots.tradeoff import draw_comparison
 from cnnkit.results import ComparisonResult
 from tests.results.examples import COMPARED, COMPARED_OWN, COMPARED_SETS, compared_model
 
@@ -51,7 +52,7 @@ def names_of(figure: Figure) -> list[tuple[str, Bbox, int]]:
 def test_a_png_can_be_opened() -> None:
     image = Image.open(io.BytesIO(draw_comparison(COMPARED, ".png")))
     image.load()
-    assert image.size == (1200, 825)
+    assert image.size == (1000, 660)
     assert len(image.convert("RGB").getcolors(10**6)) > 20
 
 

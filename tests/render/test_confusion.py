@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnkit.render.confusion import confusion_picture
+from cnnkit.render.plots.confusion_matrix import confusion_picture
 
 
 def opened(content: bytes) -> Image.Image:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from cnnkit.architecture.convolution import conv
+from cnnkit.render import ShownStats
 from cnnkit.results import (
     BadFile,
     ChannelFigures,
@@ -35,9 +36,15 @@ from cnnkit.results import (
     Totals,
     TrainResult,
 )
-from cnnkit.results.duplicates import DuplicateGroup, DuplicateImage, Duplicates
-from cnnkit.results.quality import ImageIssue, ImageIssues, ImageQuality
-from cnnkit.results.samples import Normalization, Picture
+from cnnkit.results.inspection import (
+    DuplicateGroup,
+    DuplicateImage,
+    Duplicates,
+    ImageIssue,
+    ImageIssues,
+    ImageQuality,
+)
+from cnnkit.results.show import Normalization, Picture
 from tests.results import bench_examples, summary_examples
 
 CONV = conv(227, kernel=11, stride=4, in_channels=3, out_channels=96)
@@ -386,7 +393,6 @@ MEASURED = DatasetStatistics(
     shard="3/8",
     seconds=12.5,
     images_per_second=100.0,
-    by_class=True,
 )  # fmt: skip
 
 COUNTED = DatasetStatistics(
@@ -426,7 +432,7 @@ COUNTED = DatasetStatistics(
 )
 
 ALL = {
-    "stats": MEASURED,
+    "stats": ShownStats(MEASURED, by_class=True),
     "counted": COUNTED,
     "train": TRAINED,
     "monitored": MONITORED,

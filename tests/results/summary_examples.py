@@ -3,10 +3,10 @@
 from dataclasses import replace
 from math import prod
 
+from cnnkit.render import SummaryView
 from cnnkit.results import Totals
 from cnnkit.results.layer_tree import LayerRow
 from cnnkit.results.summary import SecondOpinion, SummaryResult, Uncounted
-from cnnkit.results.summary_tables import SummaryView
 
 BATCH = 2
 
@@ -163,10 +163,8 @@ COMPLETE = replace(
 
 EXAMPLES = {
     "summary": SUMMARY,
-    "summary_complete": COMPLETE.viewed(SummaryView(fold=False, depth=2)),
-    "summary_sorted": SUMMARY.viewed(SummaryView(sort="params", top=3)),
-    "summary_columns": COMPLETE.viewed(
-        SummaryView(columns=("params", "flops", "other", "activation"))
-    ),
-    "summary_structure": SUMMARY.viewed(SummaryView(kind="structure")),
+    "summary_complete": SummaryView(fold=False, depth=2).of(COMPLETE),
+    "summary_sorted": SummaryView(sort="params", top=3).of(SUMMARY),
+    "summary_columns": SummaryView(columns=("params", "flops", "other", "activation")).of(COMPLETE),
+    "summary_structure": SummaryView(view="structure").of(SUMMARY),
 }

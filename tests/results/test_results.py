@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from cnnkit.render import build_tables
 from cnnkit.results import EpochMetrics, Result
 from tests.results.examples import ALL, EVALUATED, MONITORED, TRAINED
 
@@ -59,11 +60,11 @@ def test_every_result_is_frozen_and_becomes_json_and_html(name: str) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(result, field, None)
     assert json.loads(json.dumps(result.to_dict(), allow_nan=False)) == result.to_dict()
-    assert result._repr_html_().count("<table") == len(result.tables())
+    assert result._repr_html_().count("<table") == len(build_tables(result))
 
 
 def test_the_confusion_table_adds_up() -> None:
-    per_class, confusion = EVALUATED.tables()
+    per_class, confusion = build_tables(EVALUATED)
     sums = [sum(row[1:]) for row in confusion.rows]
     assert sums == [row[1] for row in per_class.rows]
     assert sum(sums) == EVALUATED.metrics.num_images
@@ -80,4 +81,4 @@ def test_many_classes_show_the_largest_confusions() -> None:
     many = dataclasses.replace(
         EVALUATED, per_class=per_class, confusion=tuple(tuple(row) for row in rows)
     )
-    assert many.tables()[1].rows == (("class 3", "class 7", 4), ("class 5", "class 0", 1))
+    assert build_tables(many)[1].rows == (("class 3", "class 7", 4), ("class 5", "class 0", 1))

@@ -5,7 +5,7 @@ from decimal import Decimal
 import numpy as np
 
 from cnnkit.data.entry import Published
-from cnnkit.results.statistics import Comparison, PublishedFigures, Verdict
+from cnnkit.results.stats import Comparison, PublishedFigures, Verdict
 from cnnkit.stats.counting.summary import MeanAndStd, mean_and_std
 from cnnkit.stats.counting.tally import Tally
 

@@ -14,7 +14,8 @@ from cnnkit.data.histogram import (
     percentile,
     smallest_value,
 )
-from cnnkit.results.statistics import (
+from cnnkit.results.stats import (
+    CHANNEL_NAMES,
     BadFile,
     ChannelFigures,
     ClassFigures,
@@ -22,7 +23,6 @@ from cnnkit.results.statistics import (
     SizeFigures,
     Weighting,
 )
-from cnnkit.results.statistics_tables import CHANNEL_NAMES
 from cnnkit.stats.counting.sampling import standard_errors
 from cnnkit.stats.counting.tally import DEVIATION_BITS, FRACTION_BITS, Tally
 

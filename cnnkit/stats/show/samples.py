@@ -21,7 +21,7 @@ from cnnkit.data.opening import ALL, open_dataset, open_images
 from cnnkit.errors import BrokenImageError, NotFoundError, RunFailedError, SettingError, UsageError
 from cnnkit.events import OnEvent, Warned, ignore
 from cnnkit.registry import did_you_mean, some_of
-from cnnkit.results.samples import Sample, SampleList
+from cnnkit.results.show import Sample, SampleList
 from cnnkit.stats.show.augmented_samples import NUM_EPOCHS, augmented_titles, with_augmented
 from cnnkit.stats.show.sample_pictures import (
     Figures,

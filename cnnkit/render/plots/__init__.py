@@ -1,0 +1,1 @@
+"""Pictures of results: charts of matplotlib in one style, and grids of images."""
