@@ -17,7 +17,7 @@ from cnnkit.render.safe_text import (
     markdown_text,
     visible,
 )
-from cnnkit.render.table import Column, Table, build_tables
+from cnnkit.render.tabular import Column, Table, build_tables
 from cnnkit.results import Records, Result
 
 if TYPE_CHECKING:

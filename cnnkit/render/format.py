@@ -6,24 +6,9 @@ from typing import Literal
 from cnnkit.results.base import Value
 
 Kind = Literal[
-    "text",
-    "name",
-    "path",
-    "group",
-    "right",
-    "integer",
-    "count",
-    "number",
-    "bytes",
-    "fraction",
-    "bar",
-    "decimal",
-    "histogram",
-    "loss",
-    "rate",
-    "learning_rate",
-    "seconds",
-]
+    "text", "name", "path", "group", "right", "integer", "count", "number", "bytes", "fraction",
+    "bar", "decimal", "histogram", "loss", "rate", "learning_rate", "seconds",
+]  # fmt: skip
 
 ABSENT = "-"  # what stands where there is no value
 
@@ -108,10 +93,8 @@ def format_seconds(value: float) -> str:
     return f"{hours} h {minutes:02d} min"
 
 
-def format_milliseconds(value: float | None) -> str | None:
-    """Return milliseconds in four digits, without the unit; None for None."""
-    if value is None:
-        return None
+def format_milliseconds(value: float) -> str:
+    """Return milliseconds in four digits, without the unit."""
     return f"{value:,.0f}" if value >= 1000 else f"{value:#.4g}".rstrip(".")
 
 
@@ -130,11 +113,9 @@ def format_percent(value: float, digits: int = 2) -> str:
     return f"{100 * value:.{digits}f} %"
 
 
-def format_interval(low: float | None, high: float | None, digits: int = 2) -> str | None:
-    """Return an interval as `0.98 to 1.02`; None where an end is not known."""
-    if low is None or high is None:
-        return None
-    return f"{low:.{digits}f} to {high:.{digits}f}"
+def format_interval(ends: tuple[float, float], digits: int = 2) -> str:
+    """Return an interval as `0.98 to 1.02`."""
+    return f"{ends[0]:.{digits}f} to {ends[1]:.{digits}f}"
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

@@ -14,8 +14,8 @@ from rich.text import Text
 from cnnkit.render.format import ABSENT
 from cnnkit.render.preview import print_preview
 from cnnkit.render.safe_text import visible
-from cnnkit.render.table import Column, Table, build_tables
 from cnnkit.render.tables.show import sample_notes
+from cnnkit.render.tabular import Column, Table, build_tables
 from cnnkit.results import Result, SampleList
 
 COLUMN_GAP = 2

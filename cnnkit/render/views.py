@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from cnnkit.errors import SettingError
-from cnnkit.render.table import Column
+from cnnkit.render.tabular import Column
 from cnnkit.results.base import Records, Result
 from cnnkit.results.layer_tree import LayerRow, folded, largest, layer_records, limited
 from cnnkit.results.stats import DatasetStatistics

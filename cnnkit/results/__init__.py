@@ -11,7 +11,6 @@ from cnnkit.results.compare import (
 from cnnkit.results.conv import ConvResult
 from cnnkit.results.doctor import DoctorReport, Finding
 from cnnkit.results.eval import ClassMetrics, EvalResult, Metrics
-from cnnkit.results.layer_tree import LayerRow
 from cnnkit.results.listings import (
     DatasetList,
     DatasetRow,
@@ -20,33 +19,15 @@ from cnnkit.results.listings import (
     RecipeList,
     RecipeRow,
 )
-from cnnkit.results.show import Sample, SampleList
-from cnnkit.results.stats import (
-    BadFile,
-    ChannelFigures,
-    ClassFigures,
-    Comparison,
-    DatasetStatistics,
-    PublishedFigures,
-    Quartiles,
-    SizeFigures,
-)
-from cnnkit.results.summary import SecondOpinion, SummaryResult, Totals, Uncounted
-from cnnkit.results.train import (
-    EpochMetrics,
-    LearningRatePoint,
-    LearningRateSearch,
-    TrainResult,
-)
+from cnnkit.results.show import SampleList
+from cnnkit.results.stats import DatasetStatistics
+from cnnkit.results.summary import SummaryResult, Totals
+from cnnkit.results.train import EpochMetrics, LearningRatePoint, LearningRateSearch, TrainResult
 
 __all__ = [
     "COMPARE_SORT_KEYS",
-    "BadFile",
-    "ChannelFigures",
-    "ClassFigures",
     "ClassMetrics",
     "ComparedModel",
-    "Comparison",
     "ComparisonResult",
     "ConvResult",
     "DatasetList",
@@ -57,25 +38,18 @@ __all__ = [
     "EpochMetrics",
     "EvalResult",
     "Finding",
-    "LayerRow",
     "LearningRatePoint",
     "LearningRateSearch",
     "Metrics",
     "ModelList",
     "ModelRow",
     "PrintedFigure",
-    "PublishedFigures",
-    "Quartiles",
     "RecipeList",
     "RecipeRow",
     "Records",
     "Result",
-    "Sample",
     "SampleList",
-    "SecondOpinion",
-    "SizeFigures",
     "SummaryResult",
     "Totals",
     "TrainResult",
-    "Uncounted",
 ]

@@ -3,11 +3,14 @@
 import dataclasses
 import math
 from abc import ABC, abstractmethod
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from cnnkit.render.plots import PngFile
 
 Value = str | int | float | bool | None
 
@@ -77,6 +80,19 @@ class Result(ABC):
         records = self.records()
         return pd.DataFrame(list(records.rows), columns=list(records.columns))
 
+    def plot(self) -> "PngFile":
+        """Return the picture of the result as a PNG file; a notebook shows it.
+
+        Raises:
+            ValueError: there is no picture of such a result.
+        """
+        from cnnkit.render.plots import PngFile, picture_of
+
+        picture = picture_of(self)
+        if picture is None:
+            raise ValueError(f"there is no picture of this {type(self).__name__}")
+        return PngFile(picture)
+
     def __str__(self) -> str:
         """Return the tables as plain text, which is what `print` shows."""
         from cnnkit.render import plain_text
@@ -85,5 +101,10 @@ class Result(ABC):
 
     def _repr_html_(self) -> str:
         from cnnkit.render import Format, export
+        from cnnkit.render.plots import picture_of
 
-        return export(self, Format.HTML)
+        picture = picture_of(self)
+        shown = ""
+        if picture is not None:
+            shown = f'<img src="data:image/png;base64,{b64encode(picture).decode()}">'
+        return export(self, Format.HTML) + shown

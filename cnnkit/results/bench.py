@@ -168,6 +168,14 @@ class BenchCell:
         return tuple(getattr(self, name) for name in SETTINGS)
 
     @property
+    def speedup_interval(self) -> tuple[float, float] | None:
+        """The confidence interval of the speedup; None without one, as of the first itself."""
+        if self.speedup_low is None or self.speedup_high is None:
+            return None
+        ends = self.speedup_low, self.speedup_high
+        return None if ends[0] == ends[1] else ends
+
+    @property
     def mark(self) -> str:
         """What a reader has to know before the figures: `wrong`, `failed`, `noisy`, or nothing."""
         if self.correct is False:
@@ -242,6 +250,13 @@ class CellChange:
     ratio_low: float | None
     ratio_high: float | None
     verdict: Verdict
+
+    @property
+    def ratio_interval(self) -> tuple[float, float] | None:
+        """The confidence interval of the ratio; None where there is none."""
+        if self.ratio_low is None or self.ratio_high is None:
+            return None
+        return self.ratio_low, self.ratio_high
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from torch import nn
 from cnnkit.cli import run_log
 from cnnkit.errors import ExitCode
 from cnnkit.events import EpochEnded, Event, RunStarted
-from cnnkit.render.progress import ProgressRenderer
+from cnnkit.render.progress_bars import ProgressRenderer
 from cnnkit.system.files import UnavailableError
 from tests.conftest import Cnnkit
 

@@ -63,10 +63,9 @@ def test_bytes(number: float, text: str) -> None:
     assert format_bytes(number) == text
 
 
-def test_an_interval_has_two_known_ends() -> None:
-    assert format_interval(0.9812, 1.0249) == "0.98 to 1.02"
-    assert format_interval(0.9812, 1.0249, 3) == "0.981 to 1.025"
-    assert format_interval(None, 1.0) is None
+def test_an_interval_has_two_ends() -> None:
+    assert format_interval((0.9812, 1.0249)) == "0.98 to 1.02"
+    assert format_interval((0.9812, 1.0249), 3) == "0.981 to 1.025"
 
 
 @given(st.integers(min_value=0, max_value=10**14))

@@ -28,7 +28,7 @@ from cnnkit.render import (
     build_tables,
     export,
     plain_text,
-    progress,
+    progress_bars,
     terminal_console,
     visible,
 )
@@ -311,8 +311,8 @@ class _Terminal(io.StringIO):
 def test_events_command_nothing(
     text: str, stream_class: type[io.StringIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "PATIENCE_SECONDS", -1.0)
-    monkeypatch.setattr(progress, "LINE_EVERY_SECONDS", -1.0)
+    monkeypatch.setattr(progress_bars, "PATIENCE_SECONDS", -1.0)
+    monkeypatch.setattr(progress_bars, "LINE_EVERY_SECONDS", -1.0)
     stream = stream_class()
     renderer = ProgressRenderer(terminal_console(stream, True, 400))
     renderer(Note(text))

@@ -5,12 +5,8 @@ from dataclasses import replace
 from cnnkit.architecture.convolution import conv
 from cnnkit.render import ShownStats
 from cnnkit.results import (
-    BadFile,
-    ChannelFigures,
-    ClassFigures,
     ClassMetrics,
     ComparedModel,
-    Comparison,
     ComparisonResult,
     DatasetList,
     DatasetRow,
@@ -26,13 +22,9 @@ from cnnkit.results import (
     ModelList,
     ModelRow,
     PrintedFigure,
-    PublishedFigures,
-    Quartiles,
     RecipeList,
     RecipeRow,
-    Sample,
     SampleList,
-    SizeFigures,
     Totals,
     TrainResult,
 )
@@ -44,7 +36,16 @@ from cnnkit.results.inspection import (
     ImageIssues,
     ImageQuality,
 )
-from cnnkit.results.show import Normalization, Picture
+from cnnkit.results.show import Normalization, Picture, Sample
+from cnnkit.results.stats import (
+    BadFile,
+    ChannelFigures,
+    ClassFigures,
+    Comparison,
+    PublishedFigures,
+    Quartiles,
+    SizeFigures,
+)
 from tests.results import bench_examples, summary_examples
 
 CONV = conv(227, kernel=11, stride=4, in_channels=3, out_channels=96)

@@ -1,8 +1,10 @@
 import dataclasses
+import io
 import json
 import math
 
 import pytest
+from PIL import Image
 
 from cnnkit.render import build_tables
 from cnnkit.results import EpochMetrics, Result
@@ -82,3 +84,38 @@ def test_many_classes_show_the_largest_confusions() -> None:
         EVALUATED, per_class=per_class, confusion=tuple(tuple(row) for row in rows)
     )
     assert build_tables(many)[1].rows == (("class 3", "class 7", 4), ("class 5", "class 0", 1))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_data_frame_has_the_rows_and_columns_of_the_csv_file(name: str) -> None:
+    frame = ALL[name].to_pandas()
+    records = ALL[name].records()
+    assert list(frame.columns) == list(records.columns)
+    assert len(frame) == len(records.rows)
+    for row, line in zip(records.rows, frame.itertuples(index=False, name=None), strict=True):
+        assert [value for value in row if value is not None] == [
+            found for found, value in zip(line, row, strict=True) if value is not None
+        ]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_has_a_picture_shows_it_in_a_notebook(name: str) -> None:
+    pictured = ("stats", "counted", "train", "monitored", "lr_find", "eval", "compare")
+    pictured += (
+        "compare_own",
+        "compare_sets",
+        "bench",
+        "bench_few",
+        "show",
+        "show_augmented",
+        "named",
+    )
+    result = ALL[name]
+    if name not in pictured:
+        with pytest.raises(ValueError, match="there is no picture"):
+            result.plot()
+        assert "<img" not in result._repr_html_()
+        return
+    with Image.open(io.BytesIO(result.plot()._repr_png_())) as image:
+        assert image.format == "PNG"
+    assert result._repr_html_().count('<img src="data:image/png;base64,') == 1

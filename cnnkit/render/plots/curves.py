@@ -190,7 +190,7 @@ def _set_logarithmic(axes: "Axes") -> None:
 def _mark_test(axes: "Axes", epoch: int, test: Metrics) -> None:
     """Mark the accuracy on the test set, with its interval."""
     percent, low, high = (100 * x for x in (test.accuracy, test.accuracy_low, test.accuracy_high))
-    interval = format_interval(low, high)
+    interval = format_interval((low, high))
     axes.errorbar(
         [epoch], [percent], [[percent - low], [high - percent]], color=TEST_COLOR, marker="D",
         markersize=4.5, linewidth=1.3, capsize=4, zorder=4,

@@ -1,6 +1,8 @@
 """Measurements of speed as tables: configurations, training steps, layers, peaks, changes."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from cnnkit.render.format import (
     Kind,
@@ -11,7 +13,7 @@ from cnnkit.render.format import (
     format_percent,
     format_rate,
 )
-from cnnkit.render.table import Column, Table, build_tables
+from cnnkit.render.tabular import Column, Table, build_tables
 from cnnkit.results.base import Value
 from cnnkit.results.bench import (
     SETTINGS,
@@ -119,57 +121,44 @@ def _configuration_tables(result: BenchResult) -> list[Table]:
     ]
 
 
-def _optional(form: Callable[[float], str], value: float | None) -> str | None:
-    return None if value is None else form(value)
-
-
-_MEASURED: tuple[tuple[Column, Callable[[BenchCell], Value]], ...] = (
-    (
-        Column("images_per_second", "images/s", "right"),
-        lambda c: _optional(lambda value: format_rate(value, 4), c.images_per_second),
-    ),
-    (Column("batch_ms_median", "ms", "right"), lambda c: format_milliseconds(c.batch_ms_median)),
-    (Column("batch_ms_p05", "5 %", "right", 4), lambda c: format_milliseconds(c.batch_ms_p05)),
-    (Column("batch_ms_p95", "95 %", "right", 4), lambda c: format_milliseconds(c.batch_ms_p95)),
+_MEASURED: tuple[tuple[Column, Callable[..., str]], ...] = (
+    (Column("images_per_second", "images/s", "right"), partial(format_rate, digits=4)),
+    (Column("batch_ms_median", "ms", "right"), format_milliseconds),
+    (Column("batch_ms_p05", "5 %", "right", 4), format_milliseconds),
+    (Column("batch_ms_p95", "95 %", "right", 4), format_milliseconds),
     (
         Column("speedup", "speedup", "right", 2, "speedup: over the first configuration"),
-        lambda c: _optional("{:.2f}".format, c.speedup),
+        "{:.2f}".format,
     ),
-    (
-        Column("speedup_interval", "95 % CI", "right", 5),
-        lambda c: (
-            format_interval(c.speedup_low, c.speedup_high)
-            if c.speedup_low != c.speedup_high
-            else None
-        ),
-    ),
-    (
-        Column("peak_memory_bytes", "memory", "right", 3),
-        lambda c: _optional(format_bytes, c.peak_memory_bytes),
-    ),
-    (
-        Column("flops_per_second", "FLOP/s", "right", 3),
-        lambda c: _optional(format_count, c.flops_per_second),
-    ),
-    (
-        Column("share_of_peak", "of peak", "right", 1),
-        lambda c: _optional(lambda value: format_percent(value, 1), c.share_of_peak),
-    ),
-    (Column("mark", "mark", "name"), lambda c: c.mark),
+    (Column("speedup_interval", "95 % CI", "right", 5), format_interval),
+    (Column("peak_memory_bytes", "memory", "right", 3), format_bytes),
+    (Column("flops_per_second", "FLOP/s", "right", 3), format_count),
+    (Column("share_of_peak", "of peak", "right", 1), partial(format_percent, digits=1)),
+    (Column("mark", "mark", "name"), str),
 )
+
+
+def _written(form: Callable[..., str], value: Any) -> str | None:
+    return None if value is None else form(value)
 
 
 def _configuration_table(model: str, shown: tuple[BenchCell, ...], notes: tuple[str, ...]) -> Table:
     varying = varying_settings(shown)
-    rows = [[read(cell) for _, read in _MEASURED] for cell in shown]
     # A column that says nothing of any configuration is left out.
-    used = [i for i in range(len(_MEASURED)) if any(row[i] not in (None, "") for row in rows)]
-    columns = [_setting_column(name) for name in varying] + [_MEASURED[i][0] for i in used]
-    cells = tuple(
-        (*_setting_values(cell, varying), *(row[i] for i in used))
-        for cell, row in zip(shown, rows, strict=True)
+    said = [
+        (column, form)
+        for column, form in _MEASURED
+        if any(getattr(cell, column.key) not in (None, "") for cell in shown)
+    ]
+    columns = (*map(_setting_column, varying), *(column for column, _ in said))
+    rows = tuple(
+        (
+            *_setting_values(cell, varying),
+            *(_written(form, getattr(cell, column.key)) for column, form in said),
+        )
+        for cell in shown
     )
-    return Table(f"cells_{model}", _fixed_settings(shown, varying), tuple(columns), cells, notes)
+    return Table(f"cells_{model}", _fixed_settings(shown, varying), columns, rows, notes)
 
 
 def _notes(result: BenchResult, varying: list[str]) -> tuple[str, ...]:
@@ -219,9 +208,9 @@ def _step_table(result: BenchResult) -> Table:
     rows = tuple(
         (
             *_setting_values(cell, varying),
-            format_milliseconds(cell.forward_ms),
-            format_milliseconds(cell.backward_ms),
-            format_milliseconds(cell.optimizer_ms),
+            _written(format_milliseconds, cell.forward_ms),
+            _written(format_milliseconds, cell.backward_ms),
+            _written(format_milliseconds, cell.optimizer_ms),
         )
         for cell in cells
     )
@@ -245,10 +234,10 @@ def _layer_table(result: BenchResult, number: int) -> Table:
         (
             one.name or "the rest",
             one.type if one.name else "",
-            format_milliseconds(one.ms),
+            _written(format_milliseconds, one.ms),
             one.share_of_time,
             one.share_of_macs,
-            _optional("{:.2f}".format, one.slowness),
+            _written("{:.2f}".format, one.slowness),
         )
         for one in shown
     )
@@ -306,10 +295,10 @@ def change_tables(result: BenchComparison) -> tuple[Table, ...]:
     rows = tuple(
         (
             *_setting_values(one.cell, names),
-            format_milliseconds(one.before_ms),
-            format_milliseconds(one.now_ms),
-            _optional("{:.3f}".format, one.ratio),
-            format_interval(one.ratio_low, one.ratio_high, 3),
+            _written(format_milliseconds, one.before_ms),
+            _written(format_milliseconds, one.now_ms),
+            _written("{:.3f}".format, one.ratio),
+            _written(partial(format_interval, digits=3), one.ratio_interval),
             one.verdict,
         )
         for one in result.changes

@@ -1,7 +1,7 @@
 """Measurements with a dataset as tables: loading beside computing, and the time to an accuracy."""
 
 from cnnkit.render.format import Kind, format_percent, format_seconds
-from cnnkit.render.table import Column, Table, build_tables
+from cnnkit.render.tabular import Column, Table, build_tables
 from cnnkit.results.bench_data import PipelineResult, PipelineRow, TimeToResult
 
 _HEADINGS: dict[str, tuple[str, Kind, int]] = {

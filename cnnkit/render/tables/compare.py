@@ -3,7 +3,7 @@
 from typing import Any
 
 from cnnkit.render.format import counted
-from cnnkit.render.table import Column, Table, build_tables
+from cnnkit.render.tabular import Column, Table, build_tables
 from cnnkit.results.base import Value
 from cnnkit.results.compare import ComparisonResult, PrintedFigure
 

@@ -3,7 +3,7 @@
 from math import gcd
 
 from cnnkit.render.format import counted, format_count, format_percent
-from cnnkit.render.table import Column, Table, attribute_rows, build_tables
+from cnnkit.render.tabular import Column, Table, attribute_rows, build_tables
 from cnnkit.results.conv import ConvAxis, ConvResult, Number, Slide, Stack
 
 MAX_SHOWN_SUMS = 16

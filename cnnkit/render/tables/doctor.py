@@ -1,6 +1,6 @@
 """What this machine has as a table."""
 
-from cnnkit.render.table import Column, Table, build_tables
+from cnnkit.render.tabular import Column, Table, build_tables
 from cnnkit.results.doctor import DoctorReport
 
 

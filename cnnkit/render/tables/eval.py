@@ -1,7 +1,7 @@
 """An evaluation as tables: the classes, and the confusion matrix."""
 
 from cnnkit.render.format import counted, format_interval, format_percent, format_rate, format_value
-from cnnkit.render.table import Column, Table, build_tables
+from cnnkit.render.tabular import Column, Table, build_tables
 from cnnkit.results.eval import EvalResult, Metrics
 
 TTA_NOTES = {
@@ -30,7 +30,7 @@ def eval_tables(result: EvalResult) -> tuple[Table, ...]:
 
 def metric_notes(metrics: Metrics) -> tuple[str, ...]:
     """Return loss and accuracy in lines for people."""
-    interval = format_interval(100 * metrics.accuracy_low, 100 * metrics.accuracy_high)
+    interval = format_interval((100 * metrics.accuracy_low, 100 * metrics.accuracy_high))
     images = counted(metrics.num_images, "image")
     if metrics.top5_accuracy is not None:
         images += f", top-5 accuracy {format_percent(metrics.top5_accuracy)}"

@@ -1,7 +1,7 @@
 """What there is as tables: networks, datasets and recipes."""
 
 from cnnkit.render.format import counted
-from cnnkit.render.table import Column, Table, build_tables
+from cnnkit.render.tabular import Column, Table, build_tables
 from cnnkit.results.listings import DatasetList, ModelList, RecipeList
 
 

@@ -1,7 +1,7 @@
 """Images of a dataset as a table, and what is said of them beside it or their pictures."""
 
 from cnnkit.render.format import format_percent
-from cnnkit.render.table import Column, Table, build_tables
+from cnnkit.render.tabular import Column, Table, build_tables
 from cnnkit.results.show import Normalization, SampleList
 
 _COLUMNS = (

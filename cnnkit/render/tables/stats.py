@@ -10,7 +10,7 @@ from cnnkit.render.format import (
     format_rate,
     format_seconds,
 )
-from cnnkit.render.table import Column, Table, attribute_rows, build_tables
+from cnnkit.render.tabular import Column, Table, attribute_rows, build_tables
 from cnnkit.render.views import ShownStats
 from cnnkit.results.base import Value
 from cnnkit.results.inspection import ISSUES, Duplicates, ImageIssues

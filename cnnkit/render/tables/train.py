@@ -3,8 +3,8 @@
 from pathlib import PurePath
 
 from cnnkit.render.format import Kind, format_count, format_seconds, format_value
-from cnnkit.render.table import Column, Table, attribute_rows, build_tables
 from cnnkit.render.tables.eval import metric_notes, treatment_notes
+from cnnkit.render.tabular import Column, Table, attribute_rows, build_tables
 from cnnkit.results.train import LearningRateSearch, TrainResult
 
 MAX_SHOWN_STEPS = 20  # about so many of a search

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from cnnkit.events import EpochEnded, Note, TaskAdvanced, TaskEnded, TaskStarted, Warned
-from cnnkit.render import ProgressRenderer, progress, terminal_console
+from cnnkit.render import ProgressRenderer, progress_bars, terminal_console
 
 EPOCH = {
     "epoch": 1, "train_loss": 0.5, "train_accuracy": 0.8, "val_loss": 0.4, "val_accuracy": 0.85,
@@ -54,7 +54,7 @@ def test_quiet_shows_warnings_alone() -> None:
 
 def test_a_pipe_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress_bars.time, "monotonic", lambda: now[0])
     stream = io.StringIO()
     renderer = ProgressRenderer(terminal_console(stream, False, 80))
     renderer(TaskStarted("epoch 1/2", 60_000, "images"))
@@ -81,7 +81,7 @@ class Terminal(io.StringIO):
 def test_a_terminal_gets_a_bar_and_a_coloured_pipe_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(progress, "PATIENCE_SECONDS", -1.0)
+    monkeypatch.setattr(progress_bars, "PATIENCE_SECONDS", -1.0)
     for stream in (Terminal(), io.StringIO()):
         renderer = ProgressRenderer(terminal_console(stream, True, 100))
         renderer(TaskStarted("[x] download", 2_000_000, "bytes"))
@@ -102,7 +102,7 @@ def test_a_terminal_gets_a_bar_and_a_coloured_pipe_does_not(
 def test_the_bar_of_an_epoch_tells_all_and_fits(
     monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
-    monkeypatch.setattr(progress, "PATIENCE_SECONDS", -1.0)
+    monkeypatch.setattr(progress_bars, "PATIENCE_SECONDS", -1.0)
     stream = Terminal()
     renderer = ProgressRenderer(terminal_console(stream, False, width))
     renderer(TaskStarted("epoch 100/200", 540_000, "images"))
