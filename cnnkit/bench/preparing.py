@@ -127,8 +127,8 @@ def check_fits(network: Network, device: Device, batch_size: int, is_training: b
     needed = totals.training_bytes if is_training else totals.inference_bytes
     if needed is not None and needed > SPARE * free:
         raise MemoryShortError(
-            f"it would need about {needed / 2**30:,.1f} GiB of memory, and {free / 2**30:,.1f} "
-            "GiB are free; it was not tried"
+            f"it would need about {needed / 2**20:,.0f} MiB of memory, and {free / 2**20:,.0f} MiB "
+            "are free; it was not tried"
         )
 
 

@@ -34,7 +34,7 @@ LINE_EVERY_SECONDS = 10.0
 
 
 class _ShortBarColumn(BarColumn):
-    """A bar for a narrow terminal: a task that tells figures leaves no room for one."""
+    """A bar for a narrow terminal: a task that shows values leaves no room for one."""
 
     def render(self, task: Task) -> RenderableType:  # type: ignore[override]
         return Text() if task.fields["values"] else super().render(task)
@@ -54,7 +54,7 @@ class _AmountColumn(ProgressColumn):
 
 
 class _ValuesColumn(ProgressColumn):
-    """The figures of the moment."""
+    """The values of the moment."""
 
     def render(self, task: Task) -> Text:
         return Text(_values(task.fields["values"]), style="dim", no_wrap=True)

@@ -151,7 +151,7 @@ def _print_rows(console: Console, table: Table) -> Sequence[Column]:
 def _drawn(table: Table) -> list[list[str]]:
     """Return the rows as people read them: groups once, paths as a tree, fractions as bars."""
     rows = table.formatted()
-    if any(column.kind == "path" for column in table.columns):  # most of a tree has no figures
+    if any(column.kind == "path" for column in table.columns):  # most of a tree has no numbers
         rows = [["" if text == ABSENT else text for text in row] for row in rows]
     for index, column in enumerate(table.columns):
         texts = [row[index] for row in rows]

@@ -37,7 +37,7 @@ class Sample:
         mode: of its file, such as `RGB`; None where it is broken.
         path: of its file; None for images in memory.
         reason: why it is broken; None if it is not.
-        pictures: what is shown of it, as `SampleList.titles` says; not in the JSON. None where it
+        pictures: what is shown of it, as `SampleList.stages` says; not in the JSON. None where it
             is broken.
     """
 
@@ -96,7 +96,7 @@ class SampleList(Result):
         seed: what chose the images; None where they were named.
         input: the input of a network that they were brought to, as `CxHxW`; None for none.
         normalization: how they were normalised; None where they were not.
-        titles: what each picture of a sample shows; not in the JSON.
+        stages: what was done to an image before each of its pictures; not in the JSON.
         samples: the images.
         augmentation: how training would change them, in words; None where that is not shown.
     """
@@ -110,13 +110,13 @@ class SampleList(Result):
     seed: int | None
     input: str | None
     normalization: Normalization | None
-    titles: tuple[str, ...]
+    stages: tuple[str, ...]
     samples: tuple[Sample, ...]
     augmentation: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but the pictures."""
-        return {name: value for name, value in super().to_dict().items() if name != "titles"}
+        return {name: value for name, value in super().to_dict().items() if name != "stages"}
 
     def records(self) -> Records:
         """Return a row an image; paths and reasons where any has one."""

@@ -70,12 +70,17 @@ def test_the_note_says_how_many_cells_agree_and_names_the_others(name: str) -> N
     (table,) = build_tables(structure(name))
     wrong = len(ERRATA[name])
     if not wrong:
-        assert table.notes == (f"equal to the printed table in all of its {cells} cells",)
+        assert table.notes == (
+            f"equal to the table printed in the lectures in all of its {cells} cells",
+        )
         return
-    assert table.notes[0] == f"equal to the printed table in {cells - wrong} of {cells} cells"
+    assert (
+        table.notes[0]
+        == f"equal to the table printed in the lectures in {cells - wrong} of {cells} cells"
+    )
     assert len(table.notes) == 1 + wrong
-    assert "maxpool, params: print 65,664, here 0: pooling has no parameters" in table.notes
-    assert "total, params: print 138,423,208, here 138,357,544" in table.notes[2]
+    assert "maxpool, params: printed 65,664, here 0: pooling has no parameters" in table.notes
+    assert "total, params: printed 138,423,208, here 138,357,544" in table.notes[2]
 
 
 @by_network
@@ -92,7 +97,7 @@ def test_only_the_network_as_printed_is_compared(options: dict[str, int]) -> Non
     remarks = " ".join(result.print_remarks)
     assert "all of its" not in remarks
     if "num_classes" in options:
-        assert "here 40,970: not known why" in remarks
+        assert "here 40,970: reason unknown" in remarks
 
 
 def test_networks_without_a_printed_table_are_not_compared() -> None:

@@ -156,7 +156,7 @@ def test_no_cell_that_was_measured_is_a_failure(cnnkit: Cnnkit) -> None:
     answer = cnnkit("bench", "net.py:Net", "--input", "1x2x2", *QUICK)
     assert answer.code == ExitCode.RUN_FAILED
     assert "ValueError: not today" in answer.stdout
-    assert "no cell was measured" in answer.stderr
+    assert "no configuration was measured" in answer.stderr
 
 
 @pytest.mark.parametrize("as_json", [True, False])

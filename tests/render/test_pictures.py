@@ -32,7 +32,7 @@ def samples(*images: Pixels, titles: tuple[str, ...] = ("as stored",)) -> Sample
         seed=0,
         input=None,
         normalization=None,
-        titles=titles,
+        stages=titles,
         samples=tuple(
             Sample(
                 index, f"class {index}", pixels.shape[1], pixels.shape[0], "RGB", None, None,
@@ -109,7 +109,7 @@ def test_odd_samples_are_drawn() -> None:
         replace(sample, label=name)
         for name, sample in zip(names, samples(*[noise(5, 90)] * 5).samples, strict=True)
     )
-    opened(samples_picture(replace(SHOWN, titles=("as stored",), samples=changed)))
+    opened(samples_picture(replace(SHOWN, stages=("as stored",), samples=changed)))
 
 
 def preview(result: SampleList, width: int = 80, system: str = "truecolor") -> list[str]:

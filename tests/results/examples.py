@@ -281,7 +281,7 @@ SHOWN = SampleList(
     seed=3,
     input="3x8x8",
     normalization=Normalization((0.5,), (0.25,), "published", -2.0, 2.0, 0.75, 0.125),
-    titles=("as stored", "brought to 3x8x8", "normalised, clipped", "normalised, stretched"),
+    stages=("as stored", "brought to 3x8x8", "normalised, clipped", "normalised, stretched"),
     samples=(
         Sample(11_999, "[bold]cat|dog", 2, 3, "L", "photos/a.png", None, (GREY,) * 4),
         Sample(0, "100 % äpfel & <b>", 1, 1, "RGB", "photos/b.jpg", None, (COLOR,) * 4),
@@ -291,7 +291,7 @@ SHOWN = SampleList(
 
 MIXED = replace(
     SHOWN,
-    titles=("as stored", "augmented, epoch 1"),
+    stages=("as stored", "augmented, epoch 1"),
     normalization=None,
     samples=(
         Sample(
@@ -311,7 +311,7 @@ NAMED = SampleList(
     seed=None,
     input=None,
     normalization=None,
-    titles=("as stored",),
+    stages=("as stored",),
     samples=(Sample(99, "2", 2, 3, "L", None, None, (GREY,)),),
 )
 

@@ -144,7 +144,10 @@ SUMMARY = SummaryResult(
         SecondOpinion("fvcore", "MACs", total("macs"), None, "takes no inputs by name"),
     ),
     remarks=("computed with real tensors, for net.py:make_net needs their values",),
-    print_remarks=("equal to the printed table in 12 of 13 cells", "fc, in: print 1, here 2: why"),
+    print_remarks=(
+        "equal to the table printed in the lectures in 12 of 13 cells",
+        "fc, in: printed 1, here 2: why",
+    ),
 )  # fmt: skip
 
 # Nothing is known of training, and nothing was left uncounted.

@@ -128,7 +128,7 @@ def _titled(title: str, top: float = 0.84) -> "Figure":
 
 
 def _values(epochs: Sequence[EpochMetrics], name: str, scale: float = 1) -> list[float]:
-    """Return a figure of each epoch; nothing where it was not taken."""
+    """Return a metric of each epoch; nothing where it was not measured."""
     values = [getattr(one, name) for one in epochs]
     return [] if None in values else [scale * value for value in values]
 

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cnnkit.render.plots.style import FAINT, GRID, INK, PAPER
 from cnnkit.render.safe_text import visible
 from cnnkit.render.tables.show import sample_notes
 from cnnkit.results.show import Picture, Sample, SampleList
@@ -34,11 +35,7 @@ NOTE_SIZE = 12
 TITLE_SIZE = 16
 LEADING = 1.35  # from line to line, in sizes of letters
 
-PAPER = "#ffffff"
-INK = "#1b1f24"
-FAINT = "#57606a"
 EMPTY = "#eaeef2"
-FRAME = "#d0d7de"
 
 
 def samples_picture(result: SampleList) -> bytes:
@@ -102,7 +99,7 @@ class _Grid:
 
     def __init__(self, result: SampleList) -> None:
         self._result = result
-        number, self._parts = max(1, len(result.samples)), len(result.titles)
+        number, self._parts = max(1, len(result.samples)), len(result.stages)
         self._side = _cell_side(result)
         self._is_labelled = self._side >= MIN_LABELLED_SIDE
         self._per_row = _per_row(number, self._parts)
@@ -154,7 +151,7 @@ class _Grid:
             return
         for number in range(self._per_row):
             x, y = self._corner(number)
-            for part, title in enumerate(self._result.titles):
+            for part, title in enumerate(self._result.stages):
                 left = x + part * (self._side + GAP)
                 text = cut_to_fit(title, self._side + GAP // 2)
                 self._write(canvas, left, y - _lines(1, LABEL_SIZE) - 2, text, LABEL_SIZE, FAINT)
@@ -170,7 +167,7 @@ class _Grid:
             corner = left + (self._side - image.width) // 2, y + over
             end = corner[0] + image.width, corner[1] + image.height
             # A line around it, for a white image on white paper.
-            canvas.paste(FRAME, (corner[0] - 1, corner[1] - 1, end[0] + 1, end[1] + 1))
+            canvas.paste(GRID, (corner[0] - 1, corner[1] - 1, end[0] + 1, end[1] + 1))
             canvas.paste(image.convert("RGB"), corner)
         if self._is_labelled:
             y += self._side + 4
@@ -227,8 +224,8 @@ def missing_glyphs(texts: Iterable[str]) -> str:
     from matplotlib.ft2font import FT2Font
 
     shapes = FT2Font(str(font(LABEL_SIZE).path)).get_charmap()
-    signs = dict.fromkeys(sign for text in texts for sign in visible(text) if not sign.isspace())
-    return "".join(sign for sign in signs if ord(sign) not in shapes)
+    found = dict.fromkeys(one for text in texts for one in visible(text) if not one.isspace())
+    return "".join(one for one in found if ord(one) not in shapes)
 
 
 def cut_to_fit(text: str, room: int) -> str:
@@ -249,7 +246,7 @@ def _per_row(number: int, parts: int) -> int:
 
 def _cell_side(result: SampleList) -> int:
     """Return the side of the square that every picture gets."""
-    number = max(1, len(result.samples) * len(result.titles))
+    number = max(1, len(result.samples) * len(result.stages))
     wanted = SINGLE_SIDE if number == 1 else FEW_SIDE if number <= FEW else CELL_SIDE
     wanted = max(1, min(wanted, math.isqrt(int(MAX_GRID_PIXELS) // number)))
     largest = max(

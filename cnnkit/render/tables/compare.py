@@ -104,18 +104,18 @@ def _printed_note(one: PrintedFigure) -> str:
     verb = "are" if abs(off) < 0.1 else "come nearest to"
     product = f" = 2 x {one.macs:,} MACs" if one.unit == "FLOPs" else ""
     text = (
-        f"{one.network}: the printed {one.printed_flop} FLOP {verb} the {one.unit}{of}, "
-        f"{one.value:,}{product}"
+        f"{one.network}: the {one.printed_flop} FLOP printed in the lectures {verb} the "
+        f"{one.unit}{of}, {one.value:,}{product}"
     )
     if is_other:
         agree = "are those of" if one.params_agree else f"are not the {one.model_params:,} of"
         return (
-            f"{text}; the printed {one.printed_params} parameters {agree} {one.model}, which "
-            f"has {one.model_macs:,} MACs"
+            f"{text}; the {one.printed_params} parameters printed there {agree} {one.model}, "
+            f"which has {one.model_macs:,} MACs"
         )
     if one.params_agree:
         return text
-    return f"{text}; it has {one.model_params:,} parameters, printed {one.printed_params}"
+    return f"{text}; it has {one.model_params:,} parameters, printed as {one.printed_params}"
 
 
 def _difference_table(result: ComparisonResult) -> Table:

@@ -127,7 +127,7 @@ def show_dataset(
         input=shape_text(input_shape) if input_shape else None,
         normalization=treatment.normalization(),
         augmentation=None if augmentation is None else augmentation.sentence(),
-        titles=titles,
+        stages=titles,
         samples=tuple(found[index] for index in chosen),
     )
 

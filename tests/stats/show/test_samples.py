@@ -219,7 +219,7 @@ def test_the_normalised_image_is_that_of_torchvision() -> None:
     assert figures.below == pytest.approx(below / number)
     assert figures.above == pytest.approx(above / number)
     assert "become black" in sample_notes(result)[-1]
-    assert result.titles == ("as stored", "normalised, clipped", "normalised, stretched")
+    assert result.stages == ("as stored", "normalised, clipped", "normalised, stretched")
 
 
 def test_without_published_figures_those_of_the_images_are_measured(photos: Path) -> None:
@@ -236,7 +236,7 @@ def test_the_input_is_what_training_makes_of_it(photos: Path) -> None:
     with Image.open(photos / "cat" / "04.png") as image:
         resized = image.resize((24, 16), Image.Resampling.BILINEAR).crop((4, 0, 20, 16))
     assert np.array_equal(first_pixels(result, 1), np.asarray(resized))
-    assert (result.input, result.titles) == ("3x16x16", ("as stored", "brought to 3x16x16"))
+    assert (result.input, result.stages) == ("3x16x16", ("as stored", "brought to 3x16x16"))
     grey = show_dataset(str(photos), indices=[4], input_shape=(1, 16, 16))
     assert first_pixels(grey, 1).shape == (16, 16)
     own = show_dataset(str(photos), indices=[4], input_shape=(None, 8, 8))
@@ -304,7 +304,7 @@ def test_mnist(mnist_data: Path) -> None:
 def test_what_training_makes_of_images_is_shown_for_the_first_epochs() -> None:
     dataset = "fake:3x6x6:3:40"
     shown = show_dataset(dataset, num=6, augmentation=Augmentation(crop=2, flip="alternating"))
-    assert shown.titles == ("as stored", *(f"augmented, epoch {number}" for number in range(1, 5)))
+    assert shown.stages == ("as stored", *(f"augmented, epoch {number}" for number in range(1, 5)))
     assert shown.augmentation == "shifted by up to 2 pixels, mirrored in every other epoch"
     assert sample_notes(shown)[-1] == f"augmented, differently in each epoch: {shown.augmentation}"
     plain = show_dataset(dataset, num=6)
@@ -363,7 +363,7 @@ def test_images_that_make_no_batch_are_refused(photos: Path) -> None:
         show_dataset(str(photos), num=21, augmentation=changes)
     (photos / "dog" / "broken.png").write_bytes(b"x")
     shown = show_dataset(str(photos), num=22, input_shape=(3, 16, 16), augmentation=changes)
-    assert shown.titles[:2] == ("as stored", "brought to 3x16x16")
+    assert shown.stages[:2] == ("as stored", "brought to 3x16x16")
     assert {len(sample.pictures) for sample in shown.samples if sample.pictures} == {6}
     with pytest.raises(UsageError, match="crop 16 is too large for images of 16x16"):
         show_dataset(
