@@ -1,7 +1,17 @@
-"""What long work tells while it lasts; whoever wants to know passes an `on_event` function."""
+"""Progress and warnings: emitted where they arise, handled by whoever asked for them.
 
-from collections.abc import Callable, Mapping
+A verb that is given `on_event` installs it for the time of the call, in this thread. Threads that
+are started meanwhile have to be given the context (`contextvars.copy_context`). Where nothing is
+installed, progress is silent, and warnings go to the logger `cnnkit`.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 
 @dataclass(frozen=True)
@@ -144,6 +154,50 @@ Event = (
 )
 OnEvent = Callable[[Event], None]
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_handler: ContextVar[OnEvent | None] = ContextVar("cnnkit.events", default=None)
+
+
+def handler() -> OnEvent | None:
+    """Return the handler in force; None where there is none."""
+    return _handler.get()
+
+
+def emit(event: Event) -> None:
+    """Hand an event to the handler in force; without one, log what is a warning."""
+    handle = _handler.get()
+    if handle is not None:
+        handle(event)
+    elif isinstance(event, Warned):
+        logging.getLogger("cnnkit").warning(event.text)
+
 
 def ignore(event: Event) -> None:
-    """Do nothing: the default of every `on_event`."""
+    """Do nothing: a handler that keeps everything silent."""
+
+
+@contextmanager
+def handled_by(handle: OnEvent | None) -> Iterator[None]:
+    """Install a handler of events for the time of a block; None keeps the one in force."""
+    if handle is None:
+        yield
+        return
+    token = _handler.set(handle)
+    try:
+        yield
+    finally:
+        _handler.reset(token)
+
+
+def takes_on_event(verb: Callable[P, T]) -> Callable[P, T]:
+    """Return a verb that installs its argument `on_event` while it works; see `handled_by`."""
+
+    @wraps(verb)
+    def installing(*args: P.args, **kwargs: P.kwargs) -> T:
+        on_event: OnEvent | None = kwargs.get("on_event")  # type: ignore[assignment]
+        with handled_by(on_event):
+            return verb(*args, **kwargs)
+
+    return installing

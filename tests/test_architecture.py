@@ -141,3 +141,15 @@ def test_looking_around_imports_nothing_heavy(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def test_progress_is_emitted_not_passed() -> None:
+    lines = [
+        line
+        for path in FILES
+        if path.relative_to(PACKAGE).parts[0] not in ("cli", "events.py")
+        for line in path.read_text().splitlines()
+        if "on_event" in line
+    ]
+    assert len(lines) <= 60
+    assert not any("on_event=" in line for line in lines if "on_event=watch" not in line)

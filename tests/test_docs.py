@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 import torch
 import typer
+import yaml
 from packaging.version import Version
 
+import cnnkit as cnnkit_package
 from cnnkit.cli.app import app
 from cnnkit.errors import ExitCode
 from cnnkit.registry import Catalogue
@@ -25,11 +27,12 @@ from tests.results import examples
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted(DOCS.glob("*.md")),
+]
 COMMANDS: Any = typer.main.get_command(app)
 HELP = {"-h", "--help"}
-# Objects whose keys are not ours.
-
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
@@ -234,6 +237,94 @@ def test_examples_marked_so_are_run(
                 assert without_figures("\n".join(shown)) - {"…"} <= printed, line
 
 
+@dataclass(frozen=True)
+class Row:
+    """A row of a table of commands: the command, and what the row says is in its output."""
+
+    command: str
+    shown: tuple[str, ...]
+
+
+def rows(page: str) -> list[Row]:
+    """Return the rows of a page's tables that have a command, which must be all of them."""
+    found = []
+    for line in (DOCS / page).read_text("utf-8").splitlines():
+        if not line.startswith("|") or "---" in line or "`" not in line:
+            continue
+        codes = re.findall(r"`([^`]+)`", line)
+        at = [number for number, code in enumerate(codes) if code.startswith("cnnkit ")]
+        assert len(at) == 1, line
+        found.append(Row(codes[at[0]], tuple(codes[at[0] + 1 :])))
+    return found
+
+
+def names_given(value: object) -> list[str]:
+    """Return the names among the value of an argument: none, one, or several."""
+    return [value] if isinstance(value, str) else [*value] if isinstance(value, list) else []
+
+
+COMMAND_TABLES = ("lectures.md", "glossary.md")
+ROWS = [(page, row) for page in COMMAND_TABLES for row in rows(page)]
+
+
+@pytest.mark.parametrize("page", COMMAND_TABLES)
+def test_every_row_of_a_table_of_commands_has_one(page: str) -> None:
+    text = (DOCS / page).read_text("utf-8")
+    tables = [line for line in text.splitlines() if line.startswith("| ")]
+    headings = [line for line in tables if re.match(r"\| (?:section|term|---) ", line)]
+    assert len(rows(page)) == len(tables) - len(headings) > 50
+    assert not re.search(r"/work|\bshared/", text)
+
+
+@pytest.mark.parametrize(("page", "row"), ROWS)
+def test_commands_of_tables_parse(page: str, row: Row) -> None:
+    from cnnkit.data import DATASETS
+    from cnnkit.models import MODELS
+
+    name, *words = shlex.split(row.command)[1:]
+    command = COMMANDS.commands[name]
+    assert {w.partition("=")[0] for w in words if re.match(r"--?[a-z]", w)} <= option_names(command)
+    given = command.make_context(name, list(words)).params
+    for key in ("model", "models"):
+        for model in names_given(given.get(key)):
+            assert model in MODELS or model.endswith(".py:Net"), row.command
+    for dataset in names_given(given.get("dataset")):
+        assert dataset.partition(":")[0] in DATASETS or dataset.startswith("./"), row.command
+
+
+def test_recipes_of_tables_are_there(cnnkit: Cnnkit) -> None:
+    known = {one["name"] for one in cnnkit("recipes", "--json").json["recipes"]}
+    for _, row in ROWS:
+        for recipe in re.findall(r"(?:--recipe|--augmented|cnnkit recipes) (\S+)", row.command):
+            assert recipe in known, row.command
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        pytest.param(command, shown, id=command)
+        for command in dict.fromkeys(row.command for _, row in ROWS)
+        if (shown := {one for _, row in ROWS if row.command == command for one in row.shown})
+    ],
+)
+def test_results_in_tables_are_printed(
+    command: str, shown: set[str], cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CNNKIT_DEVICE", "cpu")
+    answer = cnnkit(*shlex.split(command)[1:])
+    assert answer.code == ExitCode.DONE, answer.stderr
+    printed = " ".join(answer.stdout.split())
+    for text in shown:
+        assert re.search(rf"(?<![\w.,]){re.escape(text)}(?!\w|[.,]\d)", printed), text
+
+
+def test_the_glossary_is_in_alphabetical_order() -> None:
+    text = (DOCS / "glossary.md").read_text("utf-8")
+    terms = re.findall(r"^\| ([^|-][^|]*) \|", text, re.MULTILINE)[1:]
+    assert terms == sorted(terms, key=str.casefold)
+    assert len(terms) == len(set(terms)) > 50
+
+
 def test_lines_of_examples_have_the_form_of_today(
     cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,6 +391,20 @@ def test_the_oldest_environment_is_that_of_the_requirements() -> None:
     versions = (DOCS / "versions.md").read_text("utf-8")
     for name in ("torch", "torchvision", "typer"):
         assert f"| {name} | {oldest[name]} |" in versions
+
+
+def test_the_citation_is_that_of_the_package() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    # what version 1.2.0 of the format requires, and what we say beyond it
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["message"]
+    assert citation["title"].startswith("cnnkit")
+    assert citation["type"] == "software"
+    assert citation["version"] == cnnkit_package.__version__
+    assert citation["license"] == project["license"]
+    assert citation["authors"] == project["authors"] == project["maintainers"]
+    assert citation["keywords"] == project["keywords"]
 
 
 def test_the_readme_counts_right() -> None:

@@ -12,7 +12,16 @@ from cnnkit.architecture.printed_comparison import printed_figures
 from cnnkit.architecture.subjects import find_subject
 from cnnkit.architecture.summarising import summary
 from cnnkit.errors import UsageError
-from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
+from cnnkit.events import (
+    OnEvent,
+    TaskAdvanced,
+    TaskEnded,
+    TaskStarted,
+    emit,
+    handled_by,
+    ignore,
+    takes_on_event,
+)
 from cnnkit.models import MODELS
 from cnnkit.models.entry import ModelEntry, PublishedAccuracy
 from cnnkit.registry import did_you_mean
@@ -28,6 +37,7 @@ from cnnkit.runs.code import Trusted
 _TASK = "comparing"
 
 
+@takes_on_event
 def compare(
     models: str | nn.Module | Sequence[str | nn.Module],
     input: Any = None,  # noqa: A002  # the word for it
@@ -39,7 +49,7 @@ def compare(
     baseline: bool = False,
     runs_dir: Path = Path("runs"),
     trust_code: bool = False,
-    on_event: OnEvent = ignore,
+    on_event: OnEvent | None = None,
 ) -> ComparisonResult:
     """Return several networks side by side: what they cost, and what was published of them.
 
@@ -60,7 +70,7 @@ def compare(
         runs_dir: where runs are looked for.
         trust_code: let the code run that a run folder brings, though this user has not trained
             with it.
-        on_event: told of the progress, and where real tensors are needed.
+        on_event: called with each event; None leaves the handler in force.
 
     Raises:
         NotFoundError: there is no such network, file, function or run.
@@ -90,15 +100,14 @@ def compare(
             arguments=arguments,
             runs_dir=runs_dir,
             trust_code=trust_code,
-            on_event=on_event,
         )
 
     rows = []
-    on_event(TaskStarted(_TASK, len(candidates), "networks"))
+    emit(TaskStarted(_TASK, len(candidates), "networks"))
     try:
         for number, one in enumerate(candidates, start=1):
             rows.append(_compared(one, look(one.model)))
-            on_event(TaskAdvanced(_TASK, number))
+            emit(TaskAdvanced(_TASK, number))
         printed = printed_figures(
             {
                 row.name: replace(row.totals, macs=row.totals.macs // batch_size)
@@ -108,7 +117,7 @@ def compare(
             lambda name, arguments: look(name, arguments).totals,
         )
     finally:
-        on_event(TaskEnded(_TASK))
+        emit(TaskEnded(_TASK))
     first = rows[0]
     rows = _sorted(_with_front(rows), sort)
     return ComparisonResult(
@@ -180,7 +189,8 @@ def _is_pattern(text: str, runs_dir: Path) -> bool:
 def _candidate(
     model: str | nn.Module, inputs: tuple[InputShape, ...], runs_dir: Path, trusted: Trusted
 ) -> _Candidate:
-    subject = find_subject(model, inputs, None, {}, runs_dir, trusted)
+    with handled_by(ignore):  # what is odd about it is emitted where it is summarized
+        subject = find_subject(model, inputs, None, {}, runs_dir, trusted)
     if not isinstance(model, str):
         return _Candidate(model, subject.name, None)
     entry = subject.description.entry if subject.description is not None else None

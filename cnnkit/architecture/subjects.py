@@ -11,7 +11,6 @@ from torch import nn
 from cnnkit.architecture.inputs import InputShape, as_input_shapes
 from cnnkit.architecture.skeleton import build_skeleton, copy_of, skeleton_of
 from cnnkit.errors import UsageError
-from cnnkit.events import OnEvent, ignore
 from cnnkit.models import MODELS, build_model, find_model
 from cnnkit.models.entry import ModelDescription
 from cnnkit.runs.code import Trusted, described_by, network_of
@@ -48,7 +47,6 @@ def find_subject(
     arguments: Mapping[str, str],
     runs_dir: Path,
     trusted: Trusted = NOTHING_TRUSTED,
-    on_event: OnEvent = ignore,
 ) -> Subject:
     """Return a network by its name, that of a run, or a module of one's own.
 
@@ -59,7 +57,6 @@ def find_subject(
         arguments: the network's own arguments, as texts by name.
         runs_dir: where runs are looked for.
         trusted: what the user has said about the code of a run.
-        on_event: told what is wrong with a run that can be looked at all the same.
 
     Raises:
         NotFoundError: there is no such network, file, function or run.
@@ -73,7 +70,7 @@ def find_subject(
     if isinstance(model, nn.Module):
         return _own_module(model, inputs)
     if model not in MODELS and (is_folder(runs_dir / model) or is_folder(Path(model))):
-        return _network_of_run(model, inputs, runs_dir, trusted, on_event)
+        return _network_of_run(model, inputs, runs_dir, trusted)
     if trusted.network is not None:
         raise UsageError(f"--model is for a run, and {model} is none", "leave it out")
     description = find_model(model)
@@ -101,7 +98,6 @@ def _network_of_run(
     inputs: tuple[InputShape, ...],
     runs_dir: Path,
     trusted: Trusted,
-    on_event: OnEvent,
 ) -> Subject:
     """Return the network of a run, built as it was trained.
 
@@ -110,9 +106,9 @@ def _network_of_run(
         CheckFailedError: it is damaged, or brings code that the user does not trust.
     """
     folder = open_run(run, runs_dir)
-    plain = folder.read_description(on_event)
+    plain = folder.read_description()
     setup = plain["setup"]
-    spec = network_of(folder, plain, trusted, on_event)
+    spec = network_of(folder, plain, trusted)
     description = find_model(spec)
     name = _told_name(spec, description)
     resolved = _resolved(name, inputs, (setup["in_channels"], *setup["image_size"]))

@@ -19,12 +19,13 @@ from cnnkit.architecture.skeleton import META
 from cnnkit.architecture.subjects import Subject, find_subject
 from cnnkit.architecture.tracing import Trace, trace_forward
 from cnnkit.errors import UsageError
-from cnnkit.events import Note, OnEvent, ignore
+from cnnkit.events import Note, OnEvent, emit, takes_on_event
 from cnnkit.registry import did_you_mean
 from cnnkit.results.summary import SummaryResult, Totals, Uncounted
 from cnnkit.runs.code import Trusted
 
 
+@takes_on_event
 def summary(
     model: str | nn.Module,
     input: Any = None,  # noqa: A002  # the word for it
@@ -38,7 +39,7 @@ def summary(
     runs_dir: Path = Path("runs"),
     network: str | None = None,
     trust_code: bool = False,
-    on_event: OnEvent = ignore,
+    on_event: OnEvent | None = None,
 ) -> SummaryResult:
     """Return what a network looks like, layer by layer, and what it costs.
 
@@ -60,7 +61,7 @@ def summary(
             user's file in the run folder.
         trust_code: let the code run that a run folder brings, though this user has not trained
             with it.
-        on_event: told where real tensors are needed.
+        on_event: called with each event; None leaves the handler in force.
 
     Raises:
         NotFoundError: there is no such network, file, function or run.
@@ -81,10 +82,10 @@ def summary(
             did_you_mean(optimizer, NUM_STATES) or f"choose one of {', '.join(NUM_STATES)}",
         )
     subject = find_subject(
-        model, input, num_classes, arguments or {}, runs_dir, Trusted(network, trust_code), on_event
+        model, input, num_classes, arguments or {}, runs_dir, Trusted(network, trust_code)
     )
     with torch.random.fork_rng(devices=[]):  # dropout on real tensors would draw from the caller's
-        look = _look_at(subject, batch_size, getattr(torch, dtype), on_event)
+        look = _look_at(subject, batch_size, getattr(torch, dtype))
     result = _result(subject, look, batch_size, dtype, optimizer)
     if cross_check:
         from cnnkit.architecture.cross_check import second_opinions
@@ -133,7 +134,11 @@ class _Feed:
         return make_tensors(self.inputs, self.batch_size, self.dtype, self.device)
 
 
-def _look_at(subject: Subject, batch_size: int, dtype: torch.dtype, on_event: OnEvent) -> _Look:
+def _look_at(
+    subject: Subject,
+    batch_size: int,
+    dtype: torch.dtype,
+) -> _Look:
     """Run a network on meta, or on real tensors where it needs them.
 
     Raises:
@@ -150,7 +155,7 @@ def _look_at(subject: Subject, batch_size: int, dtype: torch.dtype, on_event: On
             raise _refusal(subject, network, feed, failure) from failure
         reason = " ".join(str(failure.error).split()).partition(". ")[0]
         remarks.append(f"computed with real tensors, for {subject.name} needs their values")
-        on_event(Note(f"{remarks[-1]} ({reason[:120]})"))
+        emit(Note(f"{remarks[-1]} ({reason[:120]})"))
         network = subject.make_real().to(dtype)
         feed = replace(feed, device=_device(network, torch.device("cpu")))
         try:

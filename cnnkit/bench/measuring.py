@@ -24,7 +24,16 @@ from cnnkit.bench.shares import measure_peaks, with_shares
 from cnnkit.bench.state import preserved_state, set_state
 from cnnkit.bench.timing import QUOTABLE, Timed, time_in_rounds
 from cnnkit.errors import UsageError
-from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
+from cnnkit.events import (
+    OnEvent,
+    TaskAdvanced,
+    TaskEnded,
+    TaskStarted,
+    emit,
+    handled_by,
+    ignore,
+    takes_on_event,
+)
 from cnnkit.results import SummaryResult
 from cnnkit.results.bench import BenchCell, BenchResult, LayerTime
 from cnnkit.runs.code import Trusted
@@ -35,6 +44,7 @@ MAX_SECONDS = 8.0
 TASK = "bench"
 
 
+@takes_on_event
 def benchmark(
     models: str | nn.Module | Sequence[str | nn.Module] = (),
     sweep: Sweep | None = None,
@@ -50,7 +60,7 @@ def benchmark(
     tolerance: float = TOLERANCE,
     runs_dir: Path = Path("runs"),
     trust_code: bool = False,
-    on_event: OnEvent = ignore,
+    on_event: OnEvent | None = None,
 ) -> BenchResult:
     """Measure how fast networks are on the devices of this machine.
 
@@ -75,7 +85,7 @@ def benchmark(
         runs_dir: where runs are looked for.
         trust_code: let the code run that a run folder brings, though this user has not trained
             with it.
-        on_event: told how far it is.
+        on_event: called with each event; None leaves the handler in force.
 
     Raises:
         NotFoundError: there is no such network or file.
@@ -93,16 +103,16 @@ def benchmark(
         raise UsageError("name a network to measure, such as resnet18", "or give --peak alone")
     earlier = read_cells(against) if against is not None else None
     networks = [
-        _network(model, input, num_classes, arguments or {}, runs_dir, trust_code, on_event)
+        _network(model, input, num_classes, arguments or {}, runs_dir, trust_code)
         for model in given
     ]
     devices = sweep.open_devices()
     machine = describe_machine(devices)
-    book = PeakBook(machine, peaks_file, on_event)
+    book = PeakBook(machine, peaks_file)
     settings = sweep.cells(len(networks), devices, torch.get_num_threads())
     compiling = many_compiled(len(settings)) if sweep.compiled and settings else nullcontext()
     with preserved_state(), compiling:
-        run = _Run(networks, settings, max_seconds, by_layer, on_event)
+        run = _Run(networks, settings, max_seconds, by_layer)
         cells, interrupted = run.measure()
         if remeasure_peaks and not settings:
             measure_peaks(book, sweep, devices, machine.num_threads)
@@ -124,16 +134,17 @@ def _network(
     arguments: Mapping[str, str],
     runs_dir: Path,
     trust_code: bool,
-    on_event: OnEvent,
 ) -> Network:
     trusted = Trusted(code=trust_code)
-    subject = find_subject(model, given, num_classes, arguments, runs_dir, trusted, on_event)
+    subject = find_subject(model, given, num_classes, arguments, runs_dir, trusted)
 
     def count(batch_size: int) -> SummaryResult:
-        return summary(
-            model, list(subject.inputs), batch_size=batch_size, optimizer="sgd",
-            num_classes=num_classes, arguments=arguments, runs_dir=runs_dir, trust_code=trust_code,
-        )  # fmt: skip
+        with handled_by(ignore):
+            return summary(
+                model, list(subject.inputs), batch_size=batch_size, optimizer="sgd",
+                num_classes=num_classes, arguments=arguments, runs_dir=runs_dir,
+                trust_code=trust_code,
+            )  # fmt: skip
 
     count(1)  # refuses at once what no cell could measure
     return Network(subject, count)
@@ -158,19 +169,17 @@ class _Run:
         settings: Sequence[CellSetting],
         max_seconds: float,
         by_layer: bool,
-        on_event: OnEvent,
     ) -> None:
         self.layers: list[LayerTime] = []
         self._by_layer = by_layer
         self._networks = networks
         self._max_seconds = max_seconds
-        self._on_event = on_event
         self._cells = [_Cell(one, self._unmeasured(one)) for one in settings]
 
     def measure(self) -> tuple[list[BenchCell], bool]:
         """Return the cells, and whether Ctrl-C ended it early."""
         interrupted = False
-        self._on_event(TaskStarted(TASK, round(len(self._cells) * self._max_seconds), "s"))
+        emit(TaskStarted(TASK, round(len(self._cells) * self._max_seconds), "s"))
         try:
             waiting, number = list(self._cells), 0
             while waiting:
@@ -192,7 +201,7 @@ class _Run:
                 elif cell.figures.error is None and cell.figures.batch_ms_median is None:
                     cell.figures = replace(cell.figures, error="interrupted")
         finally:
-            self._on_event(TaskEnded(TASK))
+            emit(TaskEnded(TASK))
         _set_speedups(self._cells)
         return [cell.figures for cell in self._cells], interrupted
 
@@ -292,7 +301,7 @@ class _Run:
                 done += self._max_seconds
             elif cell.timed is not None:
                 done += min(cell.timed.spent, self._max_seconds)
-        self._on_event(TaskAdvanced(TASK, round(done)))
+        emit(TaskAdvanced(TASK, round(done)))
 
     def _unmeasured(self, setting: CellSetting) -> BenchCell:
         batch = setting.batch_size if isinstance(setting.batch_size, int) else None

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cnnkit.bench.device import DTYPES, Device
 from cnnkit.bench.state import set_state
 from cnnkit.errors import UnavailableError
-from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, Warned, ignore
+from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, Warned, emit
 from cnnkit.results.bench import Machine, Peak, best_peak
 from cnnkit.system.device import is_out_of_memory
 from cnnkit.system.files import TooLargeError, explain_os_error, read_regular, write_text
@@ -52,17 +52,19 @@ class PeakBook:
     Args:
         machine: the machine.
         path: where they are kept; None to keep none.
-        on_event: told how far a measurement is.
 
     Attributes:
         peaks: all of them.
     """
 
-    def __init__(self, machine: Machine, path: Path | None, on_event: OnEvent) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        path: Path | None,
+    ) -> None:
         self._key = f"{machine.fingerprint}"
         self._path = path
-        self._on_event = on_event
-        known = {} if path is None else _read(path, on_event)
+        known = {} if path is None else _read(path)
         self.peaks: list[Peak] = known.get(self._key, [])
 
     def find(self, device: Device, threads: int, precision: str) -> Peak | None:
@@ -71,11 +73,11 @@ class PeakBook:
 
     def measure(self, device: Device, threads: int, precision: str) -> None:
         """Measure anew; what was found before stays where it was higher, for it was reached."""
-        self._take(_measured(device, threads, precision, self._on_event))
+        self._take(_measured(device, threads, precision))
 
     def measure_memory(self, device: Device, threads: int) -> None:
         """Measure the bandwidth of the memory anew."""
-        self._take(_measured(device, threads, "bytes", self._on_event))
+        self._take(_measured(device, threads, "bytes"))
 
     def raise_to(self, peak: Peak) -> None:
         """Take a rate that a cell has reached as the highest, if none is as high."""
@@ -95,12 +97,16 @@ class PeakBook:
             _write(self._path, self._key, self.peaks)
 
 
-def _measured(device: Device, threads: int, precision: str, on_event: OnEvent) -> list[Peak]:
+def _measured(
+    device: Device,
+    threads: int,
+    precision: str,
+) -> list[Peak]:
     """Return the best of every kind, by the shortest time of each probe."""
     probes = list(_probes(device, precision))
     best: dict[str, Peak] = {}
     task = f"peak of {device.name} in {precision}"
-    on_event(TaskStarted(task, len(probes), "probes"))
+    emit(TaskStarted(task, len(probes), "probes"))
     set_state(threads, precision)
     try:
         with torch.inference_mode():
@@ -113,9 +119,9 @@ def _measured(device: Device, threads: int, precision: str, on_event: OnEvent) -
                     if kind not in best or best[kind].per_second < peak.per_second:
                         best[kind] = peak
                 device.give_back()
-                on_event(TaskAdvanced(task, number))
+                emit(TaskAdvanced(task, number))
     finally:
-        on_event(TaskEnded(task))
+        emit(TaskEnded(task))
     return list(best.values())
 
 
@@ -203,7 +209,9 @@ class _Cache(Record):
         return self
 
 
-def _read(path: Path, on_event: OnEvent) -> dict[str, list[Peak]]:
+def _read(
+    path: Path,
+) -> dict[str, list[Peak]]:
     """Return what a file knows of machines; nothing where it is damaged, for it is a cache.
 
     Raises:
@@ -214,7 +222,7 @@ def _read(path: Path, on_event: OnEvent) -> dict[str, list[Peak]]:
     except FileNotFoundError:
         return {}
     except (ValueError, TooLargeError) as error:
-        on_event(Warned(f"the peaks in {path} are damaged ({error}), and are measured again"))
+        emit(Warned(f"the peaks in {path} are damaged ({error}), and are measured again"))
         return {}
     except OSError as error:
         raise explain_os_error(error, f"read {path}") from error
@@ -226,7 +234,7 @@ def _write(path: Path, key: str, peaks: list[Peak]) -> None:
     Raises:
         UnavailableError: it cannot be written.
     """
-    known = _read(path, ignore)  # again, for another process may have added some
+    known = _read(path)  # again, for another process may have added some
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -19,7 +19,7 @@ from cnnkit.data.loading.batches import Batch, Batches
 from cnnkit.data.loading.batching import make_batches
 from cnnkit.data.normalization import measure_channels
 from cnnkit.errors import UsageError
-from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
+from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, emit, takes_on_event
 from cnnkit.models import ModelDescription, build_model, find_model
 from cnnkit.results.bench_data import PipelineResult, PipelineRow
 from cnnkit.system.device import num_usable_cores
@@ -38,6 +38,7 @@ MAX_MEASURED = 2048  # files, where no values are published
 ROUNDS = 3  # of each of the three, in turn
 
 
+@takes_on_event
 def benchmark_pipeline(
     models: list[str],
     dataset: str,
@@ -50,7 +51,7 @@ def benchmark_pipeline(
     num_workers: int | None = None,
     skip_bad: bool = False,
     allow_large: bool = False,
-    on_event: OnEvent = ignore,
+    on_event: OnEvent | None = None,
 ) -> PipelineResult:
     """Measure how fast images can be loaded, used, and both.
 
@@ -67,7 +68,7 @@ def benchmark_pipeline(
         num_workers: threads that read files; one a core by default.
         skip_bad: leave broken images out.
         allow_large: decode images above the limits as well.
-        on_event: told how far it is.
+        on_event: called with each event; None leaves the handler in force.
 
     Raises:
         NotFoundError: there is no such network or dataset.
@@ -87,12 +88,10 @@ def benchmark_pipeline(
     if allow_large:
         allow_large_files(dataset)
     entry = find_dataset(dataset)
-    images: ImageSet = open_dataset(
-        dataset, "train", data_dir=data_dir or default_data_dir(), on_event=on_event
-    )
+    images: ImageSet = open_dataset(dataset, "train", data_dir=data_dir or default_data_dir())
     rows = []
     settings = sweep.cells(len(models), devices, torch.get_num_threads())
-    on_event(TaskStarted(TASK, round(len(settings) * max_seconds), "s"))
+    emit(TaskStarted(TASK, round(len(settings) * max_seconds), "s"))
     try:
         for number, setting in enumerate(settings):
             description = find_model(models[setting.model])
@@ -106,7 +105,7 @@ def benchmark_pipeline(
             )
             treatment = replace(treatment, mean=normalization.mean, std=normalization.std)
             if number == 0:
-                on_event(Note(describe_fit(images, shape, normalization)))
+                emit(Note(describe_fit(images, shape, normalization)))
             with preserved_state():
                 set_state(setting.threads, setting.precision)
                 batch_size = min(_batch_size(setting, shape), len(images))
@@ -117,9 +116,9 @@ def benchmark_pipeline(
                 )
                 work = _workload(description, images, shape, setting, batches, arguments or {})
                 rows.append(_row(description.name, work, batches, setting, max_seconds))
-            on_event(TaskAdvanced(TASK, round((number + 1) * max_seconds)))
+            emit(TaskAdvanced(TASK, round((number + 1) * max_seconds)))
     finally:
-        on_event(TaskEnded(TASK))
+        emit(TaskEnded(TASK))
     return PipelineResult(machine, dataset, len(images), workers, tuple(rows))
 
 

@@ -21,7 +21,8 @@ from cnnkit.events import (
     TaskAdvanced,
     TaskEnded,
     TaskStarted,
-    ignore,
+    emit,
+    takes_on_event,
 )
 from cnnkit.models import find_model
 from cnnkit.results.bench_data import TimedRun, TimeToResult
@@ -38,6 +39,7 @@ class _ReachedError(Exception):
     """The accuracy was reached; nothing is to be trained any more."""
 
 
+@takes_on_event
 def time_to_accuracy(
     target: float,
     recipe: str,
@@ -50,7 +52,7 @@ def time_to_accuracy(
     num_workers: int | None = None,
     trust_code: bool = False,
     allow_large: bool = False,
-    on_event: OnEvent = ignore,
+    on_event: OnEvent | None = None,
 ) -> TimeToResult:
     """Train with several seeds until an accuracy is reached, and tell how long that took.
 
@@ -69,7 +71,7 @@ def time_to_accuracy(
         num_workers: threads that read files.
         trust_code: let the code run that the recipe names.
         allow_large: decode images above the limits as well.
-        on_event: told how far it is.
+        on_event: called with each event; None leaves the handler in force.
 
     Raises:
         NotFoundError: there is no such recipe, network or dataset.
@@ -103,7 +105,7 @@ def time_to_accuracy(
         chosen = chosen.model_copy(update={"monitor": "test"})
     where = open_device("cpu" if device == "auto" and not torch.cuda.is_available() else device)
     runs: list[TimedRun] = []
-    on_event(TaskStarted(TASK, num_runs, "runs"))
+    emit(TaskStarted(TASK, num_runs, "runs"))
     try:
         for number in range(num_runs):
             seeded = chosen.model_copy(update={"seed": chosen.seed + number})
@@ -112,9 +114,9 @@ def time_to_accuracy(
                 where.name, data_dir, num_workers, allow_large,
             )  # fmt: skip
             runs.append(run)
-            on_event(TaskAdvanced(TASK, number + 1))
+            emit(TaskAdvanced(TASK, number + 1))
     finally:
-        on_event(TaskEnded(TASK))
+        emit(TaskEnded(TASK))
     return TimeToResult(
         machine=describe_machine([where]),
         recipe=named.name,

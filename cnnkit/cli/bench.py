@@ -22,7 +22,7 @@ from cnnkit.cli.options import (
 )
 from cnnkit.cli.output import Output, check_writable, with_default, with_output
 from cnnkit.errors import ExitCode, UsageError
-from cnnkit.events import Note, Warned
+from cnnkit.events import Note, Warned, emit
 
 COMPARE = "compare"
 CELLS_PANEL = "Cells"
@@ -279,7 +279,6 @@ def bench(
             num_workers=workers,
             skip_bad=skip_bad,
             allow_large=allow_large,
-            on_event=output.on_event,
         )
         output.emit(pipeline)
         return
@@ -301,7 +300,6 @@ def bench(
         tolerance=tolerance,
         runs_dir=runs_dir,
         trust_code=trust_code,
-        on_event=output.on_event,
     )
     if result.interrupted and output.is_json():
         raise typer.Exit(ExitCode.INTERRUPTED)  # stdout is one document, that of the error
@@ -311,15 +309,15 @@ def bench(
         from cnnkit.system.files import write_bytes
 
         write_bytes(plot, draw_throughput(result, plot.suffix.lower()))
-        output.on_event(Note(f"wrote {plot}"))
+        emit(Note(f"wrote {plot}"))
     if result.interrupted:
         raise typer.Exit(ExitCode.INTERRUPTED)
     if result.cells and all(cell.batch_ms_median is None for cell in result.cells):
-        output.on_event(Warned("no configuration was measured"))
+        emit(Warned("no configuration was measured"))
         raise typer.Exit(ExitCode.RUN_FAILED)
     if result.against is not None and result.against.regressions:
         number = len(result.against.regressions)
-        output.on_event(
+        emit(
             Warned(
                 f"--against {against}: slower, or failed: {number} of "
                 f"{len(result.against.changes)} configurations"
@@ -358,7 +356,6 @@ def _time_to(
         num_workers=workers,
         allow_large=allow_large,
         trust_code=trust_code,
-        on_event=output.on_event,
     )
     output.emit(result)
     if result.mean_seconds is None:

@@ -17,7 +17,7 @@ from cnnkit.cli.options import (
 from cnnkit.cli.output import Output, check_writable, with_default, with_output
 from cnnkit.cli.summary import VIEW_PANEL
 from cnnkit.errors import UsageError
-from cnnkit.events import Note
+from cnnkit.events import Note, emit
 
 
 class SortKey(StrEnum):
@@ -130,7 +130,6 @@ def compare(
         baseline=baseline,
         runs_dir=runs_dir,
         trust_code=trust_code,
-        on_event=output.on_event,
     )
     if plot is not None:
         from cnnkit.render.plots.tradeoff import draw_comparison
@@ -144,5 +143,5 @@ def compare(
                 else "leave --plot out, or add a network that has one",
             )
         write_bytes(plot, draw_comparison(result, plot.suffix.lower()))
-        output.on_event(Note(f"wrote {plot}"))
+        emit(Note(f"wrote {plot}"))
     output.emit(result)

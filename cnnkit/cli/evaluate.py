@@ -19,6 +19,7 @@ from cnnkit.cli.options import (
     complete_dataset,
 )
 from cnnkit.cli.output import Output, with_default, with_output
+from cnnkit.events import handled_by, ignore
 
 
 class CheckpointName(StrEnum):
@@ -92,7 +93,8 @@ def evaluate(
     """
     from cnnkit.runs.folder import open_run
 
-    open_run(run, runs_dir).read_description()  # before torch is imported
+    with handled_by(ignore):  # what is odd about it is emitted by the verb
+        open_run(run, runs_dir).read_description()  # before torch is imported
 
     from cnnkit.evaluation import evaluate as evaluate_run
 
@@ -110,6 +112,5 @@ def evaluate(
         network=own_network,
         trust_code=trust_code,
         allow_large=allow_large,
-        on_event=output.on_event,
     )
     output.emit(result)

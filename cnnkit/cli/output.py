@@ -13,8 +13,9 @@ from typing import Annotated, Any, TextIO, get_args
 import typer
 from typer.models import ArgumentInfo
 
+from cnnkit.cli.processes import is_first
 from cnnkit.errors import NotFoundError, SettingError, UnavailableError, UsageError
-from cnnkit.events import Note, OnEvent
+from cnnkit.events import Note, emit, handled_by, ignore
 from cnnkit.render import Format, ProgressRenderer, export, plain_text, terminal_console, visible
 from cnnkit.results import Result
 from cnnkit.system.files import explain_os_error, followed, is_stream, write_bytes, write_text
@@ -43,9 +44,6 @@ class Output:
         quiet: whether -q was given.
         suffixes: of the files that the command writes beside those of the formats.
         can_plot: whether it has the option --plot.
-
-    Attributes:
-        on_event: shows events on stderr.
     """
 
     def __init__(
@@ -73,9 +71,11 @@ class Output:
             if not self._is_told and not is_stream(path):
                 _check_suffix(path, [*_FORMATS_BY_SUFFIX, ".txt", *suffixes], can_plot)
         self._progress = ProgressRenderer(terminal_console(sys.stderr, self._color), quiet)
-        self.on_event: OnEvent = self._progress
 
     def __enter__(self) -> "Output":
+        # Of several processes the first one shows what happens.
+        self._handling = handled_by(self._progress if is_first() else ignore)
+        self._handling.__enter__()
         self._stdout = sys.stdout
         # What a user's own network prints must not get into the answer.
         self._redirection = contextlib.redirect_stdout(sys.stderr)
@@ -84,6 +84,7 @@ class Output:
 
     def __exit__(self, *error: Any) -> None:
         self._redirection.__exit__(*error)
+        self._handling.__exit__(*error)
         self._progress.close()
 
     def emit(
@@ -104,7 +105,7 @@ class Output:
         if lines and self._path is not None and self._path.suffix.lower() == ".jsonl":
             kept, self._path = self._path, None
             write_text(kept, "".join(f"{json.dumps(one, allow_nan=False)}\n" for one in lines))
-            self.on_event(Note(f"wrote {kept}"))
+            emit(Note(f"wrote {kept}"))
         if self._format is not Format.TABLE:
             text = export(result, self._format)
         elif self._path is not None:
@@ -129,7 +130,7 @@ class Output:
             write_answer(self._stdout, text)
         else:
             write_text(self._path, text)
-            self.on_event(Note(f"wrote {self._path}"))
+            emit(Note(f"wrote {self._path}"))
 
     def is_json(self) -> bool:
         """Return whether the answer is a JSON document on stdout."""
@@ -164,7 +165,7 @@ class Output:
         write_bytes(self._path, content)
         if result is not None:
             write_answer(self._stdout, self._as_table(result, self._color))
-        self.on_event(Note(f"wrote {self._path}"))
+        emit(Note(f"wrote {self._path}"))
 
     def _as_table(
         self, result: Result, color: bool | None, without_rows: frozenset[str] = frozenset()

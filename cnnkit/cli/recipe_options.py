@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from cnnkit.cli.output import with_default
 from cnnkit.data.mean_std import MeanStd
 from cnnkit.errors import CnnkitError
-from cnnkit.events import Note, OnEvent
+from cnnkit.events import Note, emit
 from cnnkit.runs.recipe import RECIPE_PANEL, Recipe
 from cnnkit.system.trust import check_named
 
@@ -45,14 +45,13 @@ class Asked:
     recipe_name: str | None = None
 
 
-def begin_with(name: str, asked: Asked, trust_code: bool, on_event: OnEvent) -> Asked:
+def begin_with(name: str, asked: Asked, trust_code: bool) -> Asked:
     """Return what was asked with a recipe behind it, and say what the user must know of that.
 
     Args:
         name: of the recipe, or its file.
         asked: what goes before it.
         trust_code: let the code run that the recipe names.
-        on_event: told what the user must know.
 
     Raises:
         NotFoundError: there is no such recipe, network or dataset.
@@ -72,18 +71,16 @@ def begin_with(name: str, asked: Asked, trust_code: bool, on_event: OnEvent) -> 
     is_its_model = asked.model is None or named.model in (None, find_model(asked.model).spec)
     is_its_data = dataset is None or named.dataset in (None, find_dataset(dataset).name)
     settings, fallen = named.merged(asked.settings)
-    on_event(Note(f"recipe {named.name}" + (f": {named.about.what}" if named.about.what else "")))
+    emit(Note(f"recipe {named.name}" + (f": {named.about.what}" if named.about.what else "")))
     if not (is_its_model and is_its_data):
         made_for = " on ".join(one for one in (named.model, named.dataset) if one is not None)
-        on_event(Note(f"it is made for {made_for}, and may not suit {model} on {dataset}"))
+        emit(Note(f"it is made for {made_for}, and may not suit {model} on {dataset}"))
     numbers = _numbers_of(named, dataset) if "normalize" not in asked.settings else None
     if numbers is not None:
         settings["normalize"] = numbers
-        on_event(Note(f"nothing is published for {dataset}: normalised as {named.dataset} is"))
+        emit(Note(f"nothing is published for {dataset}: normalised as {named.dataset} is"))
     if fallen:
-        on_event(
-            Note(f"its {', '.join(fallen)} were chosen for its own optimizer, and are left out")
-        )
+        emit(Note(f"its {', '.join(fallen)} were chosen for its own optimizer, and are left out"))
     if not is_its_model:  # the size of the input and the arguments are those of its network
         named = replace(named, input=None, model_arguments={})
     return Asked(

@@ -7,7 +7,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from cnnkit.errors import CnnkitError, UnavailableError
-from cnnkit.events import EpochEnded, Event, Note, OnEvent, RunStarted, Warned
+from cnnkit.events import (
+    EpochEnded,
+    Event,
+    Note,
+    RunStarted,
+    Warned,
+    emit,
+    handled_by,
+    handler,
+    ignore,
+)
 from cnnkit.results import EpochMetrics, TrainResult
 from cnnkit.system.files import explain_os_error, replace_bytes
 
@@ -19,12 +29,11 @@ TENSORBOARD = "tensorboard"  # the folder, and the package
 
 
 class RunLog:
-    """Passes the events of a training on, and draws its curves however it ends.
+    """The curves of a training, drawn however it ends, and its log for TensorBoard.
 
-    A context manager; to be called with each event.
+    A context manager: it takes the events while it is open, and hands them to the handler before.
 
     Args:
-        on_event: shows the events.
         tensorboard: write a log for TensorBoard as well.
         run: the folder of a run that goes on; one that has such a log goes on with it.
 
@@ -35,9 +44,8 @@ class RunLog:
         UnavailableError: the package tensorboard is missing.
     """
 
-    def __init__(self, on_event: OnEvent, tensorboard: bool, run: Path | None = None) -> None:
+    def __init__(self, tensorboard: bool, run: Path | None = None) -> None:
         self.result: TrainResult | None = None
-        self._on_event = on_event
         self._board: TensorBoardLog | None = None
         if tensorboard or (run is not None and has_tensorboard(run)):
             self._board = _tensorboard_log(None if tensorboard else run)
@@ -63,9 +71,13 @@ class RunLog:
                 self._board(event)
             except OSError as error:
                 raise explain_os_error(error, "write the log of TensorBoard") from error
-        self._on_event(event)
+        with handled_by(self._before):
+            emit(event)
 
     def __enter__(self) -> Self:
+        self._before = handler() or ignore
+        self._handling = handled_by(self)
+        self._handling.__enter__()
         return self
 
     def __exit__(
@@ -74,6 +86,7 @@ class RunLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._handling.__exit__(kind, error, trace)
         if self._board is not None:
             self._board.close()
         run = self._run
@@ -105,9 +118,9 @@ class RunLog:
         try:
             replace_bytes(path, content)
         except CnnkitError as problem:  # the run itself stands
-            self._on_event(Warned(str(problem)))
+            emit(Warned(str(problem)))
         else:
-            self._on_event(Note(f"curves: {path}"))
+            emit(Note(f"curves: {path}"))
 
 
 def has_tensorboard(run: Path) -> bool:

@@ -16,7 +16,7 @@ from cnnkit.cli.options import (
 from cnnkit.cli.output import Output, with_default, with_output
 from cnnkit.data.mean_std import NORMALIZE_WORDS
 from cnnkit.errors import UsageError
-from cnnkit.events import Warned
+from cnnkit.events import Warned, emit
 
 if TYPE_CHECKING:
     from cnnkit.data.loading.augmentation import Augmentation
@@ -145,7 +145,6 @@ def show(
         allow_large=allow_large,
         data_dir=data_dir,
         num_workers=workers,
-        on_event=output.on_event,
     )
     if not is_picture:
         output.emit(result)
@@ -155,9 +154,7 @@ def show(
 
     signs = missing_glyphs(sample.label or "" for sample in result.samples)
     if signs:
-        output.on_event(
-            Warned(f"the font of pictures lacks {signs[:MOST_SIGNS]}: a box stands for each")
-        )
+        emit(Warned(f"the font of pictures lacks {signs[:MOST_SIGNS]}: a box stands for each"))
     output.emit_picture(samples_picture(result))
 
 

@@ -11,7 +11,7 @@ from cnnkit.cli.options import DATA_PANEL, AllowLarge, DataDir, Workers, complet
 from cnnkit.cli.output import Output, check_writable, with_default, with_output
 from cnnkit.cli.processes import is_first
 from cnnkit.errors import ExitCode, UsageError
-from cnnkit.events import Note, Warned, ignore
+from cnnkit.events import Note, Warned, emit
 from cnnkit.render import ShownStats
 from cnnkit.results import DatasetStatistics
 from cnnkit.system.files import write_bytes
@@ -165,7 +165,6 @@ def stats(
     _check_files(save, plot)
     # Under torchrun every rank has the answer, and the first one gives it.
     speaks = is_first()
-    on_event = output.on_event if speaks else ignore
     if dataset == MERGE:
         _refuse_for_merge(
             {
@@ -189,7 +188,6 @@ def stats(
             allow_large=allow_large,
             data_dir=data_dir,
             num_workers=workers,
-            on_event=on_event,
         )
     else:
         from cnnkit.stats import measure_dataset
@@ -212,15 +210,14 @@ def stats(
             cache=default_cache() if cache else None,
             data_dir=data_dir,
             num_workers=workers,
-            on_event=on_event,
         )
     if speaks:
         output.emit(ShownStats(result, by_class))
         if plot is not None:
             _draw(result, plot)
-            on_event(Note(f"wrote {plot}"))
+            emit(Note(f"wrote {plot}"))
     if strict and result.bad_files:
-        on_event(Warned(f"--strict: {len(result.bad_files):,} bad files"))
+        emit(Warned(f"--strict: {len(result.bad_files):,} bad files"))
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 

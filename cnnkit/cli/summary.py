@@ -19,7 +19,7 @@ from cnnkit.cli.options import (
 )
 from cnnkit.cli.output import Output, with_default, with_output
 from cnnkit.errors import ExitCode, UsageError
-from cnnkit.events import Warned
+from cnnkit.events import Warned, emit
 from cnnkit.registry import did_you_mean
 from cnnkit.render import SummaryView
 from cnnkit.render.views import LAYER_COLUMNS
@@ -194,12 +194,11 @@ def summary(
         runs_dir=runs_dir,
         network=own_network,
         trust_code=trust_code,
-        on_event=output.on_event,
     )
     output.emit(wanted.of(result))
     if strict and result.is_lower_bound:
         names = ", ".join(one.operator for one in result.uncounted if one.heavy)
-        output.on_event(Warned(f"--strict: the counts of {result.model} leave out {names}"))
+        emit(Warned(f"--strict: the counts of {result.model} leave out {names}"))
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 

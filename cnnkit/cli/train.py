@@ -28,7 +28,7 @@ from cnnkit.cli.processes import check_rank, is_first, is_rank, launch, num_star
 from cnnkit.cli.recipe_options import Asked, begin_with, with_recipe
 from cnnkit.cli.run_log import RunLog, has_tensorboard
 from cnnkit.errors import NotFoundError, UsageError
-from cnnkit.events import ignore
+from cnnkit.events import handled_by, ignore
 from cnnkit.runs.recipe import Recipe
 from cnnkit.system.trust import check_named, names_code
 from cnnkit.training.checkpointing import Checkpointing
@@ -227,7 +227,8 @@ def train(
         from cnnkit.training.settling import settle
 
         run = open_run(resume, runs_dir)
-        description = run.read_description()  # before torch is imported
+        with handled_by(ignore):  # what is odd about it is emitted by the verb
+            description = run.read_description()  # before torch is imported
         if model is not None and all(map(names_code, (model, description["setup"]["model"]))):
             own_network = own_network or model
             given.pop("model", None)
@@ -242,7 +243,7 @@ def train(
                 _check_number(wanted, nproc)
                 launch(context, wanted, max_restarts, description["device"]["name"])
                 return
-        with RunLog(output.on_event, tensorboard, run.path) as log:
+        with RunLog(tensorboard, run.path) as log:
             from cnnkit.training.resuming import resume as resume_run
 
             log.result = resume_run(
@@ -252,7 +253,6 @@ def train(
                 runs_dir=runs_dir,
                 network=own_network,
                 trust_code=trust_code,
-                on_event=log,
             )
             if is_first():
                 output.emit(log.result, shown_live=frozenset({"epochs"}))
@@ -267,7 +267,8 @@ def train(
             allow_large_files(name or "")
     if recipe is not None:
         tells = is_first() and not is_launching  # else those that it starts tell it
-        asked = begin_with(recipe, asked, trust_code, output.on_event if tells else ignore)
+        with handled_by(None if tells else ignore):
+            asked = begin_with(recipe, asked, trust_code)
     model, dataset = asked.model, asked.dataset or "digits"
     if model is None:
         raise UsageError("name a network to train, such as lenet5", "`cnnkit models` lists them")
@@ -327,7 +328,6 @@ def train(
             num_workers=workers,
             skip_bad=skip_bad,
             allow_large=allow_large,
-            on_event=output.on_event,
         )
         if not is_picture:
             output.emit(search)
@@ -338,7 +338,7 @@ def train(
         output.emit_picture(learning_rate_picture(search), search)
         return
 
-    with RunLog(output.on_event, tensorboard) as log:
+    with RunLog(tensorboard) as log:
         from cnnkit.training.experiment import train as train_network
 
         log.result = train_network(
@@ -356,7 +356,6 @@ def train(
             allow_large=allow_large,
             checkpoint_minutes=checkpointing.minutes,
             checkpoint_steps=checkpointing.steps,
-            on_event=log,
         )
         if is_first():
             output.emit(log.result, shown_live=frozenset({"epochs"}))

@@ -11,7 +11,7 @@ from torch import Tensor
 from cnnkit.data.encoded import EncodedFiles
 from cnnkit.data.image_limits import BadImageError, one_image
 from cnnkit.data.image_set import TensorSet
-from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
+from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, emit
 
 HASH_BYTES = 16
 HASH = np.dtype(f"S{HASH_BYTES}")
@@ -62,7 +62,10 @@ class ContentHashes:
         return found
 
     def read_missing(
-        self, files: EncodedFiles, num_workers: int, allow_large: bool, on_event: OnEvent
+        self,
+        files: EncodedFiles,
+        num_workers: int,
+        allow_large: bool,
     ) -> None:
         """Read the files that have no hash; those that cannot be read stay without.
 
@@ -70,7 +73,6 @@ class ContentHashes:
             files: of the set.
             num_workers: threads that read, 0 for none beside this one.
             allow_large: read files above the limit as well.
-            on_event: told how far the work is.
         """
         missing = np.flatnonzero(self._hashes == b"")
         if not len(missing):
@@ -87,15 +89,15 @@ class ContentHashes:
 
         parts = np.split(missing, range(READ_AT_ONCE, len(missing), READ_AT_ONCE))
         task, done = "read images", 0
-        on_event(TaskStarted(task, len(missing), "images"))
+        emit(TaskStarted(task, len(missing), "images"))
         pool = ThreadPoolExecutor(max(1, num_workers), "cnnkit-read")
         try:
             for number in pool.map(read, parts) if num_workers else map(read, parts):
                 done += number
-                on_event(TaskAdvanced(task, done))
+                emit(TaskAdvanced(task, done))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-            on_event(TaskEnded(task))
+            emit(TaskEnded(task))
 
 
 def pixel_hashes(images: TensorSet) -> Hashes:

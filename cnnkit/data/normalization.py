@@ -16,7 +16,7 @@ from cnnkit.data.image_set import DecodedSet, EncodedSet, ImageSet, TensorSet
 from cnnkit.data.loading.file_batches import DECODED_AT_ONCE, FileBatches
 from cnnkit.data.loading.preprocessing import Preprocessing, to_channels
 from cnnkit.errors import RunFailedError
-from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
+from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, emit
 
 MAX_MEASURED_FILES = 100_000  # of more a sample is measured, whose mean is off by about 0.001
 SAMPLE_SEED = 0
@@ -70,7 +70,6 @@ def measure_channels(
     preprocessing: Preprocessing,
     num_workers: int,
     skip_bad: bool,
-    on_event: OnEvent = ignore,
     *,
     order: Tensor | None = None,
     hashes: Sequence[ContentHashes | None] = (),
@@ -87,7 +86,6 @@ def measure_channels(
         preprocessing: brings files to channels and size.
         num_workers: threads that decode files.
         skip_bad: leave broken images out.
-        on_event: told how far the work is, where files are decoded for it.
         order: the place of each image in the split, int64 of shape (N,), sets one after another;
             None where they are in order.
         hashes: keep the hash of each file that is decoded, one object a set; None for no one.
@@ -120,7 +118,7 @@ def measure_channels(
                 images, preprocessing, DECODED_AT_ONCE, torch.device("cpu"),
                 num_workers=num_workers, skip_bad=skip_bad, hashes=keeper,
             )  # fmt: skip
-            own, num_counted = _count_files(files, on_event)
+            own, num_counted = _count_files(files)
         else:
             own, num_counted = _count_tensor(images, preprocessing.channels)
         counts = counts + own  # of no image there is one channel, which fits any number of them
@@ -149,16 +147,18 @@ def _count_tensor(images: ImageSet, channels: int) -> tuple[Counts, int]:
     return count_values(to_channels(pixels, channels)), len(pixels)
 
 
-def _count_files(files: FileBatches, on_event: OnEvent) -> tuple[Counts, int]:
+def _count_files(
+    files: FileBatches,
+) -> tuple[Counts, int]:
     """Return the histograms of files, int64 of shape (C, 256), and how many could be decoded."""
     counts = np.zeros((1, 256), dtype=np.int64)
     done = 0
-    on_event(TaskStarted(TASK, files.num_images, "images"))
+    emit(TaskStarted(TASK, files.num_images, "images"))
     try:
         for pixels, rows in files.raw():
             counts = counts + count_values(pixels)
             done += len(rows)
-            on_event(TaskAdvanced(TASK, done + len(files.skipped)))
+            emit(TaskAdvanced(TASK, done + len(files.skipped)))
     finally:
-        on_event(TaskEnded(TASK))
+        emit(TaskEnded(TASK))
     return counts, done

@@ -23,7 +23,7 @@ from cnnkit.data.sources.fake import describe_fake, is_fake, open_fake
 from cnnkit.data.sources.file_listing import class_names, list_files, lists_files
 from cnnkit.data.sources.file_sets import describe_files, files_set, open_files
 from cnnkit.errors import CnnkitError, NotFoundError, UsageError
-from cnnkit.events import OnEvent, Warned, ignore
+from cnnkit.events import OnEvent, Warned, emit, takes_on_event
 from cnnkit.registry import did_you_mean, some_of
 
 if TYPE_CHECKING:  # looking up a name must not cost the import of torch
@@ -135,13 +135,14 @@ def lasting_name(spec: str) -> str:
     return f"{name}:{','.join(classes)}" if classes else name
 
 
+@takes_on_event
 def open_dataset(
     spec: str,
     split: str,
     *,
     data_dir: Path | None = None,
     download: bool = True,
-    on_event: OnEvent = ignore,
+    on_event: OnEvent | None = None,
 ) -> TensorSet | EncodedSet:
     """Open a split of a dataset, to train on or to evaluate with.
 
@@ -151,7 +152,7 @@ def open_dataset(
         data_dir: where the files of a named set are looked for, and downloaded to; the user's cache
             folder by default.
         download: whether missing files may be downloaded.
-        on_event: told how long work goes on, and what is odd about the files.
+        on_event: called with each event; None leaves the handler in force.
 
     Returns:
         A `TensorSet` for sets that live in memory, an `EncodedSet` for those made of image files.
@@ -164,19 +165,22 @@ def open_dataset(
     """
     entry = find_dataset(spec)
     check_split(entry, split)
-    return _open_entry(entry, split, data_dir or default_data_dir(), download, on_event)
+    return _open_entry(entry, split, data_dir or default_data_dir(), download)
 
 
 def _open_entry(
-    entry: DatasetEntry, split: str, data_dir: Path, download: bool, on_event: OnEvent
+    entry: DatasetEntry,
+    split: str,
+    data_dir: Path,
+    download: bool,
 ) -> TensorSet | EncodedSet:
     match entry.source:
         case FakeSource():
             return open_fake(entry, entry.source, split)
         case FilesSource():
-            return open_files(entry, entry.source, split, on_event)
+            return open_files(entry, entry.source, split)
         case SubsetSource():
-            whole = _open_entry(entry.source.whole, split, data_dir, download, on_event)
+            whole = _open_entry(entry.source.whole, split, data_dir, download)
             return with_classes(whole, entry.name, entry.source.classes)
         case EmbeddedSource():
             from cnnkit.data.sources.embedded import open_embedded
@@ -191,7 +195,6 @@ def _open_entry(
                 split,
                 data_dir=data_dir,
                 download=download,
-                on_event=on_event,
             )
 
 
@@ -228,7 +231,6 @@ def open_images(
     data_dir: Path | None = None,
     download: bool = True,
     allow_large: bool = False,
-    on_event: OnEvent = ignore,
 ) -> TensorSet | EncodedSet:
     """Open images to be measured or looked at, whatever they lack to be trained on.
 
@@ -239,7 +241,6 @@ def open_images(
         data_dir: where the files of a named set are looked for, and downloaded to.
         download: whether missing files may be downloaded.
         allow_large: read archives above the limits as well.
-        on_event: told what is odd.
 
     Raises:
         NotFoundError: there is no such dataset, folder, file or class.
@@ -249,9 +250,9 @@ def open_images(
     whole, classes = (spec, ()) if spec in DATASETS else split_subset(spec)
     is_of_files = not is_fake(whole) and whole not in DATASETS and lists_files(whole)
     if is_of_files:
-        images: TensorSet | EncodedSet = _open_listed(whole, split, classes, allow_large, on_event)
+        images: TensorSet | EncodedSet = _open_listed(whole, split, classes, allow_large)
     else:
-        images = _open_named(whole, split, data_dir, download, on_event)
+        images = _open_named(whole, split, data_dir, download)
     return with_classes(images, spec, classes) if classes else images
 
 
@@ -269,7 +270,10 @@ def split_names(spec: str, allow_large: bool = False) -> list[str]:
 
 
 def _open_listed(
-    spec: str, split: str | None, classes: Sequence[str], allow_large: bool, on_event: OnEvent
+    spec: str,
+    split: str | None,
+    classes: Sequence[str],
+    allow_large: bool,
 ) -> EncodedSet:
     listing = list_files(spec, allow_large=allow_large)
     if not set(classes) <= set(class_names(listing)):
@@ -287,10 +291,10 @@ def _open_listed(
     names = class_names(listing)
     parts = [(name, files[name]) for name in files if split in (ALL, name)]
     for remark in listing.remarks:
-        on_event(Warned(remark))
+        emit(Warned(remark))
     for name in names:
         if all(not by_class.get(name) for _, by_class in parts) and parts[0][1].keys() & {name}:
-            on_event(Warned(f"the class folder {name!r} has no images"))
+            emit(Warned(f"the class folder {name!r} has no images"))
     no_files = [(path, "a folder, not a file") for path in listing.no_files]
     images = files_set(spec, split, names, parts, [*listing.problems, *no_files])
     if not len(images) and not listing.problems:
@@ -304,7 +308,10 @@ def _printable(name: str) -> str:
 
 
 def _open_named(
-    spec: str, split: str | None, data_dir: Path | None, download: bool, on_event: OnEvent
+    spec: str,
+    split: str | None,
+    data_dir: Path | None,
+    download: bool,
 ) -> TensorSet | EncodedSet:
     entry = find_dataset(spec)
     has_own = any(not one.derived for one in entry.splits.values())
@@ -317,10 +324,7 @@ def _open_named(
         # `test10k` of QMNIST and the like are parts of others, so only the usual ones are joined.
         usual = [name for name in entry.splits if name in ("train", "val", "test")]
         names = usual or list(entry.splits)
-    parts = [
-        open_dataset(spec, name, data_dir=data_dir, download=download, on_event=on_event)
-        for name in names
-    ]
+    parts = [open_dataset(spec, name, data_dir=data_dir, download=download) for name in names]
     from cnnkit.data.image_set import joined
 
     whole: Any = parts[0]

@@ -14,7 +14,7 @@ from cnnkit.evaluation.predictions import predict_all
 from cnnkit.evaluation.setup import Setup, check_fits
 from cnnkit.evaluation.unseen import without_seen
 from cnnkit.evaluation.views import check_views
-from cnnkit.events import Note, OnEvent, Warned, ignore
+from cnnkit.events import Note, OnEvent, Warned, emit, takes_on_event
 from cnnkit.results import EvalResult
 from cnnkit.runs.checkpoints import Checkpoint
 from cnnkit.runs.code import Trusted, described_by, network_of
@@ -28,6 +28,7 @@ from cnnkit.system.device import (
 )
 
 
+@takes_on_event
 def evaluate(
     run: str | Path,
     dataset: str | None = None,
@@ -43,7 +44,7 @@ def evaluate(
     network: str | None = None,
     trust_code: bool = False,
     allow_large: bool = False,
-    on_event: OnEvent = ignore,
+    on_event: OnEvent | None = None,
 ) -> EvalResult:
     """Evaluate the network of a run on a split of its dataset, or of another.
 
@@ -68,7 +69,7 @@ def evaluate(
         trust_code: let the code run that the run folder brings, though this user has not trained
             with it.
         allow_large: decode images above the limits as well, as the run does if it was trained so.
-        on_event: told about notes and progress.
+        on_event: called with each event; None leaves the handler in force.
 
     Raises:
         NotFoundError: there is no such run, or it holds no weights.
@@ -79,8 +80,8 @@ def evaluate(
         RunFailedError: an image is broken, or the network gives losses that are not finite.
     """
     folder = open_run(str(run), runs_dir)
-    description = folder.read_description(on_event)
-    built_from = network_of(folder, description, Trusted(network, trust_code), on_event)
+    description = folder.read_description()
+    built_from = network_of(folder, description, Trusted(network, trust_code))
     setup = Setup.from_dict(description["setup"], built_from)
     treated = setup.preprocessing
     treated = replace(treated, allow_large=allow_large or treated.allow_large)
@@ -91,7 +92,7 @@ def evaluate(
     check_views(tta, setup.preprocessing.height, setup.preprocessing.width)
     weights = folder.load_checkpoint(checkpoint)
     if weights.name == "last" and checkpoint is None:
-        on_event(Warned("no epoch of this run was judged the best; its last weights are used"))
+        emit(Warned("no epoch of this run was judged the best; its last weights are used"))
     target = choose_device(device)
     with (
         explained_out_of_memory("use another --device"),
@@ -105,9 +106,9 @@ def evaluate(
         model = model.to(target).to(memory_format=layout)
         workers = num_usable_cores() if num_workers is None else num_workers
         images = _open_images(
-            setup, split, dataset, folder, data_dir or default_data_dir(), workers, on_event
+            setup, split, dataset, folder, data_dir or default_data_dir(), workers
         )
-        say_decoding(images, setup.preprocessing, on_event)
+        say_decoding(images, setup.preprocessing)
         batches = make_batches(
             images,
             setup.preprocessing,
@@ -118,9 +119,7 @@ def evaluate(
             skip_bad,
         )
         task = f"evaluate {images.split}"
-        predictions = predict_all(
-            model, batches, len(setup.classes), task, on_event, tta, setup.precision
-        )
+        predictions = predict_all(model, batches, len(setup.classes), task, tta, setup.precision)
     return EvalResult(
         run=str(folder.path),
         checkpoint=weights.name,
@@ -156,20 +155,19 @@ def _open_images(
     folder: RunFolder,
     data_dir: Path,
     num_workers: int,
-    on_event: OnEvent,
 ) -> ImageSet:
     """Return the images to evaluate; of another dataset without those that the run has used."""
     if dataset is None or lasting_name(dataset) == setup.dataset:
-        images = setup.open_split(split or "test", data_dir, on_event)
+        images = setup.open_split(split or "test", data_dir)
         return replace(images, split=split or "test")
     if split is None and _lacks_test(dataset):
-        images = setup.open_all(dataset, data_dir, on_event)
-        on_event(Note(f"{dataset} has no test set of its own: all its images are evaluated"))
+        images = setup.open_all(dataset, data_dir)
+        emit(Note(f"{dataset} has no test set of its own: all its images are evaluated"))
         images = replace(images, split="all")
     else:
-        images = setup.open_split(split or "test", data_dir, on_event, dataset)
+        images = setup.open_split(split or "test", data_dir, dataset)
         images = replace(images, split=split or "test")
-    return without_seen(images, dataset, setup, folder, data_dir, num_workers, on_event)
+    return without_seen(images, dataset, setup, folder, data_dir, num_workers)
 
 
 def _lacks_test(dataset: str) -> bool:

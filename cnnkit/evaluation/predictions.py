@@ -12,7 +12,7 @@ from cnnkit.data.loading.batches import Batches
 from cnnkit.data.loading.sharing import Share
 from cnnkit.errors import DivergedRunError, RunFailedError
 from cnnkit.evaluation.views import mean_logits
-from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
+from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, emit
 from cnnkit.results import ClassMetrics, Metrics
 from cnnkit.system.device import autocast
 from cnnkit.system.distributed import Ranks
@@ -85,7 +85,6 @@ def predict_all(
     batches: Batches,
     num_classes: int,
     task: str = "evaluate",
-    on_event: OnEvent = ignore,
     tta: str = "none",
     precision: str = "fp32",
     ranks: Ranks | None = None,
@@ -100,7 +99,6 @@ def predict_all(
         batches: the set.
         num_classes: number of logits.
         task: name of the task in the events.
-        on_event: told about the progress.
         tta: test-time augmentation; see `mean_logits`.
         precision: `fp32`, `bf16` or `fp16`; see `autocast`.
         ranks: the processes that share the work; None for this one alone.
@@ -117,7 +115,7 @@ def predict_all(
     start = last_report = time.perf_counter()
     done = 0
     share = None if ranks is None else Share(ranks.rank, ranks.size)
-    on_event(TaskStarted(task, batches.num_images, "images"))
+    emit(TaskStarted(task, batches.num_images, "images"))
     try:
         model.eval()
         with torch.inference_mode(), autocast(device, precision):
@@ -132,7 +130,7 @@ def predict_all(
                 now = time.perf_counter()
                 if now - last_report > REPORT_EVERY_SECONDS:
                     last_report = now
-                    on_event(TaskAdvanced(task, done if ranks is None else done * ranks.size))
+                    emit(TaskAdvanced(task, done if ranks is None else done * ranks.size))
             # The copies to the CPU wait for the device.
             columns: tuple[Tensor, ...] = ()
             if done:
@@ -144,7 +142,7 @@ def predict_all(
     finally:
         for module, mode in modes:
             module.training = mode
-        on_event(TaskEnded(task))
+        emit(TaskEnded(task))
     seconds = time.perf_counter() - start
     if not columns:
         raise RunFailedError(f"every image to {task} is broken", "repair them, or replace the set")

@@ -10,7 +10,6 @@ from cnnkit.data.image_set import ImageSet, joined
 from cnnkit.data.loading.preprocessing import Preprocessing
 from cnnkit.data.splits import stratified_holdout
 from cnnkit.errors import CheckFailedError, UsageError
-from cnnkit.events import OnEvent, ignore
 from cnnkit.models import build_model, find_model
 from cnnkit.registry import did_you_mean
 from cnnkit.runs.code import described_by
@@ -105,15 +104,12 @@ class Setup:
             arguments=self.model_arguments,
         )
 
-    def open_split(
-        self, split: str, data_dir: Path, on_event: OnEvent = ignore, dataset: str | None = None
-    ) -> ImageSet:
+    def open_split(self, split: str, data_dir: Path, dataset: str | None = None) -> ImageSet:
         """Return a split as the run saw it: `train` without the images held out for `val`.
 
         Args:
             split: `train`, `val`, `test`, or another that the dataset has.
             data_dir: where datasets lie.
-            on_event: told about downloads.
             dataset: another dataset to take it from; its classes must be the same.
 
         Raises:
@@ -131,14 +127,12 @@ class Setup:
                 f"the run has no split {split!r}",
                 did_you_mean(split, names) or f"it has {', '.join(names)}",
             )
-        images: ImageSet = open_dataset(
-            chosen, "train" if held_out else split, data_dir=data_dir, on_event=on_event
-        )
+        images: ImageSet = open_dataset(chosen, "train" if held_out else split, data_dir=data_dir)
         if images.classes != self.classes:
             kind = UsageError if dataset is not None else CheckFailedError
             raise kind(_class_difference(chosen, images.classes, self))
         if dataset is None:
-            self._check_unchanged(split, images, data_dir, on_event)
+            self._check_unchanged(split, images, data_dir)
         if held_out:
             train, val = stratified_holdout(images.labels, self.val_split or 0.0, self.split_seed)
             images = images.subset(train if split == "train" else val)
@@ -146,23 +140,30 @@ class Setup:
             raise UsageError(f"there are no {split} images in {chosen}")
         return images
 
-    def open_all(self, dataset: str, data_dir: Path, on_event: OnEvent = ignore) -> ImageSet:
+    def open_all(
+        self,
+        dataset: str,
+        data_dir: Path,
+    ) -> ImageSet:
         """Return every image of another dataset that has no test set of its own.
 
         Raises:
             UsageError: its classes are others.
         """
-        train = self.open_split("train", data_dir, on_event, dataset)
-        return joined(train, self.open_split("test", data_dir, on_event, dataset))
+        train = self.open_split("train", data_dir, dataset)
+        return joined(train, self.open_split("test", data_dir, dataset))
 
     def _check_unchanged(
-        self, split: str, images: ImageSet, data_dir: Path, on_event: OnEvent
+        self,
+        split: str,
+        images: ImageSet,
+        data_dir: Path,
     ) -> None:
         """Refuse a split that is made from training images which have changed since."""
         if split == "train" or (split == "val" and self.val_split is not None):
             train = images
         elif find_dataset(self.dataset).splits[split].derived:
-            train = open_dataset(self.dataset, "train", data_dir=data_dir, on_event=on_event)
+            train = open_dataset(self.dataset, "train", data_dir=data_dir)
         else:
             return
         if train.fingerprint() != self.fingerprint:

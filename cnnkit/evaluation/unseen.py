@@ -10,7 +10,7 @@ from cnnkit.data.content_hashes import HASH, ContentHashes, Hashes, pixel_hashes
 from cnnkit.data.image_set import EncodedSet, ImageSet, TensorSet
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.evaluation.setup import Setup
-from cnnkit.events import OnEvent, Warned
+from cnnkit.events import Warned, emit
 from cnnkit.runs.folder import RunFolder
 
 SEEN = "trained on, or chose the best epoch"
@@ -23,7 +23,6 @@ def without_seen(
     run: RunFolder,
     data_dir: Path,
     num_workers: int,
-    on_event: OnEvent,
 ) -> ImageSet:
     """Return the images of another dataset without those that the run has used, and say so.
 
@@ -37,19 +36,18 @@ def without_seen(
         run: its folder, which holds the hashes of image files.
         data_dir: where the dataset of the run lies, if that is in memory.
         num_workers: threads that read files.
-        on_event: told what is left out, or why that is unknown.
 
     Raises:
         UsageError: no image would be left.
         CheckFailedError: what the run wrote about its images is damaged.
     """
-    known = _of_run(images, setup, run, data_dir, on_event)
+    known = _of_run(images, setup, run, data_dir)
     if isinstance(known, str):
-        on_event(Warned(f"unknown whether images of {dataset} were trained on: {known}"))
+        emit(Warned(f"unknown whether images of {dataset} were trained on: {known}"))
         return images
     if isinstance(images, EncodedSet):
         hashes = ContentHashes(len(images))
-        hashes.read_missing(images.files, num_workers, setup.preprocessing.allow_large, on_event)
+        hashes.read_missing(images.files, num_workers, setup.preprocessing.allow_large)
         is_seen = hashes.is_among(known)
     else:
         assert isinstance(images, TensorSet)
@@ -60,19 +58,22 @@ def without_seen(
     split = "" if images.split == "all" else f"{images.split} "
     of_all = f"{number:,} of the {len(images):,} {split}images of {dataset} were {SEEN}"
     if images.split == "train":
-        on_event(Warned(f"{of_all}: the accuracy is too good for what the network has not seen"))
+        emit(Warned(f"{of_all}: the accuracy is too good for what the network has not seen"))
         return images
     if number == len(images):
         raise UsageError(
             f"every image of {dataset} was {SEEN}",
             "name images that were kept apart; --split train evaluates images that were trained on",
         )
-    on_event(Warned(f"{of_all}, and are left out"))
+    emit(Warned(f"{of_all}, and are left out"))
     return images.subset(torch.from_numpy(np.flatnonzero(~is_seen)))
 
 
 def _of_run(
-    images: ImageSet, setup: Setup, run: RunFolder, data_dir: Path, on_event: OnEvent
+    images: ImageSet,
+    setup: Setup,
+    run: RunFolder,
+    data_dir: Path,
 ) -> Hashes | str:
     """Return the sorted hashes of what a run has used; or why they are not known."""
     kept = run.read_seen_images()
@@ -88,9 +89,7 @@ def _of_run(
         splits = find_dataset(setup.dataset).splits
         names = [name for name in ("train", "val") if name in splits]
         for name in names:
-            part = open_dataset(
-                setup.dataset, name, data_dir=data_dir, download=False, on_event=on_event
-            )
+            part = open_dataset(setup.dataset, name, data_dir=data_dir, download=False)
             if not isinstance(part, TensorSet):
                 return "the run has kept no hashes of image files"
             if name == "train" and part.fingerprint() != setup.fingerprint:

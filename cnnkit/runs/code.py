@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnkit.errors import CheckFailedError, UsageError
-from cnnkit.events import OnEvent, Warned, ignore
+from cnnkit.events import Warned, emit
 from cnnkit.runs.folder import NETWORK_FOLDER, RunFolder
 from cnnkit.system.files import explain_os_error, files_below, replace_bytes
 from cnnkit.system.trust import (
@@ -40,7 +40,6 @@ def keep_code(
     spec: str,
     files: Mapping[str, Path],
     arguments: Mapping[str, str],
-    on_event: OnEvent = ignore,
 ) -> dict[str, str] | None:
     """Copy the code of a network into the folder of a run, and trust it: the user has named it.
 
@@ -50,7 +49,6 @@ def keep_code(
         files: the file and those beside it that it imports, by relative name; none for a network
             that is not code.
         arguments: of the function, as texts by name.
-        on_event: told where the list of trusted code cannot be written.
 
     Returns:
         What `run.json` keeps of it, `entry` and `sha256`; None where there is no code.
@@ -69,7 +67,7 @@ def keep_code(
     except OSError as error:
         raise explain_os_error(error, f"write {run.path / NETWORK_FOLDER}") from error
     entry, sha256 = f"{Path(source).name}:{function}", files_sha256(kept)
-    trust(call_sha256(sha256, entry, arguments), spec, on_event)
+    trust(call_sha256(sha256, entry, arguments), spec)
     return {"entry": entry, "sha256": sha256}
 
 
@@ -77,7 +75,6 @@ def network_of(
     run: RunFolder,
     description: Mapping[str, Any],
     trusted: Trusted,
-    on_event: OnEvent = ignore,
     *,
     is_resumed: bool = False,
 ) -> str:
@@ -89,7 +86,6 @@ def network_of(
         run: the folder.
         description: what `run.json` holds.
         trusted: what the user has said.
-        on_event: told that the code has changed.
         is_resumed: the run is to be resumed, and is refused where its code has changed.
 
     Raises:
@@ -120,11 +116,11 @@ def network_of(
         is_changed = now is not None and now != description["setup"].get("model_sha256")
     else:
         found, what = str(folder.absolute() / kept["entry"]), str(folder)
-        is_changed = _check_copy(run, description, kept, trusted.code, on_event)
+        is_changed = _check_copy(run, description, kept, trusted.code)
     if is_changed and is_resumed:
         raise CheckFailedError(f"{what} has changed since the run began", CHANGED)
     if is_changed:
-        on_event(Warned(f"{what} has changed since the network was trained"))
+        emit(Warned(f"{what} has changed since the network was trained"))
     return found
 
 
@@ -155,7 +151,6 @@ def _check_copy(
     description: Mapping[str, Any],
     kept: Mapping[str, str],
     trust_code: bool,
-    on_event: OnEvent,
 ) -> bool:
     """Return whether the copy in the folder is no longer what the run kept.
 
@@ -173,7 +168,7 @@ def _check_copy(
             "restore it, or look at it and add --trust-code",
         )
     arguments = description["setup"].get("model_arguments", {})
-    if not is_trusted(call_sha256(sha256, kept["entry"], arguments), on_event):
+    if not is_trusted(call_sha256(sha256, kept["entry"], arguments)):
         raise CheckFailedError(
             f"{run.path} brings code that you have not trusted: {folder / kept['entry']}",
             "look at it, then add --trust-code",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnkit.errors import CheckFailedError, NotFoundError, UnavailableError, UsageError
-from cnnkit.events import OnEvent, Warned, ignore
+from cnnkit.events import Warned, emit
 from cnnkit.registry import did_you_mean
 from cnnkit.runs.checkpoints import CHECKPOINT_NAMES, Checkpoint, CheckpointFolder
 from cnnkit.system.files import (
@@ -78,11 +78,10 @@ class RunFolder:
             raise UsageError(f"no run can have this: {wrong}")
         self._write_json(_DESCRIPTION, {**plain, CHECKSUM: checksum(plain)})
 
-    def read_description(self, on_event: OnEvent = ignore) -> dict[str, Any]:
+    def read_description(
+        self,
+    ) -> dict[str, Any]:
         """Return what was asked, every value checked; no link in the folder is followed from here.
-
-        Args:
-            on_event: told where `run.json` has no checksum.
 
         Raises:
             NotFoundError: there is no `run.json`.
@@ -108,7 +107,7 @@ class RunFolder:
         if wrong is not None:
             raise CheckFailedError(f"{path} is damaged: {wrong}", WAY_OUT)
         if CHECKSUM not in plain:
-            on_event(Warned(f"{path} has no checksum, so a change in it would not be noticed"))
+            emit(Warned(f"{path} has no checksum, so a change in it would not be noticed"))
         return plain
 
     @property

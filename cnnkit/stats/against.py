@@ -7,7 +7,7 @@ from cnnkit.data.catalogue import DATASETS
 from cnnkit.data.opening import default_data_dir
 from cnnkit.data.sources.file_listing import lists_files
 from cnnkit.errors import UnavailableError, UsageError
-from cnnkit.events import Note
+from cnnkit.events import Note, emit
 from cnnkit.results.stats import Comparison, DatasetStatistics
 from cnnkit.stats.counting import comparing, summary
 from cnnkit.stats.inspection.examining import Examinations
@@ -108,7 +108,5 @@ def _measure_against(against: str, measured: Measurement, request: Request) -> M
                 "figures cannot be compared",
                 f"the images themselves can, once they are in {where}",
             ) from None
-        request.on_event(
-            Note(f"{against} is not in {where}: compared with its published figures alone")
-        )
+        emit(Note(f"{against} is not in {where}: compared with its published figures alone"))
         return None

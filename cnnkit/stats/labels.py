@@ -6,7 +6,7 @@ import torch
 
 from cnnkit.data.image_set import TensorSet
 from cnnkit.errors import UsageError
-from cnnkit.events import Warned
+from cnnkit.events import Warned, emit
 from cnnkit.results.stats import ClassFigures, DatasetStatistics
 from cnnkit.stats.counting import summary
 from cnnkit.stats.request import Request
@@ -30,7 +30,7 @@ def count_labels(request: Request) -> DatasetStatistics:
         found = dict(zip(names, labels.bincount(minlength=len(names)).tolist(), strict=True))
         counts = {name: number for name, number in found.items() if name or number}
         for name, reason in source.problems:
-            request.on_event(Warned(f"{name}: {reason}"))
+            emit(Warned(f"{name}: {reason}"))
     number = sum(counts.values())
     if not number:
         raise UsageError(f"{source.dataset!r} has no images", "there is nothing to count")

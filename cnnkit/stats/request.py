@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cnnkit.errors import UsageError
-from cnnkit.events import OnEvent, ignore
 from cnnkit.stats.counting.transform import Transform
 from cnnkit.system.device import num_usable_cores
 
@@ -34,7 +33,6 @@ class Request:
     issues: bool = False
     cache: Path | None = None
     num_workers: int = field(default_factory=num_usable_cores)
-    on_event: OnEvent = ignore
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:

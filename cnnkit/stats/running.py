@@ -8,7 +8,7 @@ from cnnkit.data.image_limits import BadImageError
 from cnnkit.data.image_set import EncodedSet, TensorSet
 from cnnkit.data.opening import ALL, open_images, split_names
 from cnnkit.errors import UsageError
-from cnnkit.events import Note, Warned, ignore
+from cnnkit.events import Note, Warned, emit, handled_by, ignore
 from cnnkit.stats.counting.cache import RecordCache
 from cnnkit.stats.counting.measuring import Examination, Treatment, measure_files
 from cnnkit.stats.counting.memory import CLAIM_IMAGES, measure_tensors
@@ -67,7 +67,6 @@ def open_request(request: Request) -> Source:
         request.split,
         data_dir=request.data_dir,
         download=request.download,
-        on_event=request.on_event,
         allow_large=request.allow_large,
     )
 
@@ -83,7 +82,13 @@ def _open_in_turn(request: Request, ranks: Ranks) -> Source:
     ranks.gather(None)  # the others wait for it
     if error is not None:
         raise error
-    return source if source is not None else open_request(replace(request, on_event=ignore))
+    return source if source is not None else _open_again(request)
+
+
+def _open_again(request: Request) -> Source:
+    """Open images whose remarks were emitted already."""
+    with handled_by(ignore):
+        return open_request(request)
 
 
 def _measure_here(
@@ -106,11 +111,9 @@ def _measure_here(
         _check_transform(request, source)
         if chosen is not None:
             is_wanted = chosen.__contains__
-        rows = measure_tensors(
-            source, tally, request.transform, is_wanted, request.num_workers, request.on_event
-        )
+        rows = measure_tensors(source, tally, request.transform, is_wanted, request.num_workers)
         if not one_by_one and (request.duplicates or request.issues):
-            examinations.of_tensors(source.subset(rows), source.split, request.on_event)
+            examinations.of_tensors(source.subset(rows), source.split)
     else:
         _measure_files(request, source, is_wanted, chosen, tally, examinations.of_files())
     if source.split != ALL or one_by_one:
@@ -168,7 +171,7 @@ def _measure_files(
     cache = None
     if request.cache is not None:
         treatment = f"{request.transform} {'large' if request.allow_large else ''}"
-        cache = RecordCache(request.cache, treatment, request.on_event)
+        cache = RecordCache(request.cache, treatment)
     try:
         measure_files(
             source.images(is_wanted, chosen),
@@ -177,15 +180,14 @@ def _measure_files(
             num_workers=request.num_workers,
             total=len(source) if chosen is None else len(chosen),
             cache=cache,
-            on_event=request.on_event,
         )
     finally:
         if cache is not None:
             cache.close()
     if cache is not None:
-        request.on_event(Note(f"{cache.num_known:,} images known from {cache.path}"))
+        emit(Note(f"{cache.num_known:,} images known from {cache.path}"))
         if cache.num_damaged:
-            request.on_event(
+            emit(
                 Warned(
                     f"{cache.num_damaged:,} records of {cache.path} were damaged, and their images "
                     "were measured again"
@@ -197,13 +199,11 @@ def _examine_split(
     request: Request, examinations: Examinations, with_quality: bool, ranks: Ranks | None
 ) -> None:
     """Look at the images of another split, whose pixels are not counted."""
-    source = open_request(replace(request, on_event=ignore))
+    source = _open_again(request)
     is_wanted = _chooser(request, ranks, source)
     if isinstance(source, TensorSet):
-        rows = measure_tensors(
-            source, Tally(), Transform(), is_wanted, request.num_workers, request.on_event
-        )
-        examinations.of_tensors(source.subset(rows), source.split, request.on_event, with_quality)
+        rows = measure_tensors(source, Tally(), Transform(), is_wanted, request.num_workers)
+        examinations.of_tensors(source.subset(rows), source.split, with_quality)
         return
     looks = examinations.of_files(with_quality)
     plain = replace(request, cache=None, transform=Transform())

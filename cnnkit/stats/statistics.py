@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cnnkit.errors import UsageError
-from cnnkit.events import Note, OnEvent, ignore
+from cnnkit.events import Note, OnEvent, emit, takes_on_event
 from cnnkit.results.stats import DatasetStatistics, Weighting
 from cnnkit.stats.against import load_against, with_against
 from cnnkit.stats.counting.transform import Transform
@@ -20,6 +20,7 @@ from cnnkit.system.device import num_usable_cores
 from cnnkit.system.distributed import joined_ranks
 
 
+@takes_on_event
 def measure_dataset(
     dataset: str,
     *,
@@ -39,7 +40,7 @@ def measure_dataset(
     data_dir: Path | None = None,
     download: bool = True,
     num_workers: int | None = None,
-    on_event: OnEvent = ignore,
+    on_event: OnEvent | None = None,
 ) -> DatasetStatistics:
     """Measure a dataset: exact mean and deviation, and all else that one should know of it.
 
@@ -64,7 +65,7 @@ def measure_dataset(
         data_dir: where the files of named sets are looked for, and downloaded to.
         download: whether missing files may be downloaded.
         num_workers: threads that decode, 0 for none beside this one; one a core by default.
-        on_event: told how far the work is, and what is odd.
+        on_event: called with each event; None leaves the handler in force.
 
     Raises:
         NotFoundError: there is no such dataset, folder or file.
@@ -87,7 +88,6 @@ def measure_dataset(
         issues=issues,
         cache=cache,
         num_workers=num_usable_cores() if num_workers is None else num_workers,
-        on_event=on_event,
     )
     _check_weighting(weighting)
     if labels_only:
@@ -103,13 +103,14 @@ def measure_dataset(
         is_first = ranks is None or ranks.rank == 0
     if save_to is not None and is_first:
         save(measured, save_to)
-        on_event(Note(f"wrote {save_to}"))
+        emit(Note(f"wrote {save_to}"))
     result = summarize(measured, weighting, examinations.duplicates(), examinations.issues())
     if against is not None:
         result = with_against(result, measured, against, other, request)
     return result
 
 
+@takes_on_event
 def merge_parts(
     paths: Sequence[Path],
     *,
@@ -119,7 +120,7 @@ def merge_parts(
     allow_large: bool = False,
     data_dir: Path | None = None,
     num_workers: int | None = None,
-    on_event: OnEvent = ignore,
+    on_event: OnEvent | None = None,
 ) -> DatasetStatistics:
     """Bring parts together that `measure_dataset` saved with a `shard`.
 
@@ -131,7 +132,7 @@ def merge_parts(
         allow_large: read files whatever memory they take, and images of very many pixels.
         data_dir: where the files of that are.
         num_workers: threads that decode that.
-        on_event: told what was done.
+        on_event: called with each event; None leaves the handler in force.
 
     Raises:
         NotFoundError: a file is not there.
@@ -148,7 +149,7 @@ def merge_parts(
     other = load_against(against, allow_large) if against is not None else None
     if save_to is not None:
         save(measured, save_to)
-        on_event(Note(f"wrote {save_to}"))
+        emit(Note(f"wrote {save_to}"))
     result = summarize(measured, weighting)
     if against is not None:
         request = Request(
@@ -158,7 +159,6 @@ def merge_parts(
             transform=Transform.parse(measured.transform) if measured.transform else Transform(),
             allow_large=allow_large,
             num_workers=num_usable_cores() if num_workers is None else num_workers,
-            on_event=on_event,
         )
         result = with_against(result, measured, against, other, request)
     return result

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cnnkit.errors import CnnkitError, ExitCode, RunFailedError, ToldElsewhereError
-from cnnkit.events import OnEvent, ignore
+from cnnkit.events import handled_by, ignore
 from cnnkit.system.compat import default_store, without_output_of_gloo
 from cnnkit.system.device import num_usable_cores
 
@@ -177,10 +177,6 @@ class Ranks:
         key = f"cnnkit/{name}"
         return self._lasting.get(key).decode() if self._lasting.check([key]) else None
 
-    def silenced(self, on_event: OnEvent) -> OnEvent:
-        """Return what is told about the progress: on rank 0 alone somebody is."""
-        return on_event if self.rank == 0 else ignore
-
     def is_orphaned(self) -> bool:
         """Return whether what started this process is gone, and so cannot end it."""
         return os.getppid() != self._launcher
@@ -290,7 +286,8 @@ def is_distributed() -> bool:
 def joined_ranks(device: str = "cpu") -> Iterator[Ranks | None]:
     """Join the processes that torchrun started; None where there is only this one.
 
-    Tensors on the CPU travel over gloo, those on a GPU over nccl.
+    Events are handled on rank 0 only. Tensors on the CPU travel over gloo, those on a GPU over
+    nccl.
 
     Args:
         device: `cpu`, or `cuda` where tensors on GPUs will travel as well.
@@ -313,8 +310,10 @@ def joined_ranks(device: str = "cpu") -> Iterator[Ranks | None]:
             rank=rank,
             world_size=size,
         )
+    ranks = Ranks(lasting)
     try:
-        yield Ranks(lasting)
+        with handled_by(None if ranks.rank == 0 else ignore):
+            yield ranks
     except BaseException:
         if device != "cuda":  # nccl would wait for ranks that are gone
             distributed.destroy_process_group()

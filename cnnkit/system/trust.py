@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 
 from cnnkit.errors import CheckFailedError, CnnkitError
-from cnnkit.events import OnEvent, Warned
+from cnnkit.events import Warned, emit
 from cnnkit.system.files import explain_os_error, read_plain, replacing
 from cnnkit.system.locks import waiting_lock
 
@@ -82,12 +82,17 @@ def call_sha256(files: str, entry: str, arguments: Mapping[str, str]) -> str:
     return _sha256({"files": files, "entry": entry, "arguments": dict(arguments)})
 
 
-def is_trusted(sha256: str, on_event: OnEvent) -> bool:
+def is_trusted(
+    sha256: str,
+) -> bool:
     """Return whether a SHA-256 is in this user's list; a damaged list is an empty one."""
-    return sha256 in _read(on_event)
+    return sha256 in _read()
 
 
-def trust(sha256: str, origin: str, on_event: OnEvent) -> None:
+def trust(
+    sha256: str,
+    origin: str,
+) -> None:
     """Add a SHA-256 to this user's list, with where the code is from.
 
     A warning says so where the list cannot be written.
@@ -96,14 +101,14 @@ def trust(sha256: str, origin: str, on_event: OnEvent) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with waiting_lock(path.with_suffix(".lock")):
-            known = _read(on_event)
+            known = _read()
             if sha256 not in known:
                 content = {"schema": SCHEMA, "sha256": {**known, sha256: origin}}
                 with replacing(path, mode=0o600) as temporary:
                     temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     except (OSError, CnnkitError) as error:
         reason = explain_os_error(error, f"write {path}") if isinstance(error, OSError) else error
-        on_event(
+        emit(
             Warned(
                 f"{reason.message}; so cnnkit does not remember that you trust this network's "
                 "code, and its run needs --trust-code"
@@ -117,7 +122,7 @@ def _list_path() -> Path:
     return user_state_path("cnnkit") / "trusted.json"
 
 
-def _read(on_event: OnEvent) -> dict[str, str]:
+def _read() -> dict[str, str]:
     """Return the list: where the code is from, by SHA-256."""
     path = _list_path()
     try:
@@ -137,7 +142,7 @@ def _read(on_event: OnEvent) -> dict[str, str]:
         if is_list and is_private:
             return known
         reason = "it is damaged" if is_private else "others may write to it"
-    on_event(Warned(f"{path}, your list of trusted code, is not used: {reason}; remove it"))
+    emit(Warned(f"{path}, your list of trusted code, is not used: {reason}; remove it"))
     return {}
 
 

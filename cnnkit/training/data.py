@@ -23,7 +23,7 @@ from cnnkit.data.sources.file_sets import MOST_MEASURED
 from cnnkit.data.splits import stratified_holdout
 from cnnkit.errors import UsageError
 from cnnkit.evaluation import Setup
-from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted
+from cnnkit.events import Note, TaskAdvanced, TaskEnded, TaskStarted, emit
 from cnnkit.runs.recipe import Recipe
 from cnnkit.system.device import available_bytes, memory_format
 from cnnkit.system.distributed import Ranks
@@ -80,7 +80,11 @@ def _num_usable(images: ImageSet) -> int:
     return int(images.is_whole.sum()) if isinstance(images, DecodedSet) else len(images)
 
 
-def open_data(dataset: str, recipe: Recipe, data_dir: Path, on_event: OnEvent) -> RunData:
+def open_data(
+    dataset: str,
+    recipe: Recipe,
+    data_dir: Path,
+) -> RunData:
     """Open every split that a recipe needs.
 
     Raises:
@@ -88,12 +92,12 @@ def open_data(dataset: str, recipe: Recipe, data_dir: Path, on_event: OnEvent) -
         NotFoundError, UnavailableError: the images cannot be had.
     """
     entry = find_dataset(dataset)
-    images: ImageSet = open_dataset(dataset, "train", data_dir=data_dir, on_event=on_event)
+    images: ImageSet = open_dataset(dataset, "train", data_dir=data_dir)
     fingerprint = images.fingerprint()
     val: ImageSet | None = None
     val_fingerprint = order = None
     if recipe.val_split and "val" in entry.splits:
-        val = open_dataset(dataset, "val", data_dir=data_dir, on_event=on_event)
+        val = open_dataset(dataset, "val", data_dir=data_dir)
         val_fingerprint = val.fingerprint()
     elif recipe.val_split:
         stay, held_out = stratified_holdout(images.labels, recipe.val_split, recipe.seed)
@@ -107,7 +111,7 @@ def open_data(dataset: str, recipe: Recipe, data_dir: Path, on_event: OnEvent) -
         )
     test: ImageSet | None = None
     if "test" in entry.splits:
-        test = open_dataset(dataset, "test", data_dir=data_dir, on_event=on_event)
+        test = open_dataset(dataset, "test", data_dir=data_dir)
         test = test if len(test) else None  # of classes with an image each nothing can be held out
     if recipe.monitor == "test" and test is None:
         raise UsageError(f"{dataset} has no test set to monitor", "use --monitor val")
@@ -194,7 +198,9 @@ class Place:
 
 
 def measured(
-    data: RunData, preprocessing: Preprocessing, place: Place, on_event: OnEvent
+    data: RunData,
+    preprocessing: Preprocessing,
+    place: Place,
 ) -> MeasuredChannels:
     """Measure the channels of the whole training split, with what was held out of it.
 
@@ -208,7 +214,6 @@ def measured(
         preprocessing,
         place.num_workers,
         place.skip_bad,
-        on_event,
         order=data.order,
         hashes=(data.train_hashes, data.val_hashes),
     )
@@ -220,7 +225,6 @@ def cached(
     preprocessing: Preprocessing,
     place: Place,
     ranks: Ranks | None,
-    on_event: OnEvent,
     is_measured: bool = False,
 ) -> RunData:
     """Return the data with image files decoded, where that is worth it, and say what was chosen.
@@ -244,18 +248,22 @@ def cached(
     if ranks is not None:
         (is_too_large,) = ranks.any_of(is_too_large)
     if is_too_large:
-        on_event(
+        emit(
             Note(
                 f"files are decoded every epoch: once decoded they would take {decoded}, more than "
                 f"a quarter of the {free / 2**30:,.1f} GiB of memory that are free"
             )
         )
         return data
-    on_event(Note(f"files are decoded once, and take {decoded} of memory"))
-    return with_decoded(data, recipe, preprocessing, place, ranks, on_event)
+    emit(Note(f"files are decoded once, and take {decoded} of memory"))
+    return with_decoded(data, recipe, preprocessing, place, ranks)
 
 
-def check_headers(data: RunData, place: Place, allow_large: bool, on_event: OnEvent) -> None:
+def check_headers(
+    data: RunData,
+    place: Place,
+    allow_large: bool,
+) -> None:
     """Look at the headers of the image files that are not decoded yet.
 
     So an image that is none, or is too large, is found before the training and not behind it, when
@@ -270,7 +278,7 @@ def check_headers(data: RunData, place: Place, allow_large: bool, on_event: OnEv
     for images in (data.train, data.val, data.test):
         if not isinstance(images, EncodedSet) or len(images) > MOST_MEASURED:
             continue
-        on_event(TaskStarted(task, len(images), "files"))
+        emit(TaskStarted(task, len(images), "files"))
         try:
             for index in range(len(images)):
                 try:
@@ -278,9 +286,9 @@ def check_headers(data: RunData, place: Place, allow_large: bool, on_event: OnEv
                 except BadImageError as error:
                     raise broken_image(images.files.name(index), error) from error
                 if index % EVENT_FILES == 0:
-                    on_event(TaskAdvanced(task, index))
+                    emit(TaskAdvanced(task, index))
         finally:
-            on_event(TaskEnded(task))
+            emit(TaskEnded(task))
 
 
 def with_decoded(
@@ -289,7 +297,6 @@ def with_decoded(
     preprocessing: Preprocessing,
     place: Place,
     ranks: Ranks | None,
-    on_event: OnEvent,
 ) -> RunData:
     """Return the data with the image files decoded that are gone through every epoch.
 
@@ -305,7 +312,7 @@ def with_decoded(
         return _decoded_together(images, decode, ranks, hashes)
 
     def decode(images: EncodedSet, hashes: ContentHashes | None) -> DecodedSet:
-        return decoded(images, preprocessing, place.num_workers, place.skip_bad, on_event, hashes)
+        return decoded(images, preprocessing, place.num_workers, place.skip_bad, hashes)
 
     train = in_memory(data.train, data.train_hashes)
     assert train is not None

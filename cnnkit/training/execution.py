@@ -16,7 +16,7 @@ from cnnkit.errors import (
     ToldElsewhereError,
 )
 from cnnkit.evaluation import predict_all
-from cnnkit.events import Note, OnEvent, RunStarted
+from cnnkit.events import Note, RunStarted, emit
 from cnnkit.results import TrainResult
 from cnnkit.runs.checkpoints import TrainingCheckpoint
 from cnnkit.runs.folder import RunFolder
@@ -44,7 +44,6 @@ def carry_out(
     description: Mapping[str, Any],
     checkpoint: TrainingCheckpoint | None,
     start: float,
-    on_event: OnEvent,
 ) -> TrainResult:
     """Train, test, and write the result; the caller holds the lock of the run.
 
@@ -55,7 +54,6 @@ def carry_out(
         description: what `run.json` holds.
         checkpoint: where to go on; None from the beginning.
         start: when the work began, by `time.perf_counter`.
-        on_event: told about the progress.
 
     Raises:
         RunFailedError: the loss is not finite, or an image is broken.
@@ -68,7 +66,7 @@ def carry_out(
             explained(job.recipe),
             deterministic_operations(job.setup.deterministic),
         ):
-            return _train_and_test(job, network, run, description, checkpoint, start, on_event)
+            return _train_and_test(job, network, run, description, checkpoint, start)
     except BaseException as caught:
         error = caught if job.ranks is None else job.ranks.settled(caught)
         if isinstance(error, KeyboardInterrupt) and run.checkpoints.find("last") is not None:
@@ -107,23 +105,21 @@ def _train_and_test(
     description: Mapping[str, Any],
     checkpoint: TrainingCheckpoint | None,
     start: float,
-    on_event: OnEvent,
 ) -> TrainResult:
     keep_freed_memory()
     setup, place, ranks = job.setup, job.place, job.ranks
-    told = on_event if ranks is None else ranks.silenced(on_event)
     test = None
     if job.data.test is not None:
         test = place.batches(job.data.test, setup, setup.eval_batch_size)
-    trainer = _trainer(job, network, test, run, str(description["id"]), start, told)
+    trainer = _trainer(job, network, test, run, str(description["id"]), start)
     if checkpoint is not None:
         trainer.progress = trainer.record.restore(checkpoint)
-        _say_where(trainer, told)
-    told(_started(job, run, trainer))
+        _say_where(trainer)
+    emit(_started(job, run, trainer))
     fitted = trainer.fit()
     if fitted.is_interrupted:
         raise _interrupted(trainer, run)
-    keep_all_seen(job, run, told)
+    keep_all_seen(job, run)
     best = from_first(ranks, lambda: run.load_checkpoint("best").weights)
     try:
         load_weights(network, best)
@@ -136,9 +132,9 @@ def _train_and_test(
     metrics = None
     if test is not None:
         predictions = predict_all(
-            network, test, len(setup.classes), "test", told, setup.tta, setup.precision, ranks
+            network, test, len(setup.classes), "test", setup.tta, setup.precision, ranks
         )
-        tell_confusion(predictions, "test", fitted.best_epoch, told)
+        tell_confusion(predictions, "test", fitted.best_epoch)
         metrics = predictions.metrics()
     train, val = trainer.train, trainer.val
     result = TrainResult(
@@ -168,7 +164,6 @@ def _trainer(
     run: RunFolder,
     run_id: str,
     start: float,
-    on_event: OnEvent,
 ) -> Trainer:
     """Return what trains the network, with what takes its steps and what keeps its state."""
     setup, recipe, data, place, ranks = job.setup, job.recipe, job.data, job.place, job.ranks
@@ -184,25 +179,26 @@ def _trainer(
         recipe,
         train.num_batches,
         place.device,
-        on_event,
         setup.precision,
-        job.compiled(network, on_event),
+        job.compiled(network),
         None if ranks is None else Team(network, ranks, place.device),
     )
     batches = [one for one in (train, val, followed) if one is not None]
     record = Record(run, run_id, job.asked(), job.checkpointing, stepper, batches, start, ranks)
     num_classes = len(setup.classes)
     return Trainer(
-        num_classes, recipe, train, val, followed, stepper, record, on_event, setup.precision, ranks
+        num_classes, recipe, train, val, followed, stepper, record, setup.precision, ranks
     )
 
 
-def _say_where(trainer: Trainer, on_event: OnEvent) -> None:
+def _say_where(
+    trainer: Trainer,
+) -> None:
     """Say where a training goes on."""
     progress, num_epochs = trainer.progress, trainer.recipe.epochs
     if progress.epoch <= num_epochs:
         after = f", after step {progress.step:,}" if progress.step else ""
-        on_event(Note(f"goes on in epoch {progress.epoch} of {num_epochs}{after}"))
+        emit(Note(f"goes on in epoch {progress.epoch} of {num_epochs}{after}"))
 
 
 def _started(job: Job, run: RunFolder, trainer: Trainer) -> RunStarted:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from cnnkit.events import Note, OnEvent, ignore
+from cnnkit.events import Note, OnEvent, emit, takes_on_event
 from cnnkit.models import code_files, find_model
 from cnnkit.results import TrainResult
 from cnnkit.runs.code import Trusted, keep_code
@@ -34,6 +34,7 @@ from cnnkit.training.resuming import go_on
 from cnnkit.training.seen_images import keep_seen
 
 
+@takes_on_event
 def train(
     model: str,
     dataset: str = "digits",
@@ -50,7 +51,7 @@ def train(
     allow_large: bool = False,
     checkpoint_minutes: float = Checkpointing.minutes,
     checkpoint_steps: int | None = None,
-    on_event: OnEvent = ignore,
+    on_event: OnEvent | None = None,
 ) -> TrainResult:
     """Train a network, choose its best epoch on held-out images, and test that once.
 
@@ -70,7 +71,7 @@ def train(
         allow_large: decode images above the limits as well; evaluations of the run do so too.
         checkpoint_minutes: write the state so often, beside the end of every epoch; 0 for never.
         checkpoint_steps: write it after so many steps as well; None for never.
-        on_event: told about notes, progress, and each epoch.
+        on_event: called with each event; None leaves the handler in force.
 
     Raises:
         NotFoundError: there is no such network, dataset or file of weights.
@@ -88,13 +89,12 @@ def train(
     checkpointing = Checkpointing.of(checkpoint_minutes, checkpoint_steps)
     check_runs_dir(runs_dir)
     with joined_processes() as joined:
-        begun = run_begun_before(joined, on_event)
+        begun = run_begun_before(joined)
         if begun is not None:  # by the processes before these
             trusted = Trusted(code=True)  # which is that of this command
-            return go_on(begun, {}, data_dir, runs_dir, trusted, joined, start, on_event)
+            return go_on(begun, {}, data_dir, runs_dir, trusted, joined, start)
         ranks = several(joined)
-        told = on_event if ranks is None else ranks.silenced(on_event)
-        with computing_with(num_threads(ranks, told)):
+        with computing_with(num_threads(ranks)):
             job = prepare(
                 model,
                 dataset,
@@ -108,10 +108,9 @@ def train(
                 skip_bad=skip_bad,
                 allow_large=allow_large,
                 checkpointing=checkpointing,
-                on_event=told,
                 ranks=ranks,
             )
-            return _begin(job, recipe_name, runs_dir, joined, start, on_event)
+            return _begin(job, recipe_name, runs_dir, joined, start)
 
 
 def _begin(
@@ -120,30 +119,28 @@ def _begin(
     runs_dir: Path,
     joined: Ranks | None,
     start: float,
-    on_event: OnEvent,
 ) -> TrainResult:
     """Make the run folder, and train."""
-    told = on_event if job.ranks is None else job.ranks.silenced(on_event)
     recipe, model = job.recipe, find_model(job.setup.model)
     with own_randomness(job.place.device), explained(recipe):
-        network = job.build(told)
+        network = job.build()
         job = job.in_precision(network)
         num_params = sum(parameter.numel() for parameter in network.parameters())
-        say_plan(job, network, num_params, told)
+        say_plan(job, network, num_params)
         if recipe.freeze:
-            told(Note(f"{_num_trained(network):,} parameters are trained, the others stay"))
+            emit(Note(f"{_num_trained(network):,} parameters are trained, the others stay"))
         run = from_first(
             job.ranks, lambda: create_run(runs_dir, model.name, Path(job.setup.dataset).name)
         )
         writes = job.ranks is None or job.ranks.rank == 0
         try:
-            with held(run, told) if writes else nullcontext():
+            with held(run) if writes else nullcontext():
                 plain = from_first(
                     job.ranks,
                     lambda: {
                         **job.describe(uuid.uuid4().hex, num_params),
                         "recipe_name": recipe_name,
-                        "network": _kept_code(job, run, told),
+                        "network": _kept_code(job, run),
                     },
                 )
                 if writes:
@@ -151,17 +148,20 @@ def _begin(
                     keep_seen(job, run)
                 if writes and joined is not None:
                     joined.remember("run", str(run.path))
-                return carry_out(job, network, run, plain, None, start, on_event)
+                return carry_out(job, network, run, plain, None, start)
         except BaseException:
             if writes and not run.checkpoints.names():
                 run.remove()  # nothing of it could be used
             raise
 
 
-def _kept_code(job: Job, run: RunFolder, on_event: OnEvent) -> dict[str, str] | None:
+def _kept_code(
+    job: Job,
+    run: RunFolder,
+) -> dict[str, str] | None:
     """Copy the user's own code into the run folder, once the network was built and tried."""
     spec = job.setup.model
-    return keep_code(run, spec, code_files(spec), job.setup.model_arguments, on_event)
+    return keep_code(run, spec, code_files(spec), job.setup.model_arguments)
 
 
 def _num_trained(network: nn.Module) -> int:

@@ -15,7 +15,7 @@ from torch import nn
 from cnnkit import __version__
 from cnnkit.data.image_set import DecodedSet
 from cnnkit.evaluation import Setup
-from cnnkit.events import Note, OnEvent, ignore
+from cnnkit.events import Note, emit
 from cnnkit.runs.recipe import Recipe
 from cnnkit.system.determinism import deterministic_operations
 from cnnkit.system.device import (
@@ -67,11 +67,10 @@ class Job:
     ranks: Ranks | None = None
     normalization: Mapping[str, Any] | None = None
 
-    def build(self, on_event: OnEvent = ignore, is_new: bool = True) -> nn.Module:
+    def build(self, is_new: bool = True) -> nn.Module:
         """Return the network with its first weights, on its device, tried on an input.
 
         Args:
-            on_event: told where its weights are from.
             is_new: its weights will not be read from a checkpoint, so it may look at images.
 
         Raises:
@@ -82,14 +81,14 @@ class Job:
             UnavailableError: `deterministic` cannot be had.
         """
         with deterministic_operations(self.setup.deterministic):
-            return self._built(on_event, is_new)
+            return self._built(is_new)
 
-    def _built(self, on_event: OnEvent, is_new: bool) -> nn.Module:
+    def _built(self, is_new: bool) -> nn.Module:
         device = self.place.device
         torch.manual_seed(self.recipe.seed)
         network = self.setup.build()
         if self.weights is not None:
-            on_event(Note(self.weights.load_into(network)))
+            emit(Note(self.weights.load_into(network)))
         adapt_network(network, self.recipe, self.setup.model)
         network = network.to(device)
         network = network.to(memory_format=memory_format(device, self.setup.channels_last))
@@ -118,7 +117,10 @@ class Job:
             job._check(network)
         return job
 
-    def compiled(self, network: nn.Module, on_event: OnEvent) -> Compiled | None:
+    def compiled(
+        self,
+        network: nn.Module,
+    ) -> Compiled | None:
         """Return the network compiled for training; None where it is taken as it is.
 
         Raises:
@@ -126,7 +128,7 @@ class Job:
         """
         if not self.recipe.compile:
             return None
-        return compiled(network, self.setup, self.recipe, len(self.data.train), on_event)
+        return compiled(network, self.setup, self.recipe, len(self.data.train))
 
     def _check(self, network: nn.Module) -> None:
         with own_randomness(self.place.device):  # dropout must not draw what training will

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import ExponentialLR
 
 from cnnkit.data.loading.batches import Batches
 from cnnkit.errors import RunFailedError
-from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
+from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, emit, takes_on_event
 from cnnkit.results import LearningRatePoint, LearningRateSearch
 from cnnkit.runs.recipe import Recipe
 from cnnkit.system.determinism import deterministic_operations
@@ -30,6 +30,7 @@ SLOPE_STEPS = 5  # on either side of the step whose slope is looked at
 LEAST_FALL = 0.05  # share of the first mean by which the loss has to fall
 
 
+@takes_on_event
 def find_learning_rate(
     model: str,
     dataset: str = "digits",
@@ -43,7 +44,7 @@ def find_learning_rate(
     num_workers: int | None = None,
     skip_bad: bool = False,
     allow_large: bool = False,
-    on_event: OnEvent = ignore,
+    on_event: OnEvent | None = None,
 ) -> LearningRateSearch:
     """Take steps with a learning rate that grows, and find where the loss falls most steeply.
 
@@ -91,15 +92,14 @@ def find_learning_rate(
         skip_bad=skip_bad,
         allow_large=allow_large,
         checkpointing=Checkpointing(),
-        on_event=on_event,
     )
-    on_event(Note(job.fit))
+    emit(Note(job.fit))
     with (
         own_randomness(job.place.device),
         explained(recipe),
         deterministic_operations(recipe.deterministic),
     ):
-        network = job.build(on_event)
+        network = job.build()
         job = job.in_precision(network)
         set_training_mode(network, recipe)
         batches = job.place.batches(
@@ -110,14 +110,13 @@ def find_learning_rate(
             recipe,
             batches.num_batches,
             job.place.device,
-            on_event,
             job.setup.precision,
-            job.compiled(network, on_event),
+            job.compiled(network),
         )
         stepper.schedule = ExponentialLR(
             stepper.optimizer, (HIGHEST / LOWEST) ** (1 / (NUM_STEPS - 1))
         )
-        points, diverged_at = _sweep(stepper, batches, recipe.seed, on_event)
+        points, diverged_at = _sweep(stepper, batches, recipe.seed)
     lowest, steepest = judge([one.smoothed_loss for one in points])
     return LearningRateSearch(
         model=job.setup.model,
@@ -156,13 +155,15 @@ def judge(smoothed: Sequence[float]) -> tuple[int, int | None]:
 
 
 def _sweep(
-    stepper: Stepper, batches: Batches, seed: int, on_event: OnEvent
+    stepper: Stepper,
+    batches: Batches,
+    seed: int,
 ) -> tuple[list[LearningRatePoint], float | None]:
     """Return the steps, and the learning rate at which the loss diverged, if it did."""
     task = "lr-find"
     points: list[LearningRatePoint] = []
     mean, lowest = 0.0, math.inf
-    on_event(TaskStarted(task, NUM_STEPS, "steps"))
+    emit(TaskStarted(task, NUM_STEPS, "steps"))
     try:
         with closing(_endless(batches, seed)) as endless:
             for step, (images, labels) in zip(range(1, NUM_STEPS + 1), endless, strict=False):
@@ -181,9 +182,9 @@ def _sweep(
                 if smoothed > DIVERGED * lowest and step > FIRST_STEPS:
                     return points, rate
                 values = {"lr": rate, "loss": smoothed}
-                on_event(TaskAdvanced(task, step, values))
+                emit(TaskAdvanced(task, step, values))
     finally:
-        on_event(TaskEnded(task))
+        emit(TaskEnded(task))
     return points, None
 
 

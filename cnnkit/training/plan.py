@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from cnnkit.data.loading.augmentation import Augmentation
-from cnnkit.events import Note, OnEvent, Warned
+from cnnkit.events import Note, Warned, emit
 from cnnkit.system.device import (
     has_native_bf16,
     memory_format,
@@ -15,47 +15,49 @@ from cnnkit.training.job import Job
 from cnnkit.training.steps.team import has_batch_norm
 
 
-def say_plan(job: Job, network: nn.Module, num_params: int, on_event: OnEvent) -> None:
+def say_plan(
+    job: Job,
+    network: nn.Module,
+    num_params: int,
+) -> None:
     """Say what will be done, and what about it the user must know."""
-    on_event(Note(job.fit))
+    emit(Note(job.fit))
     device, setup = job.place.device, job.setup
     how = [_precision(setup.precision, device)]
     if memory_format(device, setup.channels_last) == torch.channels_last:
         how.append("channels last")
     if job.ranks is not None:
         how.append(f"{job.ranks.size} processes{_threads_of_each(device)}")
-    on_event(
-        Note(f"{job.data.counts()}; {num_params:,} parameters; on {device} in {', '.join(how)}")
-    )
+    emit(Note(f"{job.data.counts()}; {num_params:,} parameters; on {device} in {', '.join(how)}"))
     num_images, batch_size = len(job.data.train), job.recipe.batch_size
     if batch_size > num_images:
-        on_event(
+        emit(
             Note(
                 f"a batch of {batch_size:,} is all {num_images:,} training images: an epoch is a "
                 "single step"
             )
         )
     if job.ranks is not None and has_batch_norm(network):
-        on_event(Note(_normalising(device)))
+        emit(Note(_normalising(device)))
     augmentation = job.recipe.augmentation
     if augmentation != Augmentation():
-        on_event(Note(f"augmentation: {augmentation.sentence()}"))
+        emit(Note(f"augmentation: {augmentation.sentence()}"))
     if augmentation.mixes:
-        on_event(
+        emit(
             Note(
                 "train loss and accuracy are those of mixed images: one is right where the class "
                 "of its larger part scores highest"
             )
         )
     if job.recipe.monitor == "test":
-        on_event(
+        emit(
             Warned(
                 "the test set is followed every epoch; choose nothing by it, or its figures no "
                 "longer tell how good the network is"
             )
         )
     if job.data.test is None:
-        on_event(Warned("there is no test set, so the result is not tested"))
+        emit(Warned("there is no test set, so the result is not tested"))
 
 
 def _precision(name: str, device: torch.device) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from cnnkit.data import allow_large_files, default_data_dir, lasting_name
 from cnnkit.errors import CheckFailedError, UsageError
 from cnnkit.evaluation import Setup, check_views
-from cnnkit.events import OnEvent
 from cnnkit.models import find_model
 from cnnkit.runs.recipe import Recipe
 from cnnkit.system.device import num_usable_cores
@@ -54,7 +53,6 @@ def prepare(
     skip_bad: bool,
     allow_large: bool,
     checkpointing: Checkpointing,
-    on_event: OnEvent,
     ranks: Ranks | None = None,
 ) -> Job:
     """Open the data and put it together with the network; nothing is built or written.
@@ -75,7 +73,7 @@ def prepare(
     place = Place(target, workers, skip_bad)
     weights = find_weights(description) if recipe.pretrained else None
     file = None if recipe.weights is None else own_weights(recipe.weights, runs_dir, ranks)
-    data = opened(dataset, recipe, data_dir, ranks, on_event)
+    data = opened(dataset, recipe, data_dir, ranks)
     if weights is not None and input_shape is None:
         input_shape = (None, *weights.size)
     shape = choose_input(description, data.train, input_shape)
@@ -85,11 +83,11 @@ def prepare(
     plain = not_normalized(shape, allow_large, recipe.decode)
     normalization = known_normalization(shape.channels, data.entry, recipe.normalize, weights)
     is_measured = normalization is None
-    data = cached(data, recipe, plain, place, ranks, on_event, is_measured)
-    from_first(ranks, lambda: check_headers(data, place, allow_large, on_event))
+    data = cached(data, recipe, plain, place, ranks, is_measured)
+    from_first(ranks, lambda: check_headers(data, place, allow_large))
     if normalization is None:
         normalization = from_first(
-            ranks, lambda: Normalization.of_measured(measured(data, plain, place, on_event))
+            ranks, lambda: Normalization.of_measured(measured(data, plain, place))
         )
     preprocessing = replace(plain, mean=normalization.mean, std=normalization.std)
     setup = Setup(
@@ -117,7 +115,7 @@ def prepare(
     )
     fit = describe_fit(original, shape, normalization)
     if weights is not None:
-        file = obtained(weights, ranks, on_event)
+        file = obtained(weights, ranks)
     return Job(
         setup, recipe, data, place, checkpointing, data_dir, fit, file, ranks,
         normalization.to_dict(),
@@ -125,7 +123,10 @@ def prepare(
 
 
 def opened(
-    dataset: str, recipe: Recipe, data_dir: Path, ranks: Ranks | None, on_event: OnEvent
+    dataset: str,
+    recipe: Recipe,
+    data_dir: Path,
+    ranks: Ranks | None,
 ) -> RunData:
     """Open the data, on one process of each machine first: it may have to be downloaded.
 
@@ -133,8 +134,8 @@ def opened(
         CheckFailedError: the machines have different images.
     """
     if ranks is None:
-        return open_data(dataset, recipe, data_dir, on_event)
-    data = ranks.in_turn(lambda: open_data(dataset, recipe, data_dir, on_event))
+        return open_data(dataset, recipe, data_dir)
+    data = ranks.in_turn(lambda: open_data(dataset, recipe, data_dir))
     if len(set(ranks.gather(data.fingerprint))) > 1:
         raise CheckFailedError(
             f"the training images of {dataset} are not the same on all machines",
@@ -155,8 +156,11 @@ def own_weights(wanted: str, runs_dir: Path, ranks: Ranks | None) -> WeightsFile
     return file
 
 
-def obtained(weights: PretrainedWeights, ranks: Ranks | None, on_event: OnEvent) -> WeightsFile:
+def obtained(
+    weights: PretrainedWeights,
+    ranks: Ranks | None,
+) -> WeightsFile:
     """Return the file of weights, which one process of each machine may have to download."""
     if ranks is None:
-        return weights.obtain(on_event)
-    return ranks.in_turn(lambda: weights.obtain(on_event))
+        return weights.obtain()
+    return ranks.in_turn(lambda: weights.obtain())

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from cnnkit.events import OnEvent, Warned
+from cnnkit.events import Warned, emit
 from cnnkit.runs.folder import RunFolder
 from cnnkit.system.device import check_processes, choose_device, num_usable_cores
 from cnnkit.system.distributed import Ranks, joined_ranks, telling_once
@@ -25,14 +25,14 @@ def joined_processes() -> Iterator[Ranks | None]:
         yield ranks
 
 
-def run_begun_before(joined: Ranks | None, on_event: OnEvent) -> str | None:
+def run_begun_before(
+    joined: Ranks | None,
+) -> str | None:
     """Return the run that processes began which these replace; None where there is none."""
     if joined is None or joined.num_restarts == 0:
         return None
     loss = joined.recall("loss") or "a process was lost"
-    joined.silenced(on_event)(
-        Warned(f"{loss}; restart {joined.num_restarts} of {joined.max_restarts}")
-    )
+    emit(Warned(f"{loss}; restart {joined.num_restarts} of {joined.max_restarts}"))
     run = joined.recall("run")
     is_there = joined.from_first(lambda: run is not None and RunFolder(Path(run)).is_described)
     return run if is_there else None
@@ -52,7 +52,9 @@ def device_of(ranks: Ranks | None, name: str) -> torch.device:
     return device
 
 
-def num_threads(ranks: Ranks | None, on_event: OnEvent) -> int:
+def num_threads(
+    ranks: Ranks | None,
+) -> int:
     """Return how many threads to compute with: the cores are shared out."""
     said = torch.get_num_threads()
     if ranks is None:
@@ -60,7 +62,7 @@ def num_threads(ranks: Ranks | None, on_event: OnEvent) -> int:
     cores = num_usable_cores()
     if ranks.local_size > cores:
         their = f"{cores} core{'s' if cores > 1 else ''}"
-        on_event(Warned(f"{ranks.local_size} processes on {their}: they wait for each other"))
+        emit(Warned(f"{ranks.local_size} processes on {their}: they wait for each other"))
     # Unless told otherwise, torch takes all cores, and torchrun tells each of several to take one.
     is_by_torchrun = said == 1 and not ranks.is_launched_here
     if is_by_torchrun or said * ranks.local_size > cores:
@@ -80,11 +82,13 @@ def computing_with(number: int) -> Iterator[None]:
 
 
 @contextmanager
-def held(run: RunFolder, on_event: OnEvent) -> Iterator[None]:
+def held(
+    run: RunFolder,
+) -> Iterator[None]:
     """Hold the lock of a run."""
     with run.lock() as is_held:
         if not is_held:
-            on_event(
+            emit(
                 Warned(f"the disk of {run.path} has no locks: let no other process train this run")
             )
         yield

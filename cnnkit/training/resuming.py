@@ -17,7 +17,7 @@ from cnnkit.errors import (
     UsageError,
 )
 from cnnkit.evaluation import Setup, check_fits
-from cnnkit.events import Note, OnEvent, Warned, ignore
+from cnnkit.events import Note, OnEvent, Warned, emit, handled_by, ignore, takes_on_event
 from cnnkit.models import find_model
 from cnnkit.results import TrainResult
 from cnnkit.runs.checkpoints import Checkpoint, TrainingCheckpoint
@@ -40,6 +40,7 @@ from cnnkit.training.steps.saved import SavedProgress
 MOST_THREADS = 256  # that any machine is given
 
 
+@takes_on_event
 def resume(
     run: str | Path,
     settings: Mapping[str, Any] | None = None,
@@ -48,7 +49,7 @@ def resume(
     runs_dir: Path = Path("runs"),
     network: str | None = None,
     trust_code: bool = False,
-    on_event: OnEvent = ignore,
+    on_event: OnEvent | None = None,
 ) -> TrainResult:
     """Go on with a run that was stopped, to the figures and weights of one that was not.
 
@@ -64,7 +65,7 @@ def resume(
             in the run folder; it must not have changed.
         trust_code: let the code run that the run folder brings, though this user has not trained
             with it.
-        on_event: told about notes, progress, and each epoch.
+        on_event: called with each event; None leaves the handler in force.
 
     Raises:
         NotFoundError: there is no such run.
@@ -79,7 +80,7 @@ def resume(
     start = time.perf_counter()
     with joined_processes() as joined:
         trusted = Trusted(network, trust_code)
-        return go_on(run, settings or {}, data_dir, runs_dir, trusted, joined, start, on_event)
+        return go_on(run, settings or {}, data_dir, runs_dir, trusted, joined, start)
 
 
 def go_on(
@@ -90,16 +91,15 @@ def go_on(
     trusted: Trusted,
     joined: Ranks | None,
     start: float,
-    on_event: OnEvent,
 ) -> TrainResult:
     """Go on with a run; see `resume`."""
     ranks = several(joined)
     writes = ranks is None or ranks.rank == 0
-    told = on_event if ranks is None else ranks.silenced(on_event)
     folder = from_first(ranks, lambda: open_run(str(run), runs_dir))
-    from_first(ranks, folder.read_description)  # a folder that is no run is not locked
-    with held(folder, told) if writes else nullcontext():
-        description = from_first(ranks, lambda: folder.read_description(told))
+    with handled_by(ignore):  # a folder that is no run is not locked
+        from_first(ranks, folder.read_description)
+    with held(folder) if writes else nullcontext():
+        description = from_first(ranks, folder.read_description)
         is_complete = from_first(ranks, lambda: folder.is_complete)
         settled = settle(description, settings, folder.path)
         _check_processes(description, ranks)
@@ -107,13 +107,11 @@ def go_on(
             joined.remember("run", str(folder.path))
         if is_complete and "epochs" not in settled.changes:
             raise _complete(folder, settled.recipe)
-        setup = Setup.from_dict(
-            description["setup"], _network(folder, description, trusted, ranks, told)
-        )
+        setup = Setup.from_dict(description["setup"], _network(folder, description, trusted, ranks))
         device = device_of(ranks, str(description["device"]["name"]))
         place = Place(device, settled.num_workers, bool(description["skip_bad"]))
         where = data_dir or data_dir_of(description) or default_data_dir()
-        data = opened(setup.dataset, settled.recipe, where, ranks, told)
+        data = opened(setup.dataset, settled.recipe, where, ranks)
         if data.fingerprint != setup.fingerprint or data.train.classes != setup.classes:
             raise CheckFailedError(
                 f"the training images of {setup.dataset} are not those that the run began with",
@@ -124,14 +122,14 @@ def go_on(
                 f"the validation images of {setup.dataset} are not those that the run began with",
                 "restore them, or begin a new run",
             )
-        say_decoding(data.train, setup.preprocessing, told)
+        say_decoding(data.train, setup.preprocessing)
         if description.get("decoded_once"):
-            data = with_decoded(data, settled.recipe, setup.preprocessing, place, ranks, told)
-        checkpoint = from_first(ranks, lambda: _newest(folder, told))
+            data = with_decoded(data, settled.recipe, setup.preprocessing, place, ranks)
+        checkpoint = from_first(ranks, lambda: _newest(folder))
         fit = f"goes on with {folder.path}: {setup.model} on {setup.dataset}"
         file = None
         if checkpoint is None:
-            file = _first_weights(setup, description, settled.recipe, ranks, told)
+            file = _first_weights(setup, description, settled.recipe, ranks)
         job = Job(
             setup, settled.recipe, data, place, settled.checkpointing, where, fit, file, ranks
         )
@@ -144,11 +142,11 @@ def go_on(
             if checkpoint is not None:
                 check_fits(setup, checkpoint.weights, folder)
             with described_by(folder, setup.spec):
-                network = job.build(told, is_new=checkpoint is None)
-            say_plan(job, network, int(description["num_params"]), told)
-            _warn_of_changes(description, machine, told)
+                network = job.build(is_new=checkpoint is None)
+            say_plan(job, network, int(description["num_params"]))
+            _warn_of_changes(description, machine)
             if is_complete:
-                told(
+                emit(
                     Warned(
                         "the run was tested already; if its test figure is why it goes on, the "
                         "next one is too good"
@@ -158,7 +156,7 @@ def go_on(
             if writes:
                 folder.remove_result()
                 folder.write_description(description)
-            return carry_out(job, network, folder, description, checkpoint, start, on_event)
+            return carry_out(job, network, folder, description, checkpoint, start)
 
 
 def _network(
@@ -166,7 +164,6 @@ def _network(
     description: Mapping[str, Any],
     trusted: Trusted,
     ranks: Ranks | None,
-    on_event: OnEvent,
 ) -> str:
     """Return how `build_model` finds the network of the run; rank 0 decides whether it may run.
 
@@ -174,9 +171,7 @@ def _network(
         CheckFailedError: the user does not trust its code, or it has changed.
         UsageError: the network that is named instead is no file of code.
     """
-    found = from_first(
-        ranks, lambda: network_of(run, description, trusted, on_event, is_resumed=True)
-    )
+    found = from_first(ranks, lambda: network_of(run, description, trusted, is_resumed=True))
     if ranks is not None and ranks.rank > 0:  # another machine may have another file there
         network_of(run, description, replace(trusted, code=True), is_resumed=True)
     return found
@@ -202,7 +197,6 @@ def _first_weights(
     description: Mapping[str, Any],
     recipe: Recipe,
     ranks: Ranks | None,
-    on_event: OnEvent,
 ) -> WeightsFile | None:
     """Return the file of weights that a run began with; None for fresh ones.
 
@@ -212,7 +206,7 @@ def _first_weights(
     """
     if recipe.pretrained:
         model = find_model(setup.spec)
-        return obtained(find_weights(model), ranks, on_event)
+        return obtained(find_weights(model), ranks)
     if recipe.weights is None:
         return None
     file = weights_file(Path(str(description["weights"])))
@@ -248,7 +242,9 @@ def _complete(run: RunFolder, recipe: Recipe) -> UsageError:
     return UsageError(f"{run.path} is complete", way_on)
 
 
-def _newest(run: RunFolder, on_event: OnEvent) -> TrainingCheckpoint | None:
+def _newest(
+    run: RunFolder,
+) -> TrainingCheckpoint | None:
     """Return the newest checkpoint that is whole; None where none was ever written.
 
     One that is damaged is set aside. Best weights that are damaged are written again where a
@@ -263,12 +259,12 @@ def _newest(run: RunFolder, on_event: OnEvent) -> TrainingCheckpoint | None:
         try:
             checkpoint, best = _read(run, name)
             newest_best = max(newest_best, best)
-            _check_best(run, checkpoint, best, newest_best, on_event)
+            _check_best(run, checkpoint, best, newest_best)
         except (CheckFailedError, NotFoundError, UnavailableError) as error:
             first_error = first_error or error
             continue
         if first_error is not None:
-            on_event(
+            emit(
                 Warned(
                     f"{first_error.message}; the checkpoint before it is used, and no work is lost "
                     "but the steps since"
@@ -278,7 +274,7 @@ def _newest(run: RunFolder, on_event: OnEvent) -> TrainingCheckpoint | None:
         return checkpoint
     if first_error is not None:
         raise first_error
-    on_event(Note("it was stopped before its first checkpoint, and begins anew"))
+    emit(Note("it was stopped before its first checkpoint, and begins anew"))
     return None
 
 
@@ -300,7 +296,10 @@ def _read(run: RunFolder, name: str) -> tuple[TrainingCheckpoint, int]:
 
 
 def _check_best(
-    run: RunFolder, checkpoint: TrainingCheckpoint, best: int, newest_best: int, on_event: OnEvent
+    run: RunFolder,
+    checkpoint: TrainingCheckpoint,
+    best: int,
+    newest_best: int,
 ) -> None:
     """Refuse a checkpoint whose best weights are neither there, nor in it, nor come again.
 
@@ -321,13 +320,14 @@ def _check_best(
             found = run.checkpoints.load_training(name)
             if (found.epoch, found.step) == (best, 0):
                 run.checkpoints.save(Checkpoint("best", best, found.weights))
-                on_event(Warned(f"{lost}; they are written again from {where.with_name(name)}"))
+                emit(Warned(f"{lost}; they are written again from {where.with_name(name)}"))
                 return
     raise CheckFailedError(lost, "restore them, or begin a new run")
 
 
 def _warn_of_changes(
-    description: Mapping[str, Any], machine: Mapping[str, Any], on_event: OnEvent
+    description: Mapping[str, Any],
+    machine: Mapping[str, Any],
 ) -> None:
     """Say what of the machine is no longer what the run began on."""
     pairs = [
@@ -337,7 +337,7 @@ def _warn_of_changes(
     ]
     changed = [f"{name} {now} for {then}" for name, then, now in pairs if then != now]
     if changed:
-        on_event(
+        emit(
             Warned(
                 f"the machine is not what it was ({', '.join(changed)}), so the numbers may differ "
                 "from those of a run that was not stopped"

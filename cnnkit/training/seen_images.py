@@ -4,7 +4,6 @@ import numpy as np
 
 from cnnkit.data.content_hashes import ContentHashes
 from cnnkit.data.image_set import DecodedSet, EncodedSet, ImageSet
-from cnnkit.events import OnEvent, ignore
 from cnnkit.runs.folder import RunFolder
 from cnnkit.training.job import Job
 
@@ -22,7 +21,10 @@ def keep_seen(job: Job, run: RunFolder) -> None:
         _write(used, run)
 
 
-def keep_all_seen(job: Job, run: RunFolder, on_event: OnEvent = ignore) -> None:
+def keep_all_seen(
+    job: Job,
+    run: RunFolder,
+) -> None:
     """Write these hashes after the training; files that nobody has read yet are read for it.
 
     Raises:
@@ -35,7 +37,7 @@ def keep_all_seen(job: Job, run: RunFolder, on_event: OnEvent = ignore) -> None:
                 own.add(rows)
         if isinstance(images, EncodedSet) and (ranks is None or ranks.rank == 0):
             large = job.setup.preprocessing.allow_large
-            own.read_missing(images.files, job.place.num_workers, large, on_event)
+            own.read_missing(images.files, job.place.num_workers, large)
     if used and (ranks is None or ranks.rank == 0):
         _write(used, run)
 

@@ -12,7 +12,6 @@ from cnnkit.bench.measuring import benchmark
 from cnnkit.bench.peaks import PeakBook
 from cnnkit.bench.settings import Sweep
 from cnnkit.bench.state import preserved_state
-from cnnkit.events import ignore
 from cnnkit.results.bench import Peak
 
 CPU = Sweep(("cpu",), ("infer",), (8,), threads=(1,))
@@ -38,7 +37,7 @@ def test_peaks_are_measured_and_kept_with_the_machine(quick: None, tmp_path: Pat
     assert all(1e8 < one.per_second < 1e13 for one in result.peaks)
     machine = describe_machine([Processor()])
     assert list(json.loads(file.read_text())["peaks"]) == [machine.fingerprint]
-    again = PeakBook(machine, file, ignore)
+    again = PeakBook(machine, file)
     assert set(again.peaks) == set(result.peaks)
 
 
@@ -50,7 +49,7 @@ def test_a_second_run_takes_what_is_known(
     assert file.exists()
     machine = describe_machine([Processor()])
     with preserved_state():
-        PeakBook(machine, file, ignore).raise_to(Peak("cpu", 1, "fp32", "conv", 1e15, "a wish"))
+        PeakBook(machine, file).raise_to(Peak("cpu", 1, "fp32", "conv", 1e15, "a wish"))
     monkeypatch.setattr(PeakBook, "measure", lambda *_: pytest.fail("it is known"))
     second = benchmark("lenet5", CPU, max_seconds=0.1, peaks_file=file)
     rate = second.cells[0].flops_per_second
@@ -65,7 +64,7 @@ def test_a_cell_above_the_peak_has_it_measured_again_and_then_raises_it(
 ) -> None:
     file = tmp_path / "peaks.json"
     machine = describe_machine([Processor()])
-    PeakBook(machine, file, ignore).raise_to(Peak("cpu", 1, "fp32", "conv", 1.0, "too little"))
+    PeakBook(machine, file).raise_to(Peak("cpu", 1, "fp32", "conv", 1.0, "too little"))
     measured: list[object] = []
     monkeypatch.setattr(PeakBook, "measure", lambda *given: measured.append(given))
     result = benchmark("lenet5", CPU, max_seconds=0.1, peaks_file=file)

@@ -65,7 +65,7 @@ def lecture_statistics(dataset: LectureDataset) -> tuple[list[float], list[float
 def cnnkit_statistics(images: TensorSet, threads: int) -> tuple[list[float], list[float]]:
     """Return mean and deviation out of the whole tally, with all else that `stats` derives."""
     tally = Tally()
-    measure_tensors(images, tally, Transform(), lambda _: True, threads, lambda _: None)
+    measure_tensors(images, tally, Transform(), lambda _: True, threads)
     channel_figures(tally), means_over_images(tally)
     class_figures(tally, images.classes, "pixel")
     figures = mean_and_std(tally)

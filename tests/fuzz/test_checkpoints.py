@@ -16,7 +16,6 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from cnnkit import Recipe
-from cnnkit.events import ignore
 from cnnkit.runs.checkpoints import CheckpointFolder, Manifest, SavedFile, TrainingCheckpoint
 from cnnkit.runs.folder import RunFolder
 from cnnkit.training.checkpointing import Checkpointing
@@ -45,7 +44,7 @@ class Training:
         torch.manual_seed(0)
         network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 6), nn.Linear(6, 3))
         recipe = Recipe.of(**{"epochs": 4, "lr": 0.01, **settings}).resolved()
-        self.stepper = Stepper(network, recipe, STEPS, torch.device("cpu"), ignore)
+        self.stepper = Stepper(network, recipe, STEPS, torch.device("cpu"))
         batches: Any = SimpleNamespace(num_batches=STEPS, skipped=set())
         self.record = Record(
             RunFolder(path), "id", {"epochs": 4}, Checkpointing(), self.stepper, [batches] * 2, 0.0

@@ -13,7 +13,7 @@ from PIL import Image
 from cnnkit.bench.comparing import compare_files
 from cnnkit.bench.peaks import PeakBook
 from cnnkit.errors import CnnkitError
-from cnnkit.events import Warned
+from cnnkit.events import Warned, handled_by
 from cnnkit.results.bench import Machine, Peak
 from cnnkit.runs.checkpoints import Checkpoint, CheckpointFolder
 from cnnkit.stats import measure_dataset, merge_parts
@@ -66,12 +66,13 @@ def test_results_of_bench(tmp_path: Path) -> None:
 def test_peaks(tmp_path: Path) -> None:
     path = tmp_path / "peaks.json"
     machine: Machine = BENCHED.machine
-    PeakBook(machine, path, lambda event: None).raise_to(Peak("cpu", 1, "fp32", "conv", 1e9, "so"))
+    PeakBook(machine, path).raise_to(Peak("cpu", 1, "fp32", "conv", 1e9, "so"))
     whole = json.loads(path.read_text())
     for content in altered_texts(whole, NUMBER):
         path.write_bytes(content)
         events: list[Any] = []
-        book = PeakBook(machine, path, events.append)
+        with handled_by(events.append):
+            book = PeakBook(machine, path)
         assert not book.peaks or book.peaks[0].per_second > 0
         assert all(isinstance(event, Warned) for event in events)
         if events:  # then it is made again
@@ -79,7 +80,8 @@ def test_peaks(tmp_path: Path) -> None:
             assert json.loads(path.read_text())["peaks"].keys() == whole["peaks"].keys()
     path.write_bytes(b"[]")
     events.clear()
-    PeakBook(machine, path, events.append)
+    with handled_by(events.append):
+        PeakBook(machine, path)
     (warning,) = events
     assert "are damaged (input should be an object), and are measured again" in warning.text
 

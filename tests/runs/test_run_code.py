@@ -15,7 +15,7 @@ import pytest
 
 import cnnkit as api
 from cnnkit.errors import CnnkitError, ExitCode, InterruptedRunError, UsageError
-from cnnkit.events import EpochEnded, Event, Warned
+from cnnkit.events import EpochEnded, Event, Warned, handled_by
 from cnnkit.system.trust import call_sha256, is_trusted, trust
 from tests.conftest import Answer, Cnnkit
 from tests.rewriting import description_of, rewrite
@@ -429,8 +429,8 @@ def test_a_list_that_is_a_folder_or_cannot_be_made_leaves_training_alone(
 
 def test_several_processes_add_to_the_list_and_nothing_is_lost(tmp_path: Path) -> None:
     code = (
-        "import sys; from cnnkit.events import ignore; from cnnkit.system.trust import trust\n"
-        "for i in range(5): trust(f'{int(sys.argv[1]) * 5 + i:064x}', 'x', ignore)"
+        "import sys; from cnnkit.system.trust import trust\n"
+        "for i in range(5): trust(f'{int(sys.argv[1]) * 5 + i:064x}', 'x')"
     )
     started = [
         subprocess.Popen(
@@ -457,10 +457,12 @@ def test_what_is_trusted_cannot_be_shifted_between_its_parts() -> None:
 
 def test_trust_is_of_this_user_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[Event] = []
-    trust("0" * 64, "x", events.append)
-    assert is_trusted("0" * 64, events.append)
+    with handled_by(events.append):
+        trust("0" * 64, "x")
+        assert is_trusted("0" * 64)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "other"))
-    assert not is_trusted("0" * 64, events.append)
+    with handled_by(events.append):
+        assert not is_trusted("0" * 64)
     assert events == []
 
 

@@ -33,7 +33,7 @@ from cnnkit.errors import (
     UsageError,
 )
 from cnnkit.evaluation import Predictions, predict_all
-from cnnkit.events import Event, Warned
+from cnnkit.events import Event, Warned, handled_by
 from cnnkit.system import launch as launching
 from cnnkit.system.device import check_processes
 from cnnkit.system.distributed import joined_ranks
@@ -116,7 +116,7 @@ def steps(**settings: object) -> list[list[float]]:
     figures = []
     with joined_ranks() as ranks:
         team = None if ranks is None else Team(model, ranks, CPU)
-        stepper = Stepper(model, recipe, len(SIZES), CPU, lambda event: None, team=team)
+        stepper = Stepper(model, recipe, len(SIZES), CPU, team=team)
         for x, y in global_batches():
             whole = None
             if ranks is not None:
@@ -160,7 +160,7 @@ def count_reductions(accumulate: int) -> int:
     with joined_ranks() as ranks:
         assert ranks is not None
         team = Team(model, ranks, CPU)
-        stepper = Stepper(model, recipe, 1, CPU, lambda event: None, team=team)
+        stepper = Stepper(model, recipe, 1, CPU, team=team)
         x, y = global_batches()[0]
         whole = WholeBatch(2 * len(y), True)
         stepper.take(x, y, whole)
@@ -206,10 +206,12 @@ def narrow_steps(most: int, accumulate: int) -> tuple[list[float], list[str]]:
     recipe = Recipe.of(batch_size=64, schedule="constant", accumulate=accumulate).resolved()
     with joined_ranks() as ranks:
         assert ranks is not None
-        stepper = Stepper(model, recipe, 2, CPU, events.append, team=Team(model, ranks, CPU))
+        stepper = Stepper(model, recipe, 2, CPU, team=Team(model, ranks, CPU))
         torch.manual_seed(ranks.rank)
-        for x, y in global_batches()[:2]:
-            stepper.take(x[ranks.rank * 30 :][:30], y[ranks.rank * 30 :][:30], WholeBatch(60, True))
+        with handled_by(events.append):
+            for x, y in global_batches()[:2]:
+                mine = slice(ranks.rank * 30, ranks.rank * 30 + 30)
+                stepper.take(x[mine], y[mine], WholeBatch(60, True))
     weights = torch.cat([one.flatten() for one in model.parameters()]).tolist()
     return weights, [event.text for event in events if isinstance(event, Warned)]
 

@@ -97,11 +97,11 @@ def test_the_loss_is_scaled_in_fp16_and_steps_that_overflow_are_left_out() -> No
     model, chosen = nn.Linear(5, 4), recipe(epochs=1, momentum=0.0, clip_grad=10.0).resolved()
     plain = nn.Linear(5, 4)
     plain.load_state_dict(model.state_dict())
-    stepper = Stepper(model, chosen, 10, CPU, lambda event: None, "fp16")
+    stepper = Stepper(model, chosen, 10, CPU, "fp16")
     x, y = torch.randn(8, 5), torch.randint(0, 4, (8,))
     before = model.weight.detach().clone()
     step = stepper.take(x, y)
-    Stepper(plain, chosen, 10, CPU, lambda event: None).take(x, y)
+    Stepper(plain, chosen, 10, CPU).take(x, y)
     assert step.loss.dtype == step.logits.dtype == torch.float32
     torch.testing.assert_close(
         model.weight - before, plain.weight - before, rtol=0.01, atol=1e-5
@@ -115,7 +115,7 @@ def test_the_loss_is_scaled_in_fp16_and_steps_that_overflow_are_left_out() -> No
     assert torch.equal(kept, model.weight)
     assert stepper.state()["scaler"]["scale"] < 1e38
     assert stepper.has_scale()
-    other = Stepper(nn.Linear(5, 4), chosen, 10, CPU, lambda event: None, "fp16")
+    other = Stepper(nn.Linear(5, 4), chosen, 10, CPU, "fp16")
     other.restore(stepper.state())
     assert other.state()["scaler"] == stepper.state()["scaler"]
 

@@ -18,7 +18,7 @@ from cnnkit.data.loading.augmenting import Augmenter
 from cnnkit.data.loading.batches import Batch, Batches, NumberedBatch
 from cnnkit.data.loading.preprocessing import Preprocessing
 from cnnkit.errors import BrokenImageError
-from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
+from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, emit
 
 DECODED_AT_ONCE = 64  # images that a worker takes where a whole set is decoded
 PREFETCHED_BATCHES = 2  # read ahead beside those that the workers have in hand
@@ -151,7 +151,6 @@ def decoded(
     preprocessing: Preprocessing,
     num_workers: int,
     skip_bad: bool,
-    on_event: OnEvent,
     hashes: ContentHashes | None = None,
 ) -> DecodedSet:
     """Decode every image of a set once; batches of the result are those of the files.
@@ -161,7 +160,6 @@ def decoded(
         preprocessing: what is done to each image.
         num_workers: threads that decode, 0 for none beside this one.
         skip_bad: leave broken images out.
-        on_event: told how far the work is.
         hashes: keeps the hash of each file; None for no one.
 
     Raises:
@@ -180,15 +178,15 @@ def decoded(
     pixels = torch.zeros(shape, dtype=torch.uint8)
     is_whole = torch.zeros(len(images), dtype=torch.bool)
     task, done = f"decode {images.split}", 0
-    on_event(TaskStarted(task, len(images), "images"))
+    emit(TaskStarted(task, len(images), "images"))
     try:
         for some, rows in files.raw():
             pixels[rows] = some
             is_whole[rows] = True
             done += len(rows)
-            on_event(TaskAdvanced(task, done))
+            emit(TaskAdvanced(task, done))
     finally:
-        on_event(TaskEnded(task))
+        emit(TaskEnded(task))
     return DecodedSet(
         dataset=images.dataset,
         split=images.split,

@@ -13,7 +13,7 @@ from cnnkit.data.decode import OF_16_BITS, UPPER_OF_16, decode, to_8_bits
 from cnnkit.data.image_limits import BadImageError, check_resized
 from cnnkit.data.image_set import EncodedSet, ImageSet
 from cnnkit.errors import UsageError
-from cnnkit.events import Note, OnEvent
+from cnnkit.events import Note, emit
 
 MAX_UNCROPPED_PIXELS = 2**24  # an image that is resized to more is cropped while it is resized
 RESIZE_CHUNK = 1024  # images resized at once; bounds the memory for the float copies
@@ -187,10 +187,13 @@ class Preprocessing:
         return scale, shift
 
 
-def say_decoding(images: ImageSet, preprocessing: Preprocessing, on_event: OnEvent) -> None:
+def say_decoding(
+    images: ImageSet,
+    preprocessing: Preprocessing,
+) -> None:
     """Emit a note where the files of a set are decoded as earlier versions did."""
     if isinstance(images, EncodedSet) and preprocessing.decoding == "before":
-        on_event(Note(DECODED_AS_BEFORE))
+        emit(Note(DECODED_AS_BEFORE))
 
 
 def to_channels(images: Tensor, channels: int) -> Tensor:

@@ -19,7 +19,7 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from cnnkit.data.sources.connections import RefusedRedirectError, Watch, opener
-from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
+from cnnkit.events import Note, TaskAdvanced, TaskEnded, TaskStarted, emit
 from cnnkit.system.locks import lock_handle
 
 CHUNK_BYTES = 1 << 18
@@ -87,7 +87,6 @@ def fetch(
     *,
     md5: str | None = None,
     sha256: str | None = None,
-    on_event: OnEvent = ignore,
     limits: Limits = LIMITS,
 ) -> None:
     """Download a file; under its own name it is there whole and checked, or not at all.
@@ -101,7 +100,6 @@ def fetch(
         path: where it goes; an older file of the name is replaced.
         md5: what its checksum must be; None for whatever it is.
         sha256: how its SHA-256 must begin, likewise; without either only its length is checked.
-        on_event: gets how many bytes have come.
         limits: when it is given up.
 
     Raises:
@@ -112,7 +110,7 @@ def fetch(
     if urlsplit(url).scheme not in ("http", "https"):
         raise DownloadError(f"{url} is no address of http or https")
     path.parent.mkdir(parents=True, exist_ok=True)
-    transfer = _Transfer(url, path, "sha256" if sha256 else "md5", on_event, limits)
+    transfer = _Transfer(url, path, "sha256" if sha256 else "md5", limits)
     try:
         transfer.run()
         if not transfer.hexdigest().startswith(sha256 or md5 or ""):
@@ -155,18 +153,21 @@ class _Part:
         self.size = os.fstat(file.fileno()).st_size
         self.digest = hashlib.new(algorithm, usedforsecurity=False)
 
-    def read(self, task: str, on_event: OnEvent) -> None:
+    def read(
+        self,
+        task: str,
+    ) -> None:
         """Compute the checksum of what is there already."""
         num_bytes = 0
-        on_event(TaskStarted(task, self.size, "bytes"))
+        emit(TaskStarted(task, self.size, "bytes"))
         try:
             self.file.seek(0)
             while chunk := self.file.read(CHUNK_BYTES):
                 self.digest.update(chunk)
                 num_bytes += len(chunk)
-                on_event(TaskAdvanced(task, num_bytes))
+                emit(TaskAdvanced(task, num_bytes))
         finally:
-            on_event(TaskEnded(task))
+            emit(TaskEnded(task))
         self.size = num_bytes
 
     def write(self, chunk: bytes) -> None:
@@ -198,11 +199,9 @@ class _Part:
 class _Transfer:
     """A download over as many attempts as it takes."""
 
-    def __init__(
-        self, url: str, path: Path, algorithm: str, on_event: OnEvent, limits: Limits
-    ) -> None:
+    def __init__(self, url: str, path: Path, algorithm: str, limits: Limits) -> None:
         self._url, self._path, self._algorithm = url, path, algorithm
-        self._on_event, self._limits = on_event, limits
+        self._limits = limits
         self._part: _Part | None = None
         self._tag: str | None = None
         self._validator = ""
@@ -228,7 +227,7 @@ class _Transfer:
                     raise
                 wait = self._limits.wait_seconds[failures] if error.wait is None else error.wait
                 failures += 1
-                self._on_event(Note(f"{error}; next try in {wait:g} s"))
+                emit(Note(f"{error}; next try in {wait:g} s"))
                 time.sleep(wait)
 
     def hexdigest(self) -> str:
@@ -307,7 +306,7 @@ class _Transfer:
             self._part = _Part(self._path, tag, self._algorithm)
             _remove_others(self._path, self._part.path)
             if self._part.size and (total is None or self._part.size <= total) and not asked_from:
-                self._part.read(f"check {self._path.name}", self._on_event)
+                self._part.read(f"check {self._path.name}")
             else:
                 self._part.clear()
         else:
@@ -344,10 +343,10 @@ class _Transfer:
         self, answer: http.client.HTTPResponse, part: _Part, total: int | None, watch: Watch
     ) -> None:
         task = f"download {self._path.name}"
-        self._on_event(TaskStarted(task, total, "bytes"))
+        emit(TaskStarted(task, total, "bytes"))
         try:
             if part.size:
-                self._on_event(TaskAdvanced(task, part.size))
+                emit(TaskAdvanced(task, part.size))
             while part.size != total:
                 with self._explained():
                     chunk = answer.read1(CHUNK_BYTES)
@@ -359,9 +358,9 @@ class _Transfer:
                 if part.size > self._limits.max_bytes:
                     raise self._too_large(part.size)
                 watch.content(len(chunk))
-                self._on_event(TaskAdvanced(task, part.size))
+                emit(TaskAdvanced(task, part.size))
         finally:
-            self._on_event(TaskEnded(task))
+            emit(TaskEnded(task))
         if total is not None and part.size != total:
             raise _PassingError(f"{self._url} stopped after {part.size:,} of {total:,} bytes")
 

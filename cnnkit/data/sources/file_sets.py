@@ -15,7 +15,7 @@ from cnnkit.data.layout import SPLIT_ORDER
 from cnnkit.data.sources.file_listing import LAYOUT, class_names, list_files
 from cnnkit.data.sources.members import is_archive
 from cnnkit.errors import BrokenImageError, UnavailableError, UsageError
-from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted
+from cnnkit.events import Note, TaskAdvanced, TaskEnded, TaskStarted, emit
 from cnnkit.registry import some_of
 
 if TYPE_CHECKING:  # the description of files must not cost the import of torch
@@ -98,7 +98,9 @@ def lasting_path(spec: str) -> str:
 
 
 def open_files(
-    entry: DatasetEntry, source: FilesSource, split: str, on_event: OnEvent
+    entry: DatasetEntry,
+    source: FilesSource,
+    split: str,
 ) -> EncodedSet:
     """Open a split of a set of image files, to be trained on.
 
@@ -118,12 +120,10 @@ def open_files(
     files = listing.files[listed if listed in listing.files else ""]
     _check_images(entry, files)
     for remark in listing.remarks:
-        on_event(Note(remark))
+        emit(Note(remark))
     num_outside = len(files.get("", ()))
     if num_outside:
-        on_event(
-            Note(f"{entry.name}: {num_outside:,} images outside the class folders are left out")
-        )
+        emit(Note(f"{entry.name}: {num_outside:,} images outside the class folders are left out"))
     labelled = {name: files[name] for name in entry.classes}
     whole = files_set(entry.name, split, entry.classes, [(split, labelled)])
     everything = EncodedFiles(
@@ -134,7 +134,7 @@ def open_files(
             for item in by_class.get(name, ())
         )
     )
-    whole = whole.with_headers(common_channels(everything), common_size(whole.files, on_event))
+    whole = whole.with_headers(common_channels(everything), common_size(whole.files))
     return derived_split(whole, split) if derived else whole
 
 
@@ -187,7 +187,9 @@ def common_channels(files: EncodedFiles) -> int:
     return 1 if modes and modes <= set(MODES_OF_GREY) else 3
 
 
-def common_size(files: EncodedFiles, on_event: OnEvent) -> tuple[int, int] | None:
+def common_size(
+    files: EncodedFiles,
+) -> tuple[int, int] | None:
     """Return the height and width that all images have, or None.
 
     None also where they are too many to look at each, or where no header can be read.
@@ -198,16 +200,16 @@ def common_size(files: EncodedFiles, on_event: OnEvent) -> tuple[int, int] | Non
         return None
     task = "read image sizes"
     if number > MOST_SAMPLED:
-        on_event(TaskStarted(task, number, "files"))
+        emit(TaskStarted(task, number, "files"))
         try:
             for start in range(0, number, MOST_SAMPLED):
                 end = min(start + MOST_SAMPLED, number)
                 sizes |= {size for _, size in _headers(files, range(start, end))}
                 if len(sizes) > 1:
                     return None
-                on_event(TaskAdvanced(task, end))
+                emit(TaskAdvanced(task, end))
         finally:
-            on_event(TaskEnded(task))
+            emit(TaskEnded(task))
     return sizes.pop()
 
 

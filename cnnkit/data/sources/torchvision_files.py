@@ -12,7 +12,6 @@ from torchvision.datasets import utils
 
 from cnnkit.data.sources.download import LIMITS, DownloadError, Limits, fetch
 from cnnkit.data.sources.unpacking import decompress, unpack
-from cnnkit.events import OnEvent, ignore
 
 _LOCK = threading.RLock()
 
@@ -34,14 +33,12 @@ class FileService:
     Attributes:
         allowed: whether anything may be downloaded; what lies there is unpacked either way.
         drive_mirror: address of the files that would be fetched from Google Drive.
-        on_event: gets how far downloading and unpacking are.
         limits: when a download is given up.
         failures: why files could not be had, in the order of the attempts.
     """
 
     allowed: bool
     drive_mirror: str = ""
-    on_event: OnEvent = ignore
     limits: Limits = LIMITS
     failures: list[str] = field(default_factory=list)
 
@@ -67,7 +64,7 @@ class FileService:
             self.failures.append(f"{path} is missing, and was not to be downloaded")
             raise NotDownloadedError(self.failures[-1])
         try:
-            fetch(url, path, md5=md5, on_event=self.on_event, limits=self.limits)
+            fetch(url, path, md5=md5, limits=self.limits)
         except DownloadError as error:
             self.failures.append(str(error))
             raise NotDownloadedError(str(error)) from error
@@ -92,7 +89,7 @@ class FileService:
         """Unpack an archive, and remove it if asked to."""
         archive = Path(from_path)
         folder = archive.parent if to_path is None else Path(to_path)
-        unpack(archive, folder, self.on_event)
+        unpack(archive, folder)
         if remove_finished:
             archive.unlink()
         return str(folder)
@@ -100,7 +97,7 @@ class FileService:
     def decompress(self, from_path: str | Path) -> Path:
         """Unpack a single compressed file beside itself."""
         archive = Path(from_path)
-        decompress(archive, archive.with_suffix(""), self.on_event)
+        decompress(archive, archive.with_suffix(""))
         return archive.with_suffix("")
 
     @contextmanager

@@ -26,7 +26,7 @@ from cnnkit.data.sources.torchvision_readers import READERS, Contents
 from cnnkit.data.sources.unpacking import ArchiveError
 from cnnkit.data.sources.unverified import check_unverified
 from cnnkit.errors import CnnkitError, UnavailableError
-from cnnkit.events import Note, OnEvent, Warned
+from cnnkit.events import Note, Warned, emit
 
 NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -44,7 +44,6 @@ class _Request:
     split: str
     data_dir: Path
     download: bool
-    on_event: OnEvent
 
 
 def open_torchvision(
@@ -54,7 +53,6 @@ def open_torchvision(
     *,
     data_dir: Path,
     download: bool,
-    on_event: OnEvent,
 ) -> TensorSet | EncodedSet:
     """Open a split, with what lies in the data folder, and else with what can be downloaded.
 
@@ -64,7 +62,6 @@ def open_torchvision(
         split: one of the entry's.
         data_dir: where files are looked for, and downloaded to.
         download: whether missing files may be downloaded.
-        on_event: told how downloading goes on, and what is odd about the files.
 
     Raises:
         UnavailableError: files are missing, damaged or incomplete, or a package is missing, or
@@ -76,9 +73,7 @@ def open_torchvision(
                 f"{entry.name} needs the package {module}", f"`pip install {module}` brings it"
             )
     derived = entry.splits[split].derived
-    whole = _Request(
-        entry, source, "train" if derived else split, data_dir.expanduser(), download, on_event
-    )
+    whole = _Request(entry, source, "train" if derived else split, data_dir.expanduser(), download)
     contents = _load(whole)
     _check(whole, contents, derived=derived)
     opened = _image_set(whole, contents)
@@ -90,7 +85,6 @@ def _load(request: _Request) -> Contents:
     service = FileService(
         allowed=request.download,
         drive_mirror=request.source.drive_mirror,
-        on_event=request.on_event,
         limits=replace(LIMITS, max_bytes=request.source.max_download_gb * 10**9),
     )
     try:
@@ -144,7 +138,7 @@ def _load_aside(request: _Request) -> Contents | None:
     """
     if request.source.reader != "arrays":
         return None
-    service = FileService(allowed=False, on_event=request.on_event)
+    service = FileService(allowed=False)
     with tempfile.TemporaryDirectory(prefix="cnnkit-") as folder:
         aside = Path(folder)
         try:
@@ -153,9 +147,7 @@ def _load_aside(request: _Request) -> Contents | None:
             contents = _construct_and_read(request, aside, service)
         except Exception:
             return None  # the first error, that of the folder itself, is the one to tell
-    request.on_event(
-        Note(f"{request.data_dir} cannot be written to: unpacked in a temporary folder instead")
-    )
+    emit(Note(f"{request.data_dir} cannot be written to: unpacked in a temporary folder instead"))
     return contents
 
 
@@ -247,7 +239,7 @@ def _check(request: _Request, contents: Contents, *, derived: bool) -> None:
         counts = [split.num_images for split in entry.splits.values()]
         published = entry.num_images or (None if None in counts else sum(filter(None, counts)))
     if published is not None and published != len(labels):
-        request.on_event(
+        emit(
             Warned(
                 f"{where} has {len(labels):,} images in {request.split} "
                 f"where {published:,} were published"

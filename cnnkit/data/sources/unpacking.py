@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
-from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted, ignore
+from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, emit
 
 CHUNK_BYTES = 1 << 18
 
@@ -75,13 +75,15 @@ class ArchiveError(ValueError):
     """An archive that is not unpacked; the message says why."""
 
 
-def unpack(archive: Path, folder: Path, on_event: OnEvent = ignore) -> None:
+def unpack(
+    archive: Path,
+    folder: Path,
+) -> None:
     """Unpack a tar, a zip or a single compressed file; the folder gains all of it or nothing.
 
     Args:
         archive: `.tar` (also compressed), `.zip`, or `.gz`, `.bz2`, `.xz` of one file.
         folder: where the content goes; what lies there already is kept or replaced.
-        on_event: gets how many bytes of the archive were read.
 
     Raises:
         OSError: a file cannot be read or written, or there is no room for it.
@@ -91,18 +93,21 @@ def unpack(archive: Path, folder: Path, on_event: OnEvent = ignore) -> None:
     suffix = archive.suffix.lower()
     is_tar = archive.name.lower().endswith(tuple(TAR_SUFFIXES))
     if not is_tar and suffix != ".zip" and suffix in OPENERS:
-        decompress(archive, folder / archive.stem, on_event)
+        decompress(archive, folder / archive.stem)
         return
     if not is_tar and suffix != ".zip":
         raise ArchiveError(f"{archive} is no archive of a known kind")
-    with _Unpacking(archive, folder, on_event) as unpacking, _staged_folder(folder) as staged:
+    with _Unpacking(archive, folder) as unpacking, _staged_folder(folder) as staged:
         if is_tar:
             unpacking.tar(staged)
         else:
             unpacking.zip(staged)
 
 
-def decompress(archive: Path, path: Path, on_event: OnEvent = ignore) -> None:
+def decompress(
+    archive: Path,
+    path: Path,
+) -> None:
     """Write the content of a `.gz`, `.bz2` or `.xz` file to `path`, whole or not at all.
 
     Raises:
@@ -110,7 +115,7 @@ def decompress(archive: Path, path: Path, on_event: OnEvent = ignore) -> None:
         ArchiveError: it is damaged, or unpacks to more than its size admits.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _Unpacking(archive, path.parent, on_event) as unpacking, _staged(path) as partial:
+    with _Unpacking(archive, path.parent) as unpacking, _staged(path) as partial:
         unpacking.single(partial)
         os.replace(partial, path)  # noqa: PTH105
 
@@ -121,25 +126,28 @@ class _Unpacking:
     Args:
         archive: the file.
         folder: where it goes at last, for messages.
-        on_event: gets how many bytes of the archive were read.
     """
 
-    def __init__(self, archive: Path, folder: Path, on_event: OnEvent) -> None:
-        self._archive, self._folder, self._on_event = archive, folder, on_event
+    def __init__(
+        self,
+        archive: Path,
+        folder: Path,
+    ) -> None:
+        self._archive, self._folder = archive, folder
         self._raw = archive.open("rb")
         size = os.fstat(self._raw.fileno()).st_size
         self._task = f"unpack {archive.name}"
         self._max_bytes = max(SMALL_BYTES, MAX_RATIO * size)
         self._max_members = max(SMALL_MEMBERS, size // BYTES_PER_MEMBER)
         self._num_bytes = self._num_members = 0
-        on_event(TaskStarted(self._task, size, "bytes"))
+        emit(TaskStarted(self._task, size, "bytes"))
 
     def __enter__(self) -> "_Unpacking":
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._raw.close()
-        self._on_event(TaskEnded(self._task))
+        emit(TaskEnded(self._task))
         if isinstance(error, ArchiveError):
             return
         # gzip and bz2 say so of data that is none of their own.
@@ -209,7 +217,7 @@ class _Unpacking:
             while chunk := source.read(CHUNK_BYTES):
                 self._count_bytes(len(chunk))
                 target.write(chunk)
-                self._on_event(TaskAdvanced(self._task, self._raw.tell()))
+                emit(TaskAdvanced(self._task, self._raw.tell()))
 
     def _place(self, folder: Path, name: str) -> Path:
         """Return where a member goes.

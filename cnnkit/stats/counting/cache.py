@@ -18,7 +18,7 @@ from pydantic import Field
 
 from cnnkit.data.encoded import EncodedImage, Stamp
 from cnnkit.errors import UnavailableError
-from cnnkit.events import OnEvent, Warned, ignore
+from cnnkit.events import Warned, emit
 from cnnkit.stats.counting.tally import ImageRecord
 from cnnkit.system.files import opened_regular
 from cnnkit.system.records import Record
@@ -62,18 +62,20 @@ class RecordCache:
     Args:
         path: the database; made where there is none.
         treatment: how images were treated; others' records are not taken.
-        on_event: called with a warning where the database was damaged, and is made again.
 
     Attributes:
         num_known: how many files were known.
         num_damaged: how many records were damaged, whose images are measured again.
     """
 
-    def __init__(self, path: Path, treatment: str, on_event: OnEvent = ignore) -> None:
+    def __init__(
+        self,
+        path: Path,
+        treatment: str,
+    ) -> None:
         self.path = path
         self.num_known = 0
         self.num_damaged = 0
-        self._on_event = on_event
         self._is_ours = path == default_cache()  # what else is called so may be anything
         # Another version of the decoder may give other integers.
         self._treatment = f"{VERSION} Pillow {PIL.__version__} {treatment}"
@@ -161,7 +163,7 @@ class RecordCache:
         self._database = self._replaced(error)
 
     def _replaced(self, error: Exception) -> sqlite3.Connection:
-        self._on_event(Warned(f"the cache {self.path} is damaged ({error}), and is made again"))
+        emit(Warned(f"the cache {self.path} is damaged ({error}), and is made again"))
         self._is_ours = False  # once is enough
         for suffix in ("", "-journal", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)

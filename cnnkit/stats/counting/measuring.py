@@ -19,7 +19,7 @@ from cnnkit.data.image_files import pillow_limits
 from cnnkit.data.image_limits import BadImageError, check_stopped, one_image, stop_with
 from cnnkit.data.loading.jpeg import Canvas
 from cnnkit.data.tiff_planes import STRIP_PIXELS
-from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
+from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, emit
 from cnnkit.stats.counting.cache import RecordCache
 from cnnkit.stats.counting.tally import ImageRecord, Tally
 from cnnkit.stats.counting.transform import Transform
@@ -56,7 +56,6 @@ def measure_files(
     num_workers: int,
     total: int | None,
     cache: RecordCache | None,
-    on_event: OnEvent,
 ) -> None:
     """Decode images and count their pixels.
 
@@ -67,9 +66,8 @@ def measure_files(
         num_workers: threads that decode; 0 decodes in this one.
         total: how many images there are; None where that is not known.
         cache: what is known of files from earlier, and is told of new ones; None for nothing.
-        on_event: told how far the work is.
     """
-    on_event(TaskStarted(TASK, total, "images"))
+    emit(TaskStarted(TASK, total, "images"))
     done = 0
     try:
         with (
@@ -79,9 +77,9 @@ def measure_files(
             for number, part in parts:
                 tally.merge(part)
                 done += number
-                on_event(TaskAdvanced(TASK, done))
+                emit(TaskAdvanced(TASK, done))
     finally:
-        on_event(TaskEnded(TASK))
+        emit(TaskEnded(TASK))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch import Tensor
 from cnnkit.data.encoded import Chooser
 from cnnkit.data.histogram import CHUNK_IMAGES, count_values
 from cnnkit.data.image_set import TensorSet
-from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
+from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, emit
 from cnnkit.stats.counting.measuring import TASK, count_image
 from cnnkit.stats.counting.tally import ImageRecord, SampledImage, Tally, sums_over_images
 from cnnkit.stats.counting.transform import Transform
@@ -30,7 +30,6 @@ def measure_tensors(
     transform: Transform,
     is_wanted: Chooser,
     num_workers: int,
-    on_event: OnEvent,
 ) -> Tensor:
     """Count the pixels of a set in memory.
 
@@ -40,7 +39,6 @@ def measure_tensors(
         transform: resizes and crops.
         is_wanted: tells of each image, by its number, whether it is counted.
         num_workers: threads that count.
-        on_event: told how far the work is.
 
     Returns:
         The numbers of the images that were counted, int64 of shape (M,).
@@ -58,7 +56,7 @@ def measure_tensors(
             _count_pixels(pixels, images.classes[label], part)
         return part
 
-    on_event(TaskStarted(TASK, len(images), "images"))
+    emit(TaskStarted(TASK, len(images), "images"))
     pool = ThreadPoolExecutor(max(1, num_workers), thread_name_prefix="cnnkit-count")
     try:
         for start in range(0, len(images), CLAIM_IMAGES):
@@ -67,10 +65,10 @@ def measure_tensors(
             for part in pool.map(count, _chunks_of_a_class(images, rows)):
                 tally.merge(part)
             counted.append(rows)
-            on_event(TaskAdvanced(TASK, numbers[-1] + 1))
+            emit(TaskAdvanced(TASK, numbers[-1] + 1))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        on_event(TaskEnded(TASK))
+        emit(TaskEnded(TASK))
     return torch.from_numpy(np.concatenate(counted))
 
 

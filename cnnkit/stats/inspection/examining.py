@@ -4,7 +4,7 @@ from cnnkit.data.decode import DecodedImage
 from cnnkit.data.encoded import EncodedImage
 from cnnkit.data.histogram import Counts
 from cnnkit.data.image_set import TensorSet
-from cnnkit.events import OnEvent, TaskAdvanced, TaskEnded, TaskStarted
+from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, emit
 from cnnkit.results.inspection import Duplicates, ImageIssues
 from cnnkit.stats.counting.measuring import Examination
 from cnnkit.stats.counting.memory import to_pillow
@@ -52,17 +52,15 @@ class Examinations:
 
         return () if fingerprints is None and quality is None else (take,)
 
-    def of_tensors(
-        self, images: TensorSet, split: str, on_event: OnEvent, with_quality: bool = True
-    ) -> None:
+    def of_tensors(self, images: TensorSet, split: str, with_quality: bool = True) -> None:
         """Look at every image of a set in memory."""
         quality = self.quality if with_quality else None
         if self.fingerprints is None and quality is None:
             return
-        on_event(TaskStarted(TASK, len(images), "images"))
+        emit(TaskStarted(TASK, len(images), "images"))
         for number, label in enumerate(images.labels.tolist()):
             if number % EVENT_IMAGES == 0:
-                on_event(TaskAdvanced(TASK, number))
+                emit(TaskAdvanced(TASK, number))
             name = f"{images.dataset} {split} {number}"
             pixels = to_pillow(images.images[number])
             if self.fingerprints is not None:
@@ -71,7 +69,7 @@ class Examinations:
                 )
             if quality is not None:
                 quality.add(name, pixels)
-        on_event(TaskEnded(TASK))
+        emit(TaskEnded(TASK))
 
     def bring_together(self, ranks: Ranks) -> None:
         """Give every rank what all ranks found."""

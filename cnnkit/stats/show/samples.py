@@ -19,7 +19,7 @@ from cnnkit.data.mean_std import NORMALIZE_WORDS, MeanStd, normalize_text
 from cnnkit.data.normalization import measure_channels
 from cnnkit.data.opening import ALL, open_dataset, open_images
 from cnnkit.errors import BrokenImageError, NotFoundError, RunFailedError, SettingError, UsageError
-from cnnkit.events import OnEvent, Warned, ignore
+from cnnkit.events import OnEvent, Warned, emit, takes_on_event
 from cnnkit.registry import did_you_mean, some_of
 from cnnkit.results.show import Sample, SampleList
 from cnnkit.stats.show.augmented_samples import NUM_EPOCHS, augmented_titles, with_augmented
@@ -35,6 +35,7 @@ from cnnkit.system.device import num_usable_cores
 Source = TensorSet | EncodedSet
 
 
+@takes_on_event
 def show_dataset(
     dataset: str,
     *,
@@ -51,7 +52,7 @@ def show_dataset(
     data_dir: Path | None = None,
     download: bool = True,
     num_workers: int | None = None,
-    on_event: OnEvent = ignore,
+    on_event: OnEvent | None = None,
 ) -> SampleList:
     """Return images of a dataset to look at.
 
@@ -73,7 +74,7 @@ def show_dataset(
         data_dir: where the files of named sets are looked for, and downloaded to.
         download: whether missing files may be downloaded.
         num_workers: threads that decode for the measurement; one a core by default.
-        on_event: told what is odd.
+        on_event: called with each event; None leaves the handler in force.
 
     Raises:
         NotFoundError: there is no such dataset, folder, file or class.
@@ -89,19 +90,16 @@ def show_dataset(
     normalized = normalized or normalize is not None
     source = open_images(
         dataset, split, data_dir=data_dir, download=download, allow_large=allow_large,
-        on_event=on_event,
     )  # fmt: skip
     number = len(source)
     if isinstance(source, EncodedSet):
-        _check_readable(source, on_event)
+        _check_readable(source)
     candidates = _of_classes(source, classes) if classes else range(number)
     chosen = tuple(indices) or _choose(candidates, num, seed)
     _check_indices(source, chosen, number)
     figures = None
     if normalized or (augmentation is not None and augmentation.cutout):
-        figures = _figures(
-            source, wanted, input_shape, data_dir, allow_large, num_workers, on_event
-        )
+        figures = _figures(source, wanted, input_shape, data_dir, allow_large, num_workers)
     num_pictures = len(chosen) * (1 if augmentation is None else 1 + NUM_EPOCHS)
     treatment = ImageTreatment(
         input_shape,
@@ -132,10 +130,12 @@ def show_dataset(
     )
 
 
-def _check_readable(source: EncodedSet, on_event: OnEvent) -> None:
+def _check_readable(
+    source: EncodedSet,
+) -> None:
     """Say what cannot be read at all, and refuse a set without images."""
     for name, reason in source.problems:
-        on_event(Warned(f"{name}: {reason}"))
+        emit(Warned(f"{name}: {reason}"))
     if not len(source):
         reasons = "".join(f": {name}: {reason}" for name, reason in source.problems[:1])
         raise RunFailedError(f"{source.dataset} has no images{reasons}")
@@ -237,7 +237,6 @@ def _figures(
     data_dir: Path | None,
     allow_large: bool,
     num_workers: int | None,
-    on_event: OnEvent,
 ) -> Figures:
     """Return the mean and standard deviation to normalize with.
 
@@ -246,7 +245,7 @@ def _figures(
     """
     channels = shape[0] if shape else None
     if normalize not in NORMALIZE_WORDS or normalize == "none":
-        channels = channels or _channels(source, data_dir, on_event)
+        channels = channels or _channels(source, data_dir)
         if normalize == "none":
             return Figures((0.0,) * channels, (1.0,) * channels, "not at all")
         try:
@@ -269,7 +268,7 @@ def _figures(
         assert published is not None
         repeat = _repeats(source, len(published.mean), shape)
         return Figures(published.mean * repeat, published.std * repeat, "published")
-    return _measured(source, shape, data_dir, allow_large, num_workers, on_event)
+    return _measured(source, shape, data_dir, allow_large, num_workers)
 
 
 def _measured(
@@ -278,19 +277,18 @@ def _measured(
     data_dir: Path | None,
     allow_large: bool,
     num_workers: int | None,
-    on_event: OnEvent,
 ) -> Figures:
     """Measure the training split as `train` does; at the images' own size as `stats` does."""
     workers = num_usable_cores() if num_workers is None else num_workers
     images = None
     if shape is not None or isinstance(source, TensorSet):
-        images = _training_images(source, data_dir, on_event)
+        images = _training_images(source, data_dir)
     if images is not None:
         channels, height, width = shape or (None, 1, 1)  # in memory they are measured as stored
         channels = channels or images.channels
         zeros, ones = (0.0,) * channels, (1.0,) * channels
         plain = Preprocessing(channels, height, width, zeros, ones, allow_large)
-        found = measure_channels([images], plain, workers, True, on_event)
+        found = measure_channels([images], plain, workers, True)
         is_whole = found.num_images == found.num_total
         origin = f"measured on {found.num_images:,} training images"
         return Figures(found.mean, found.std, origin if is_whole else found.origin())
@@ -299,7 +297,6 @@ def _measured(
         allow_large=allow_large,
         data_dir=data_dir,
         num_workers=workers,
-        on_event=on_event,
     )
     assert measured.mean is not None
     assert measured.std is not None
@@ -313,18 +310,22 @@ def _measured(
 
 
 def _training_images(
-    source: Source, data_dir: Path | None, on_event: OnEvent
+    source: Source,
+    data_dir: Path | None,
 ) -> TensorSet | EncodedSet | None:
     """Return the images that `train` would measure; None of a set that it does not take."""
     try:
-        return open_dataset(source.dataset, "train", data_dir=data_dir, on_event=on_event)
+        return open_dataset(source.dataset, "train", data_dir=data_dir)
     except (UsageError, BrokenImageError):  # such as a single class, which can only be looked at
         return None
 
 
-def _channels(source: Source, data_dir: Path | None, on_event: OnEvent) -> int:
+def _channels(
+    source: Source,
+    data_dir: Path | None,
+) -> int:
     """Return the channels of the images; colour where only reading them all would tell."""
-    images = _training_images(source, data_dir, on_event)
+    images = _training_images(source, data_dir)
     return 3 if images is None else images.channels
 
 

@@ -9,7 +9,6 @@ import torch
 
 from cnnkit.data.sources.download import DownloadError, fetch
 from cnnkit.errors import CheckFailedError, UnavailableError, UsageError
-from cnnkit.events import OnEvent
 from cnnkit.models import MODELS, ModelDescription, ModelEntry
 from cnnkit.system.files import explain_os_error
 from cnnkit.training.network.weights_file import WeightsFile
@@ -49,7 +48,9 @@ class PretrainedWeights:
         found = re.search(r"-([0-9a-f]+)\.", self.path.name)
         return found[1] if found else ""
 
-    def obtain(self, on_event: OnEvent) -> WeightsFile:
+    def obtain(
+        self,
+    ) -> WeightsFile:
         """Return the file, which is downloaded where it is not there yet.
 
         Raises:
@@ -59,7 +60,7 @@ class PretrainedWeights:
         path = self.path
         try:
             if not path.exists():
-                fetch(self.url, path, sha256=self.sha256, on_event=on_event)
+                fetch(self.url, path, sha256=self.sha256)
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except DownloadError as error:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.errors import CheckFailedError, NotFoundError, UsageError
+from cnnkit.events import handled_by, ignore
 from cnnkit.runs.checkpoints import WEIGHTS
 from cnnkit.runs.folder import RunFolder, open_run
 from cnnkit.system.compat import layer_versions, set_layer_versions
@@ -282,7 +283,8 @@ def last_layer(network: nn.Module) -> str:
 
 
 def _of_run(run: RunFolder) -> Path:
-    run.read_description()
+    with handled_by(ignore):  # only its weights are used
+        run.read_description()
     checkpoint = run.load_checkpoint()  # which checks the file
     folder = run.checkpoints.find(checkpoint.name)
     assert folder is not None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cnnkit.errors import UnavailableError
 from cnnkit.evaluation import Setup
-from cnnkit.events import Note, OnEvent
+from cnnkit.events import Note, emit
 from cnnkit.runs.recipe import Recipe
 from cnnkit.system.compat import lacks_compiler
 from cnnkit.system.determinism import is_refused
@@ -31,7 +31,10 @@ class Compiled:
 
 
 def compiled(
-    network: nn.Module, setup: Setup, recipe: Recipe, num_train_images: int, on_event: OnEvent
+    network: nn.Module,
+    setup: Setup,
+    recipe: Recipe,
+    num_train_images: int,
 ) -> Compiled:
     """Compile the forward and backward pass of a whole batch, or of a part with `accumulate`.
 
@@ -71,5 +74,5 @@ def compiled(
                 f"torch cannot compile {setup.model}: {reason[0]}", "leave --compile out"
             ) from error
     network.zero_grad()
-    on_event(Note(f"compiled in {time.perf_counter() - start:.1f} s"))
+    emit(Note(f"compiled in {time.perf_counter() - start:.1f} s"))
     return Compiled(forward, num_images)

@@ -14,11 +14,11 @@ from cnnkit.events import (
     ConfusionCounted,
     EpochEnded,
     Note,
-    OnEvent,
     TaskAdvanced,
     TaskEnded,
     TaskStarted,
     TrainingImages,
+    emit,
 )
 from cnnkit.results import EpochMetrics
 from cnnkit.runs.recipe import Recipe
@@ -66,7 +66,6 @@ class Trainer:
         test: the images to follow every epoch; None, as it should be, not to.
         stepper: what takes the steps.
         record: what keeps the state.
-        on_event: told about the progress.
         precision: in which the network is evaluated.
         ranks: the processes that train together; None for this one alone.
 
@@ -83,7 +82,6 @@ class Trainer:
         test: Batches | None,
         stepper: Stepper,
         record: Record,
-        on_event: OnEvent,
         precision: str = "fp32",
         ranks: Ranks | None = None,
     ) -> None:
@@ -94,7 +92,6 @@ class Trainer:
         self.test = test
         self.stepper = stepper
         self.record = record
-        self.on_event = on_event
         self.progress = Progress()
         self._precision = precision
         self._has_told_images = False
@@ -134,7 +131,7 @@ class Trainer:
         progress, running = self.progress, self.progress.running
         epoch, earlier_seconds = progress.epoch, progress.train_seconds
         task = f"epoch {epoch}/{self.recipe.epochs}"
-        self.on_event(TaskStarted(task, self.train.num_images, "images"))
+        emit(TaskStarted(task, self.train.num_images, "images"))
         start = last_report = time.perf_counter()
         set_training_mode(self.stepper.model, self.recipe)
         try:
@@ -167,7 +164,7 @@ class Trainer:
                         "accuracy": accuracy,
                         "learning_rate": self.stepper.learning_rate,
                     }
-                    self.on_event(TaskAdvanced(task, running.num_images, values))
+                    emit(TaskAdvanced(task, running.num_images, values))
             self._check_in_step(len(self._batch_sizes))
             if running.num_images == 0:
                 raise RunFailedError("every training image is broken", "repair them")
@@ -178,7 +175,7 @@ class Trainer:
         except NotFiniteError as error:
             raise self._diverged(f"{error.what} at", number + 1) from error
         finally:
-            self.on_event(TaskEnded(task))
+            emit(TaskEnded(task))
         synchronize(self.stepper.device)
         seconds = earlier_seconds + time.perf_counter() - start
         return EpochMetrics(
@@ -199,16 +196,14 @@ class Trainer:
         _, height, width, channels = some.shape
         pixels = tuple(image.numpy().tobytes() for image in some)
         their_labels = tuple(labels[: len(some)].tolist())
-        self.on_event(
-            TrainingImages(self.progress.epoch, width, height, channels, pixels, their_labels)
-        )
+        emit(TrainingImages(self.progress.epoch, width, height, channels, pixels, their_labels))
 
     def _judge(self, metrics: EpochMetrics) -> EpochMetrics:
         """Add the figures of the sets that are followed."""
         model = self.stepper.evaluated
         if self.val is not None:
             val = self._predict(model, self.val, "validate")
-            tell_confusion(val, "val", metrics.epoch, self.on_event)
+            tell_confusion(val, "val", metrics.epoch)
             judged = val.metrics()
             metrics = replace(metrics, val_loss=judged.loss, val_accuracy=judged.accuracy)
         if self.test is not None:
@@ -220,9 +215,7 @@ class Trainer:
     def _predict(self, model: nn.Module, batches: Batches, task: str) -> Predictions:
         tta, precision = self.recipe.tta, self._precision
         try:
-            return predict_all(
-                model, batches, self.num_classes, task, self.on_event, tta, precision, self._ranks
-            )
+            return predict_all(model, batches, self.num_classes, task, tta, precision, self._ranks)
         except DivergedRunError as error:
             raise self._diverged(f"{error.message} after", self.progress.step) from error
 
@@ -234,14 +227,14 @@ class Trainer:
         self.record.save(self.progress)
         self.record.write_metrics(self.progress)
         judged = None if self.val is None else is_best
-        self.on_event(EpochEnded(metrics.epoch, self.recipe.epochs, metrics.to_dict(), judged))
+        emit(EpochEnded(metrics.epoch, self.recipe.epochs, metrics.to_dict(), judged))
 
     def _is_patience_over(self) -> bool:
         patience, progress = self.recipe.patience, self.progress
         done = len(progress.epochs)
         if patience is None or done - progress.improved_epoch < patience:
             return False
-        self.on_event(
+        emit(
             Note(f"stopped after epoch {done}: no better one since epoch {progress.improved_epoch}")
         )
         return True
@@ -293,7 +286,11 @@ class Trainer:
         )
 
 
-def tell_confusion(predictions: Predictions, split: str, epoch: int, on_event: OnEvent) -> None:
+def tell_confusion(
+    predictions: Predictions,
+    split: str,
+    epoch: int,
+) -> None:
     """Tell what the network after an epoch took for what, unless there are too many classes."""
     if predictions.num_classes <= MAX_TOLD_CLASSES:
-        on_event(ConfusionCounted(split, epoch, predictions.confusion_counts()))
+        emit(ConfusionCounted(split, epoch, predictions.confusion_counts()))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import clip_grads_with_norm_
 
-from cnnkit.events import OnEvent, Warned
+from cnnkit.events import Warned, emit
 from cnnkit.runs.recipe import Recipe
 from cnnkit.system.compat import copy_all, find_not_finite, norms
 from cnnkit.system.device import autocast, is_out_of_memory
@@ -83,7 +83,6 @@ class Stepper:
         recipe: every setting, resolved.
         steps_per_epoch: how many batches a pass has.
         device: where the network is.
-        on_event: told when a batch has to be split.
         precision: in which the network computes; see `autocast`.
         compiled: the network compiled for one number of images; others are taken as they are, so
             that each number has one way to be computed. None for none.
@@ -101,7 +100,6 @@ class Stepper:
         recipe: Recipe,
         steps_per_epoch: int,
         device: torch.device,
-        on_event: OnEvent,
         precision: str = "fp32",
         compiled: Compiled | None = None,
         team: Team | None = None,
@@ -114,7 +112,6 @@ class Stepper:
         self.num_parts = recipe.accumulate
         self._recipe = recipe
         self.device = device
-        self._on_event = on_event
         self._team = team
         self._parameters = [one for one in model.parameters() if one.requires_grad]
         self._buffers = list(model.buffers())
@@ -314,7 +311,7 @@ class Stepper:
             difference = "batch norm sees the parts alone, so the numbers differ"
         else:
             difference = "the step is that of the whole batch but for rounding and dropout"
-        self._on_event(
+        emit(
             Warned(
                 f"out of memory: from here on a batch of {self._recipe.batch_size} is taken in "
                 f"{self.num_parts} parts whose gradients are added up; {difference}"

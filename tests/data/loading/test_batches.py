@@ -136,7 +136,7 @@ def test_files_decoded_once_give_the_batches_of_the_files(
 ) -> None:
     paths = {break_file(in_files, index) for index in broken}
     changes = Augmentation(crop=2, flip="random", cutout=3, mixup=0.5)
-    once = decoded(in_files, TREATED, 2, True, lambda event: None)
+    once = decoded(in_files, TREATED, 2, True)
     assert once.broken == paths
     assert (~once.is_whole).sum() == len(broken)
     ours = make_batches(once, TREATED, 8, CPU, augmentation=changes)
@@ -162,7 +162,7 @@ def test_files_decoded_once_give_the_batches_of_the_files(
 def test_a_broken_file_is_named_when_all_are_decoded(in_files: EncodedSet) -> None:
     path = break_file(in_files, 20)
     with pytest.raises(RunFailedError, match=f"broken image {path}: .*--skip-bad"):
-        decoded(in_files, TREATED, 2, False, lambda event: None)
+        decoded(in_files, TREATED, 2, False)
 
 
 def test_files_that_are_none(in_files: EncodedSet) -> None:
@@ -207,7 +207,7 @@ def test_a_sample_is_the_same_however_the_files_are_held(in_files: EncodedSet) -
     assert (whole.num_images, whole.num_sampled, whole.num_total) == (20, 20, 65)
     assert whole.origin() == "measured on a sample of 20 of 65 images"
     assert whole.mean != measure_channels([in_files], plain, 2, False).mean
-    once = decoded(in_files, TREATED, 2, False, lambda event: None)
+    once = decoded(in_files, TREATED, 2, False)
     assert measure_channels([once], plain, 0, False, most_files=20) == whole
     order = torch.cat([torch.arange(0, 65, 2), torch.arange(1, 65, 2)])
     parts = [in_files.subset(order[:33]), in_files.subset(order[33:])]

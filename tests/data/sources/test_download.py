@@ -15,7 +15,7 @@ import pytest
 from cnnkit.data.sources import download
 from cnnkit.data.sources.download import DownloadError, Limits, fetch
 from cnnkit.data.sources.unpacking import ArchiveError, decompress, unpack
-from cnnkit.events import Event, TaskAdvanced, TaskEnded, TaskStarted
+from cnnkit.events import Event, TaskAdvanced, TaskEnded, TaskStarted, handled_by
 
 CONTENT = bytes(range(256)) * 4000
 
@@ -25,7 +25,8 @@ def test_a_download_arrives_whole_and_is_followed(server: tuple[str, Path], tmp_
     (folder / "a.bin").write_bytes(CONTENT)
     events: list[Event] = []
     target = tmp_path / "new" / "b.bin"
-    fetch(f"{address}/a.bin", target, md5=hashlib.md5(CONTENT).hexdigest(), on_event=events.append)
+    with handled_by(events.append):
+        fetch(f"{address}/a.bin", target, md5=hashlib.md5(CONTENT).hexdigest())
     assert target.read_bytes() == CONTENT
     assert list(target.parent.iterdir()) == [target]
     assert events[0] == TaskStarted("download b.bin", len(CONTENT), "bytes")
@@ -50,8 +51,8 @@ def test_a_wrong_checksum_leaves_the_older_file(server: tuple[str, Path], tmp_pa
 
 def test_a_missing_file_is_told(server: tuple[str, Path], tmp_path: Path) -> None:
     events: list[Event] = []
-    with pytest.raises(DownloadError, match="answers 404"):
-        fetch(f"{server[0]}/none", tmp_path / "out" / "x", on_event=events.append)
+    with pytest.raises(DownloadError, match="answers 404"), handled_by(events.append):
+        fetch(f"{server[0]}/none", tmp_path / "out" / "x")
     assert list((tmp_path / "out").iterdir()) == []
     assert events == []
 
@@ -104,8 +105,8 @@ def test_an_interrupted_download_leaves_nothing(server: tuple[str, Path], tmp_pa
         if isinstance(event, TaskAdvanced):
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        fetch(f"{address}/a.bin", tmp_path / "out" / "a.bin", on_event=interrupt)
+    with pytest.raises(KeyboardInterrupt), handled_by(interrupt):
+        fetch(f"{address}/a.bin", tmp_path / "out" / "a.bin")
     assert list((tmp_path / "out").iterdir()) == []
     assert events[-1] == TaskEnded("download a.bin")
 
@@ -134,7 +135,8 @@ def test_archives_are_merged_into_what_lies_there(tmp_path: Path, name: str, exi
         (folder / "set" / "one").mkdir(parents=True)
         (folder / "set" / "one" / "0.txt").write_bytes(b"0")
     events: list[Event] = []
-    unpack(archive, folder, events.append)
+    with handled_by(events.append):
+        unpack(archive, folder)
     found = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
     assert found == [*(["set/one/0.txt"] if exists else []), "set/one/1.txt", "set/two/2.txt"]
     assert {item.name for item in folder.iterdir()} == {"set"}
@@ -153,8 +155,8 @@ def test_interrupted_unpacking_leaves_nothing(tmp_path: Path, exists: bool) -> N
         if isinstance(event, TaskAdvanced):
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        unpack(archive, folder, interrupt)
+    with pytest.raises(KeyboardInterrupt), handled_by(interrupt):
+        unpack(archive, folder)
     assert sorted(item.name for item in tmp_path.rglob("*")) == ["a.tar"] + ["out"] * exists
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from cnnkit.data.sources import connections, download
 from cnnkit.data.sources.download import DownloadError, Limits, fetch
-from cnnkit.events import Event, Note, TaskAdvanced, TaskEnded, TaskStarted
+from cnnkit.events import Event, Note, TaskAdvanced, TaskEnded, TaskStarted, handled_by
 
 CONTENT = os.urandom(300_000)
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -235,7 +235,8 @@ def test_a_broken_download_continues(serve: Serve, path: Path) -> None:
     )
     server = serve(first, again, rest(ETAG))
     events: list[Event] = []
-    fetch(server.url, path, md5=MD5, limits=QUICK, on_event=events.append)
+    with handled_by(events.append):
+        fetch(server.url, path, md5=MD5, limits=QUICK)
     assert path.read_bytes() == CONTENT
     assert list(path.parent.iterdir()) == [path]
     assert server.offsets() == [None, 100_000, 150_000]
@@ -354,7 +355,11 @@ def test_what_will_not_pass_is_asked_once(
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("text", ["0", formatdate(time.time() - 9, usegmt=True), "soon", "-1", ""])
+@pytest.mark.parametrize(
+    "text",
+    ["0", formatdate(time.time() - 9, usegmt=True), "soon", "-1", ""],
+    ids=["none", "a date", "soon", "negative", "empty"],  # two processes must collect the same
+)
 def test_a_short_wait_is_waited(text: str, serve: Serve, path: Path) -> None:
     server = serve(head("429 Too Many Requests", f"Retry-After: {text}"), whole())
     fetch(server.url, path, limits=QUICK)
@@ -532,8 +537,8 @@ def interrupted(url: str, path: Path, limits: Limits = QUICK) -> None:
         if isinstance(event, TaskAdvanced) and event.completed >= 1000:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        fetch(url, path, limits=limits, on_event=stop)
+    with pytest.raises(KeyboardInterrupt), handled_by(stop):
+        fetch(url, path, limits=limits)
     assert not path.exists()
 
 
@@ -552,7 +557,8 @@ def test_the_next_command_continues(serve: Serve, path: Path) -> None:
     size = part.stat().st_size
     assert CONTENT.startswith(part.read_bytes())
     events: list[Event] = []
-    fetch(server.url, path, md5=MD5, limits=QUICK, on_event=events.append)
+    with handled_by(events.append):
+        fetch(server.url, path, md5=MD5, limits=QUICK)
     assert path.read_bytes() == CONTENT
     assert list(path.parent.iterdir()) == [path]
     assert server.offsets() == [None, None, size]
@@ -670,9 +676,12 @@ def test_two_processes_do_not_disturb_each_other(serve: Serve, path: Path) -> No
             assert done.wait(5)
 
     slow = Limits(max_bytes=10**9)
-    first = threading.Thread(target=fetch, args=(server.url, path), kwargs={
-        "on_event": pause, "md5": MD5, "limits": slow,
-    })  # fmt: skip
+
+    def fetch_slowly() -> None:
+        with handled_by(pause):
+            fetch(server.url, path, md5=MD5, limits=slow)
+
+    first = threading.Thread(target=fetch_slowly)
     first.start()
     assert halfway.wait(5)
     fetch(server.url, path, md5=MD5, limits=slow)

@@ -12,7 +12,7 @@ from cnnkit.data.image_set import EncodedSet
 from cnnkit.data.sources import file_listing, file_sets
 from cnnkit.data.sources.file_listing import list_files
 from cnnkit.errors import CnnkitError, NotFoundError, UnavailableError, UsageError
-from cnnkit.events import Event, Note, TaskEnded, TaskStarted, ignore
+from cnnkit.events import Event, Note, TaskEnded, TaskStarted, handled_by, ignore
 
 
 def make(root: Path, *names: str, mode: str = "RGB", size: tuple[int, int] = (6, 4)) -> None:
@@ -153,13 +153,14 @@ def test_one_size_only_if_every_image_has_it(tmp_path: Path) -> None:
     make(tmp_path, *(f"{name}/{index:03}.png" for name in "ab" for index in range(200)))
     events: list[Event] = []
     files = EncodedFiles(tuple(listed(tmp_path)))
-    assert file_sets.common_size(files, events.append) == (4, 6)
+    with handled_by(events.append):
+        assert file_sets.common_size(files) == (4, 6)
     assert events[0] == TaskStarted("read image sizes", 400, "files")
     assert events[-1] == TaskEnded("read image sizes")
     sampled = set(file_sets._sample(len(files)))
     unsampled = next(index for index in range(len(files)) if index not in sampled)
     Image.new("RGB", (6, 5)).save(files.name(unsampled))
-    assert file_sets.common_size(files, ignore) is None
+    assert file_sets.common_size(files) is None
 
 
 def test_headers_that_cannot_be_read_do_no_harm(tmp_path: Path) -> None:

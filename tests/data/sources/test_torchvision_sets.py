@@ -175,10 +175,10 @@ def refuse_to_unpack(monkeypatch: pytest.MonkeyPatch, root: Path, number: int) -
     """Let every unpacking below `root` end in this error of the operating system."""
     real = torchvision_files.unpack
 
-    def unpack(archive: Path, folder: Path, on_event: Callable[[Event], None] = ignore) -> None:
+    def unpack(archive: Path, folder: Path) -> None:
         if folder.is_relative_to(root):
             raise OSError(number, os.strerror(number), str(folder))
-        real(archive, folder, on_event)
+        real(archive, folder)
 
     monkeypatch.setattr(torchvision_files, "unpack", unpack)
 

@@ -54,7 +54,7 @@ def batches(number: int = STEPS) -> list[tuple[torch.Tensor, torch.Tensor]]:
 def make_stepper(model: nn.Module, **settings: object) -> Stepper:
     given = {"epochs": 1, "batch_size": 64, "schedule": "constant", "optimizer": "muon", **settings}
     recipe = Recipe.of(**given).resolved()
-    return Stepper(model, recipe, STEPS, torch.device("cpu"), lambda event: None)
+    return Stepper(model, recipe, STEPS, torch.device("cpu"))
 
 
 def by_formula(update: Array) -> Array:
@@ -298,7 +298,7 @@ def half_precision(scale: float, **settings: object) -> tuple[nn.Module, Stepper
     """Return fp32 weights whose loss is scaled as in fp16."""
     model = network().float()
     recipe = Recipe.of(optimizer="muon", schedule="constant", epochs=1, **settings).resolved()
-    stepper = Stepper(model, recipe, STEPS, torch.device("cpu"), lambda event: None, "fp16")
+    stepper = Stepper(model, recipe, STEPS, torch.device("cpu"), "fp16")
     stepper._scaler = torch.amp.GradScaler("cpu", init_scale=scale)
     return model, stepper
 

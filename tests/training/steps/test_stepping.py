@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnnkit.events import Event, Warned
+from cnnkit.events import Event, Warned, handled_by
 from cnnkit.runs.recipe import Recipe
 from cnnkit.training.steps.progress import DivergedError, RunningMetrics
 from cnnkit.training.steps.stepping import NotFiniteError, Step, Stepper
@@ -19,11 +19,9 @@ Array = np.ndarray
 Rule = Callable[[Array, Array, float, dict[str, Array], int], Array]
 
 
-def make_stepper(
-    model: nn.Module, on_event: Callable[[Event], None] = lambda event: None, **settings: object
-) -> Stepper:
+def make_stepper(model: nn.Module, **settings: object) -> Stepper:
     recipe = Recipe.of(**{"epochs": 1, "batch_size": 64, "schedule": "constant", **settings})
-    return Stepper(model, recipe.resolved(), STEPS, CPU, on_event)
+    return Stepper(model, recipe.resolved(), STEPS, CPU)
 
 
 def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -220,10 +218,11 @@ def test_without_memory_a_batch_is_split_as_if_it_had_been_from_the_start() -> N
     events: list[Event] = []
     torch.manual_seed(0)
     narrow = Narrow(most=16)
-    stepper = make_stepper(narrow, events.append)
+    stepper = make_stepper(narrow)
     torch.manual_seed(5)
-    for x, y in batches():
-        stepper.take(x, y)
+    with handled_by(events.append):
+        for x, y in batches():
+            stepper.take(x, y)
     (warned,) = events
     assert isinstance(warned, Warned)
     assert "a batch of 64 is taken in 4 parts" in warned.text
