@@ -92,4 +92,4 @@ def build_tables(result: Result) -> tuple[Table, ...]:
     Raises:
         TypeError: nobody has said how this kind of result is shown.
     """
-    raise TypeError(f"there are no tables for a {type(result).__name__}")
+    raise TypeError(f"no function is registered that builds tables of {type(result).__name__}")

@@ -6,7 +6,7 @@ from cnnkit.results.compare import (
     ComparedModel,
     ComparisonResult,
     Difference,
-    PrintedFigure,
+    PrintedCount,
 )
 from cnnkit.results.conv import ConvResult
 from cnnkit.results.doctor import DoctorReport, Finding
@@ -43,7 +43,7 @@ __all__ = [
     "Metrics",
     "ModelList",
     "ModelRow",
-    "PrintedFigure",
+    "PrintedCount",
     "RecipeList",
     "RecipeRow",
     "Records",

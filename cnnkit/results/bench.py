@@ -103,7 +103,7 @@ class BenchCell:
         threads: of the processor, within one operation.
         input: shapes of the inputs without the batch.
         images_per_second: the batch over its median time; None where nothing was timed, as all
-            figures below.
+            numbers below.
         batch_ms_median: milliseconds a batch, the median.
         batch_ms_p05: 5th percentile.
         batch_ms_p95: 95th percentile.
@@ -111,7 +111,7 @@ class BenchCell:
         interval_low: lower end of the 95 % confidence interval of the median, in milliseconds;
             None where too few batches were timed for one.
         interval_high: upper end of it.
-        noisy: the interval is wider than figures to be quoted should have.
+        noisy: the interval is wider than that of a number to be quoted should be.
         peak_memory_bytes: the most that it allocated on its device, weights included; None where
             the device does not tell.
         flops_per_second: two a multiply-accumulate; None where they are not all counted.
@@ -177,7 +177,7 @@ class BenchCell:
 
     @property
     def mark(self) -> str:
-        """What a reader has to know before the figures: `wrong`, `failed`, `noisy`, or nothing."""
+        """What a reader has to know before the numbers: `wrong`, `failed`, `noisy`, or nothing."""
         if self.correct is False:
             return "wrong"
         if self.error is not None:
@@ -307,7 +307,7 @@ class BenchResult(Result):
         cells: what was measured.
         layers: the time of each layer of each cell; None where it was not asked for.
         against: how the cells compare with those of an earlier file; None without one.
-        interrupted: it was stopped before all cells were measured.
+        interrupted: it was stopped before all configurations were measured.
     """
 
     schema: ClassVar[str] = "cnnkit.bench/1"

@@ -116,8 +116,8 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class PrintedFigure:
-    """A cell of the printed comparison of networks, and what it really is.
+class PrintedCount:
+    """A count in the comparison of networks that lectures print, and what it really is.
 
     Attributes:
         network: the network as printed.
@@ -162,7 +162,7 @@ class ComparisonResult(Result):
         models: the networks.
         baseline: name of the network that the others are compared with; None where not asked for.
         differences: a row a network, in the order of the models; None without a baseline.
-        printed: what printed figures of these networks really are.
+        printed: what the counts of these networks that lectures print really are.
     """
 
     schema: ClassVar[str] = "cnnkit.compare/1"
@@ -174,7 +174,7 @@ class ComparisonResult(Result):
     models: tuple[ComparedModel, ...]
     baseline: str | None = None
     differences: tuple[Difference, ...] | None = None
-    printed: tuple[PrintedFigure, ...] = ()
+    printed: tuple[PrintedCount, ...] = ()
 
     @property
     def has_accuracy(self) -> bool:

@@ -1,4 +1,4 @@
-"""How good a network is: loss, accuracy with its interval, and every class."""
+"""How good a network is: loss, accuracy with its confidence interval, and every class."""
 
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -28,7 +28,7 @@ class Metrics:
     top5_accuracy: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures; `top5_accuracy` only where there are more than five classes."""
+        """Return the metrics; `top5_accuracy` only where there are more than five classes."""
         names = ["loss", "accuracy", "accuracy_low", "accuracy_high", "num_images"]
         if self.top5_accuracy is not None:
             names.append("top5_accuracy")

@@ -154,7 +154,7 @@ class ImageIssue:
     Attributes:
         path: its file, or what else it is called.
         issues: what is the matter, one or more.
-        quality: the figures that tell so.
+        quality: the measurements that say so.
     """
 
     path: str
@@ -162,7 +162,7 @@ class ImageIssue:
     quality: ImageQuality
 
     def to_dict(self) -> dict[str, Any]:
-        """Return path, issues and figures at one level."""
+        """Return path, issues and measurements at one level."""
         plain: dict[str, Any] = {"path": self.path, "issues": list(self.issues)}
         plain |= to_plain(self.quality)
         return plain

@@ -9,9 +9,9 @@ from cnnkit.results.base import Records, Value, to_plain
 
 @dataclass(frozen=True)
 class LayerRow:
-    """A module of a network. Its figures are its own, those of its children are in their rows.
+    """A module of a network. Its counts are its own, those of its children are in their rows.
 
-    So every column of figures adds up to its total.
+    So every column of counts adds up to its total.
 
     Attributes:
         name: dotted; empty for the network itself.
@@ -19,7 +19,7 @@ class LayerRow:
         kind: what it does: `conv`, `transposed conv`, `linear`, `max pool`, `avg pool`, `pad`; else
             None.
         depth: 0 for the network itself, 1 for its children.
-        count: how often it runs in one forward pass; the figures are of all its runs.
+        count: how often it runs in one forward pass; the counts are of all its runs.
         input_shape: of its first input, batch first; None where it did not run.
         output_shape: of its first output, likewise.
         kernel_size: by axis; None where it has none.
@@ -103,7 +103,7 @@ def largest(rows: Iterable[LayerRow], key: str) -> tuple[LayerRow, ...]:
 
 
 def limited(rows: Sequence[LayerRow], depth: int) -> tuple[LayerRow, ...]:
-    """Return the rows down to a depth, those at it with the figures of all below them."""
+    """Return the rows down to a depth, those at it with the counts of all below them."""
     kept: list[LayerRow] = []
     for row in rows:
         if row.depth <= depth:
@@ -124,7 +124,7 @@ def _with_figures_of(row: LayerRow, below: LayerRow) -> LayerRow:
 def folded(rows: Sequence[LayerRow]) -> tuple[LayerRow, ...]:
     """Return the rows, with runs of equal neighbouring blocks as one block of their sums.
 
-    Blocks are equal if they and all in them have the same class, shapes and figures, and their
+    Blocks are equal if they and all in them have the same class, shapes and counts, and their
     names differ by a number: `layer3.1` to `layer3.5` become `layer3.1-5`.
     """
     if not rows:

@@ -1,4 +1,4 @@
-"""What a dataset looks like: exact figures of its pixels, classes, sizes, and bad files."""
+"""What a dataset looks like: exact statistics of its pixels, classes, sizes, and bad files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ CHANNEL_NAMES = {1: ("grey",), 3: ("red", "green", "blue")}
 
 
 @dataclass(frozen=True)
-class ChannelFigures:
-    """The figures of one channel over all pixels.
+class ChannelStats:
+    """The statistics of one channel over all pixels.
 
     Attributes:
         name: `grey`, or `red`, `green`, `blue`.
@@ -49,7 +49,7 @@ class ChannelFigures:
 
 
 @dataclass(frozen=True)
-class ClassFigures:
+class ClassStats:
     """One class.
 
     Attributes:
@@ -77,7 +77,7 @@ class Quartiles:
 
 
 @dataclass(frozen=True)
-class SizeFigures:
+class SizeStats:
     """Sizes of images, as stored.
 
     Attributes:
@@ -117,7 +117,7 @@ class BadFile:
 
 
 @dataclass(frozen=True)
-class PublishedFigures:
+class PublishedStats:
     """Figures that somebody published, and how they agree with the measured ones.
 
     Attributes:
@@ -199,7 +199,7 @@ class DatasetStatistics(Result):
         bad_files: those that could not be decoded.
         duplicates: images that are there twice; None where they were not looked for.
         issues: images with something odd; None where they were not looked for.
-        published: published figures and the verdict; None where there are none to compare.
+        published: published values and the verdict; None where there are none to compare.
         against: what differs from another dataset; None where there is none.
         shard: which part this is, such as `3/8`; None for the whole.
         seconds: duration of the measuring.
@@ -223,10 +223,10 @@ class DatasetStatistics(Result):
     num_listed: int
     mean_error: tuple[float, ...] | None
     std_error: tuple[float, ...] | None
-    channels: tuple[ChannelFigures, ...]
-    classes: tuple[ClassFigures, ...]
+    channels: tuple[ChannelStats, ...]
+    classes: tuple[ClassStats, ...]
     imbalance: float | None
-    sizes: SizeFigures | None
+    sizes: SizeStats | None
     modes: dict[str, int]
     formats: dict[str, int]
     num_grey: int
@@ -236,7 +236,7 @@ class DatasetStatistics(Result):
     bad_files: tuple[BadFile, ...]
     duplicates: Duplicates | None
     issues: ImageIssues | None
-    published: PublishedFigures | None
+    published: PublishedStats | None
     against: Comparison | None
     shard: str | None
     seconds: float
@@ -293,6 +293,6 @@ def in_brackets(values: tuple[float, ...]) -> str:
     return f"({inside},)" if len(values) == 1 else f"({inside})"
 
 
-def _without(value: ChannelFigures | SizeFigures, left_out: str) -> dict[str, Any]:
+def _without(value: ChannelStats | SizeStats, left_out: str) -> dict[str, Any]:
     names = (name for name in value.__dataclass_fields__ if name != left_out)
     return {name: to_plain(getattr(value, name)) for name in names}

@@ -85,14 +85,14 @@ class SummaryResult(Result):
         totals: of the whole network.
         complete: nothing was left uncounted.
         uncounted: the operators that were.
-        layers: every module, with the figures that are its own.
+        layers: every module, with the counts that are its own.
         weight_bytes_by_dtype: bytes of parameters and buffers by dtype.
         gradient_bytes: of the parameters that are trained.
         optimizer_bytes: of the optimizer's state.
         num_weighted_layers: layers with weights on the longest way through the network.
-        second_opinions: figures of other tools; None where they were not asked.
+        second_opinions: counts of other tools; None where they were not asked.
         remarks: what else has to be known.
-        print_remarks: how the structure compares with a printed table of this network.
+        print_remarks: how the structure compares with the table of it that lectures print.
     """
 
     schema: ClassVar[str] = "cnnkit.summary/1"

@@ -37,7 +37,7 @@ class EpochMetrics:
     test_accuracy: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures; those of the test set only where it was monitored."""
+        """Return the metrics; those of the test set only where it was monitored."""
         names = [f.name for f in fields(self)]
         if self.test_loss is None:
             names = names[:-2]
@@ -56,9 +56,9 @@ class TrainResult(Result):
         num_params: number of parameters of the network.
         num_train_images: images that it was trained on.
         num_val_images: held-out images that the best epoch was chosen on.
-        epochs: the figures of each epoch.
+        epochs: the metrics of each epoch.
         best_epoch: the epoch whose weights are kept as the best and were tested.
-        test: the figures of these weights on the test set; None where the set has none.
+        test: the metrics of these weights on the test set; None where the set has none.
         num_skipped: broken images that were left out.
         seconds: duration of the whole run, opening the data included.
         tta: test-time augmentation of validation and test: `none`, `mirror` or `shift`.

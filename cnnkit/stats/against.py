@@ -99,7 +99,7 @@ def _measure_against(against: str, measured: Measurement, request: Request) -> M
         where = request.data_dir or default_data_dir()
         theirs_have, ours_have = (
             len(entry.published.mean),
-            len(summary.channel_figures(measured.tally)),
+            len(summary.channel_stats(measured.tally)),
         )
         if theirs_have != ours_have:
             counted = f"{theirs_have} channel{'' if theirs_have == 1 else 's'}"

@@ -4,7 +4,7 @@ from cnnkit.data.catalogue import DATASETS
 from cnnkit.data.opening import ALL
 from cnnkit.errors import RunFailedError, UsageError
 from cnnkit.results.inspection import Duplicates, ImageIssues
-from cnnkit.results.stats import DatasetStatistics, PublishedFigures, Weighting
+from cnnkit.results.stats import DatasetStatistics, PublishedStats, Weighting
 from cnnkit.stats.counting import comparing, summary
 from cnnkit.stats.measurement import Measurement
 
@@ -43,7 +43,7 @@ def summarize(
     errors = None
     if measured.population is not None:
         errors = summary.errors(tally, measured.population, weighting)
-    classes = summary.class_figures(tally, measured.classes, weighting)
+    classes = summary.class_stats(tally, measured.classes, weighting)
     is_in_memory = not tally.formats
     return DatasetStatistics(
         dataset=measured.dataset,
@@ -61,10 +61,10 @@ def summarize(
         num_listed=measured.population or tally.num_images + len(tally.bad),
         mean_error=errors.mean if errors else None,
         std_error=errors.std if errors else None,
-        channels=summary.channel_figures(tally),
+        channels=summary.channel_stats(tally),
         classes=classes,
         imbalance=summary.imbalance(one.num_images for one in classes),
-        sizes=summary.size_figures(tally),
+        sizes=summary.size_stats(tally),
         modes=dict(tally.modes.most_common()),
         formats=dict(tally.formats.most_common()),
         num_grey=tally.num_grey,
@@ -86,7 +86,7 @@ def _own_published(
     measured: Measurement,
     figures: summary.MeanAndStd | None,
     over_images: summary.MeanAndStd | None,
-) -> PublishedFigures | None:
+) -> PublishedStats | None:
     """Return the published figures of the dataset itself, which are of its training images."""
     entry = DATASETS.get(measured.dataset)
     if entry is None or entry.published is None or figures is None or over_images is None:

@@ -3,9 +3,11 @@
 import re
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
+from cnnkit.errors import SettingError
 from cnnkit.render import SummaryView
 from cnnkit.render.tables.summary import window_text
 from cnnkit.results.summary import SummaryResult
@@ -132,3 +134,30 @@ def test_shares_add_up_to_all() -> None:
 )
 def test_windows_in_short(values: dict[str, object], text: str | None) -> None:
     assert window_text(layer("x", **values)) == text
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"depth": 0}, "depth is 0; it is 1 or more"),
+        ({"top": -1}, "top is -1; it is 1 or more"),
+        ({"view": "flat"}, "view: there is no 'flat'; there are tree, structure"),
+        ({"sort": "size"}, "sort: there is no 'size'; there are params, macs, activation"),
+        ({"columns": ("params", "x")}, "columns: there is no 'x'; there are type, count, "),
+        ({"view": "structure", "depth": 2}, "depth and view structure contradict each other"),
+        ({"sort": "macs", "fold": True}, "fold and sort contradict each other"),
+    ],
+)
+def test_a_view_that_makes_no_sense_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError) as error:
+        SummaryView(**settings)
+    assert str(error.value).startswith(message)
+
+
+def test_a_view_selects_the_rows_of_the_csv_file_and_the_json_has_all() -> None:
+    shown = SummaryView(sort="params", top=2).of(SUMMARY)
+    params = [row.params for row in SUMMARY.layers]
+    assert list(shown.to_pandas()["params"]) == sorted(params, reverse=True)[:2]
+    assert list(SUMMARY.to_pandas()["params"]) == params
+    assert shown.to_dict() == SUMMARY.to_dict()
+    assert len(SUMMARY.to_dict()["layers"]) == len(params)

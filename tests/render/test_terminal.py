@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cnnkit.render import build_tables, print_result, terminal_console
-from cnnkit.results import Result
+from cnnkit.results import Records, Result
 from cnnkit.results.inspection import Duplicates
 from tests.results.examples import ALL, EVALUATED, MEASURED
 
@@ -68,3 +68,12 @@ def test_a_table_without_rows_is_its_title_and_notes() -> None:
     lines = rendered(measured, 120).splitlines()
     start = lines.index("duplicates")
     assert lines[start : start + 3] == ["duplicates", *found.notes, ""]
+
+
+def test_a_result_that_nobody_shows_says_so() -> None:
+    class Unknown(Result):
+        def records(self) -> Records:
+            return Records((), ())
+
+    with pytest.raises(TypeError, match="builds tables of Unknown"):
+        rendered(Unknown(), 80)

@@ -21,7 +21,7 @@ from cnnkit.results import (
     Metrics,
     ModelList,
     ModelRow,
-    PrintedFigure,
+    PrintedCount,
     RecipeList,
     RecipeRow,
     SampleList,
@@ -39,12 +39,12 @@ from cnnkit.results.inspection import (
 from cnnkit.results.show import Normalization, Picture, Sample
 from cnnkit.results.stats import (
     BadFile,
-    ChannelFigures,
-    ClassFigures,
+    ChannelStats,
+    ClassStats,
     Comparison,
-    PublishedFigures,
+    PublishedStats,
     Quartiles,
-    SizeFigures,
+    SizeStats,
 )
 from tests.results import bench_examples, summary_examples
 
@@ -239,11 +239,11 @@ COMPARED = ComparisonResult(
         Difference("googlenet_plain", *[None] * 10),
     ),
     printed=(
-        PrintedFigure(
+        PrintedCount(
             "AlexNet", "alexnet_2012", "1.5B", 15 * 10**8, "alexnet_2012", {"groups": "2"}, "FLOPs",
             724_406_816, 1_448_813_632, 1_135_256_096, "62M", 62_378_344, True,
         ),
-        PrintedFigure(
+        PrintedCount(
             "Inception", "googlenet", "2B", 2 * 10**9, "googlenet", {}, "MACs",
             1_498_376_192, 1_498_376_192, 1_498_376_192, "6.4M", 6_624_904, False,
         ),
@@ -316,10 +316,10 @@ NAMED = SampleList(
 )
 
 
-def channel(name: str, total: int, white: float) -> ChannelFigures:
+def channel(name: str, total: int, white: float) -> ChannelStats:
     percentiles = {"1": 0.0, "5": 3.0, "25": 60.5, "75": 190.0, "95": 250.0, "99": 255.0}
     histogram = tuple((37 * index * index + total) % 1013 for index in range(256))
-    return ChannelFigures(
+    return ChannelStats(
         name, 0, 255, 127.5, percentiles, 7.62, 0.0125, white, total, 9 * total, histogram
     )
 
@@ -342,12 +342,12 @@ MEASURED = DatasetStatistics(
     std_error=(0.0004, 0.0005, 0.0006),
     channels=(channel("red", 101, 0.001), channel("green", 202, 0.0), channel("blue", 303, 1.0)),
     classes=(
-        ClassFigures("[bold]cat|dog", 1_000, (0.5, 0.4, 0.3), (0.25, 0.24, 0.23)),
-        ClassFigures("100 % äpfel & <b>", 250, (0.1, 0.2, 0.3), (0.05, 0.06, 0.07)),
-        ClassFigures("empty", 0, None, None),
+        ClassStats("[bold]cat|dog", 1_000, (0.5, 0.4, 0.3), (0.25, 0.24, 0.23)),
+        ClassStats("100 % äpfel & <b>", 250, (0.1, 0.2, 0.3), (0.05, 0.06, 0.07)),
+        ClassStats("empty", 0, None, None),
     ),
     imbalance=None,
-    sizes=SizeFigures(
+    sizes=SizeStats(
         num_sizes=2,
         smallest=(32, 24),
         largest=(6_000, 4_000),
@@ -384,7 +384,7 @@ MEASURED = DatasetStatistics(
     issues=ImageIssues(
         4, (ImageIssue("photos/a/3.jpg", ("very dark",), ImageQuality(0.1, 0.05, 0, 0.15, 0.5)),)
     ),
-    published=PublishedFigures(
+    published=PublishedStats(
         (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), "cifar10, exact", "different", 0.0123
     ),
     against=Comparison(
@@ -413,7 +413,7 @@ COUNTED = DatasetStatistics(
     mean_error=None,
     std_error=None,
     channels=(),
-    classes=(ClassFigures("0", 1, None, None), ClassFigures("1", 2, None, None)),
+    classes=(ClassStats("0", 1, None, None), ClassStats("1", 2, None, None)),
     imbalance=2.0,
     sizes=None,
     modes={},

@@ -27,7 +27,7 @@ def slide_kernel(
     transposed: bool = False,
     show: bool = False,
 ) -> Slide:
-    """Return what a convolution makes of a matrix; the kernel is not turned round.
+    """Return what a convolution makes of a matrix; the kernel is not flipped.
 
     Args:
         image: rows of the input.

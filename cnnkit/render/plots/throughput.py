@@ -30,7 +30,7 @@ def draw_throughput(result: BenchResult, suffix: str) -> bytes:
     """Return a picture of images a second against images a batch, both on scales of doublings.
 
     A panel shows a network in one mode, and a line a device in one setting. A bar at each point is
-    the 95 % interval of its median.
+    the 95 % confidence interval of its median.
 
     Args:
         result: what was measured; configurations without a time are left out.

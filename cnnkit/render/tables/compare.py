@@ -5,7 +5,7 @@ from typing import Any
 from cnnkit.render.format import counted
 from cnnkit.render.tabular import Column, Table, build_tables
 from cnnkit.results.base import Value
-from cnnkit.results.compare import ComparisonResult, PrintedFigure
+from cnnkit.results.compare import ComparisonResult, PrintedCount
 
 _PARETO_NOTE = (
     "Pareto: no other on the same dataset has a higher top-1 for as few MACs, or fewer MACs for as "
@@ -95,7 +95,7 @@ def _published_table(result: ComparisonResult) -> Table:
     return Table("published", "", columns, _rows(result, columns), notes)
 
 
-def _printed_note(one: PrintedFigure) -> str:
+def _printed_note(one: PrintedCount) -> str:
     """Return what a printed number really is, in words."""
     given = " ".join(f"{key}={value}" for key, value in one.arguments.items())
     is_other = one.counted != one.model or bool(given)

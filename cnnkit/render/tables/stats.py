@@ -18,8 +18,8 @@ from cnnkit.results.stats import (
     CHANNEL_NAMES,
     Comparison,
     DatasetStatistics,
-    PublishedFigures,
-    SizeFigures,
+    PublishedStats,
+    SizeStats,
     in_brackets,
 )
 
@@ -163,7 +163,7 @@ def _error_notes(result: DatasetStatistics) -> list[str]:
     return notes
 
 
-def _published_note(published: PublishedFigures) -> str:
+def _published_note(published: PublishedStats) -> str:
     values = f"mean {in_brackets(published.mean)}, std {in_brackets(published.std)}"
     verdict: str = published.verdict
     if verdict == "different":
@@ -188,7 +188,7 @@ def _kind_notes(result: DatasetStatistics) -> list[str]:
     return notes
 
 
-def _size_table(sizes: SizeFigures) -> Table:
+def _size_table(sizes: SizeStats) -> Table:
     columns = (
         Column("measure", "", "name"),
         Column("min", "min", "right"),
