@@ -22,7 +22,7 @@ from cnnkit.errors import ExitCode, UsageError
 from cnnkit.events import Warned, emit
 from cnnkit.registry import did_you_mean
 from cnnkit.render import SummaryView
-from cnnkit.render.views import LAYER_COLUMNS
+from cnnkit.render.result_views import LAYER_COLUMNS
 
 VIEW_PANEL = "View"
 

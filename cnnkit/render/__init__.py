@@ -3,10 +3,10 @@
 from cnnkit.render import tables  # noqa: F401  # so that results are known
 from cnnkit.render.export import Format, export
 from cnnkit.render.progress_bars import ProgressRenderer
+from cnnkit.render.result_views import ShownStats, ShownSummary, SummaryView
 from cnnkit.render.safe_text import visible
 from cnnkit.render.tabular import Column, Table, build_tables
 from cnnkit.render.terminal import plain_text, print_result, terminal_console
-from cnnkit.render.views import ShownStats, ShownSummary, SummaryView
 
 __all__ = [
     "Column",

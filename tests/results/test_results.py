@@ -100,16 +100,10 @@ def test_a_data_frame_has_the_rows_and_columns_of_the_csv_file(name: str) -> Non
 
 @pytest.mark.parametrize("name", ALL)
 def test_what_has_a_picture_shows_it_in_a_notebook(name: str) -> None:
-    pictured = ("stats", "counted", "train", "monitored", "lr_find", "eval", "compare")
-    pictured += (
-        "compare_own",
-        "compare_sets",
-        "bench",
-        "bench_few",
-        "show",
-        "show_augmented",
-        "named",
-    )
+    pictured = {
+        *("stats", "counted", "train", "monitored", "lr_find", "eval", "compare", "compare_sets"),
+        *("bench", "bench_few", "show", "show_augmented", "named"),
+    }
     result = ALL[name]
     if name not in pictured:
         with pytest.raises(ValueError, match="there is no picture"):

@@ -2,7 +2,7 @@
 
 from pathlib import PurePath
 
-from cnnkit.render.views import ShownStats
+from cnnkit.render.result_views import ShownStats
 from cnnkit.results import (
     ComparisonResult,
     DatasetStatistics,

@@ -10,8 +10,8 @@ from cnnkit.render.format import (
     format_rate,
     format_seconds,
 )
+from cnnkit.render.result_views import ShownStats
 from cnnkit.render.tabular import Column, Table, attribute_rows, build_tables
-from cnnkit.render.views import ShownStats
 from cnnkit.results.base import Value
 from cnnkit.results.inspection import ISSUES, Duplicates, ImageIssues
 from cnnkit.results.stats import (

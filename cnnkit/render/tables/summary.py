@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cnnkit.render.format import format_bytes
+from cnnkit.render.result_views import DEFAULT_DEPTH, LAYER_COLUMNS, ShownSummary, SummaryView
 from cnnkit.render.tabular import Column, Table, attribute_rows, build_tables
-from cnnkit.render.views import DEFAULT_DEPTH, LAYER_COLUMNS, ShownSummary, SummaryView
 from cnnkit.results.base import Value
 from cnnkit.results.layer_tree import LayerRow, total_of
 from cnnkit.results.structure import StructureLine, number_by_axis, structure_lines
