@@ -87,7 +87,7 @@ def test_results_are_kept_compared_and_drawn(cnnkit: Cnnkit, tmp_path: Path) -> 
         assert set(line) > {*FIELDS, "machine", "peaks"}
         assert line["machine"]["fingerprint"] == lines[0]["machine"]["fingerprint"]
     with Image.open("speed.png") as picture:
-        assert picture.size[0] == 1200
+        assert picture.size[0] == 1000
 
     def changed(name: str, factor: float, **machine: str) -> str:
         """Write results that took `factor` times as long, exactly known, perhaps elsewhere."""
@@ -179,7 +179,7 @@ def test_interrupted(cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch, as_json: b
     if as_json:
         assert answer.json["error"] == "interrupted"
     else:
-        assert "interrupted: not all cells were measured" in answer.stdout
+        assert "interrupted: not all configurations were measured" in answer.stdout
         assert "images/s" in answer.stdout
 
 
