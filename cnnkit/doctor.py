@@ -8,7 +8,7 @@ from pathlib import Path
 from cnnkit import __version__
 from cnnkit.data import DATASETS, default_data_dir
 from cnnkit.data.entry import TorchvisionSource
-from cnnkit.results import DoctorReport, Finding, format_value
+from cnnkit.results import DoctorReport, Finding
 from cnnkit.system.compat import processor_capabilities
 from cnnkit.system.device import has_native_bf16, num_usable_cores, processor_name
 
@@ -98,7 +98,7 @@ def _folders(data_dir: Path, runs_dir: Path) -> list[Finding]:
     return [
         Finding("folders", "data", f"{data_dir} ({free}{state})"),
         Finding("folders", "datasets there", ", ".join(present) or "none"),
-        Finding("folders", "runs", f"{runs_dir} ({format_value('integer', num_runs)} runs)"),
+        Finding("folders", "runs", f"{runs_dir} ({num_runs:,} runs)"),
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from importlib.resources import files
 
-from cnnkit.results import PrintedFigure, Totals
+from cnnkit.results import PrintedCount, Totals
 
 _FOLDER = files("cnnkit.architecture") / "published"
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
@@ -14,7 +14,7 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 
 def printed_figures(
     totals: Mapping[str, Totals], count: Callable[[str, Mapping[str, str]], Totals]
-) -> tuple[PrintedFigure, ...]:
+) -> tuple[PrintedCount, ...]:
     """Return what the printed operations of some networks really are, in the order of the print.
 
     Args:
@@ -32,7 +32,7 @@ def printed_figures(
         known = counted in totals and not arguments
         macs = (totals[counted] if known else count(counted, arguments)).macs
         figures.append(
-            PrintedFigure(
+            PrintedCount(
                 network=origin["network"],
                 model=model,
                 printed_flop=row["flop"],

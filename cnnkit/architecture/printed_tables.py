@@ -4,7 +4,7 @@ import csv
 import tomllib
 from importlib.resources import files
 
-from cnnkit.results.structure import structure_table
+from cnnkit.results.structure import structure_records
 from cnnkit.results.summary import SummaryResult
 
 _FOLDER = files("cnnkit.architecture") / "published"
@@ -36,10 +36,11 @@ def compare_with_print(summary: SummaryResult) -> tuple[str, ...]:
     if printed is None or summary.batch_size != 1:
         return ()
     errata = read_errata(summary.model)
-    table = structure_table("", summary.layers, split=True)
-    ours = [dict(zip((c.key for c in table.columns), row, strict=True)) for row in table.rows]
+    table = structure_records(summary.layers)
+    ours = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     if len(ours) != len(printed):
-        return (f"not the network of the printed table, which has {len(printed) - 1} rows",)
+        rows = len(printed) - 1
+        return (f"not the network of the table printed in the lectures, which has {rows} rows",)
     compared = wrong = 0
     told = []
     for number, (row, print_row) in enumerate(zip(ours, printed, strict=True)):
@@ -51,14 +52,15 @@ def compare_with_print(summary: SummaryResult) -> tuple[str, ...]:
             if str("" if value is None else value) == cell:
                 continue
             wrong += 1
-            why = errata.get((number, column), "not known why")
+            why = errata.get((number, column), "reason unknown")
             told.append(
-                f"{print_row['layer']}, {column}: print {_readable(cell)}, here "
+                f"{print_row['layer']}, {column}: printed {_readable(cell)}, here "
                 f"{_readable(value)}: {why}"
             )
+    equal = "equal to the table printed in the lectures in"
     if not wrong:
-        return (f"equal to the printed table in all of its {compared} cells",)
-    return (f"equal to the printed table in {compared - wrong} of {compared} cells", *told)
+        return (f"{equal} all of its {compared} cells",)
+    return (f"{equal} {compared - wrong} of {compared} cells", *told)
 
 
 def _readable(value: object) -> str:

@@ -11,8 +11,14 @@ from pydantic import model_validator
 from cnnkit.bench.intervals import ratio_interval
 from cnnkit.errors import UsageError
 from cnnkit.registry import some_of
-from cnnkit.results.bench import BenchCell, BenchComparison, BenchResult, CellChange, Machine
-from cnnkit.results.bench.changes import Verdict
+from cnnkit.results.bench import (
+    BenchCell,
+    BenchComparison,
+    BenchResult,
+    CellChange,
+    Machine,
+    Verdict,
+)
 from cnnkit.system.files import TooLargeError, explain_os_error, read_regular
 from cnnkit.system.records import List, Record, at_most, parse_json
 

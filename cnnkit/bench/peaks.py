@@ -13,8 +13,7 @@ from cnnkit.bench.device import DTYPES, Device
 from cnnkit.bench.state import set_state
 from cnnkit.errors import UnavailableError
 from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, Warned, emit
-from cnnkit.results.bench import Machine, Peak
-from cnnkit.results.bench.result import best_peak
+from cnnkit.results.bench import Machine, Peak, best_peak
 from cnnkit.system.device import is_out_of_memory
 from cnnkit.system.files import TooLargeError, explain_os_error, read_regular, write_text
 from cnnkit.system.records import List, Record, at_most

@@ -21,7 +21,7 @@ from cnnkit.data.normalization import measure_channels
 from cnnkit.errors import UsageError
 from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, emit, takes_on_event
 from cnnkit.models import ModelDescription, build_model, find_model
-from cnnkit.results.bench import PipelineResult, PipelineRow
+from cnnkit.results.bench_data import PipelineResult, PipelineRow
 from cnnkit.runs.preprocess import (
     ImageShape,
     Normalization,

@@ -12,7 +12,6 @@ from cnnkit.bench.timing import take_batches
 from cnnkit.bench.workload import Workload
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.results import SummaryResult
-from cnnkit.results.table import format_bytes
 from cnnkit.system.device import is_out_of_memory
 
 TRAINING_FACTOR = 3  # a step does the arithmetic of the forward pass three times, see `docs`
@@ -128,8 +127,8 @@ def check_fits(network: Network, device: Device, batch_size: int, is_training: b
     needed = totals.training_bytes if is_training else totals.inference_bytes
     if needed is not None and needed > SPARE * free:
         raise MemoryShortError(
-            f"it would need about {format_bytes(needed)} of memory, and {format_bytes(free)} are "
-            "free; it was not tried"
+            f"it would need about {needed / 2**20:,.0f} MiB of memory, and {free / 2**20:,.0f} MiB "
+            "are free; it was not tried"
         )
 
 

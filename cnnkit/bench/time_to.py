@@ -25,7 +25,7 @@ from cnnkit.events import (
     takes_on_event,
 )
 from cnnkit.models import find_model
-from cnnkit.results.bench import TimedRun, TimeToResult
+from cnnkit.results.bench_data import TimedRun, TimeToResult
 from cnnkit.runs.recipe import Recipe
 from cnnkit.runs.recipe_files import NamedRecipe, find_recipe
 from cnnkit.system.trust import check_named

@@ -305,7 +305,7 @@ def bench(
         raise typer.Exit(ExitCode.INTERRUPTED)  # stdout is one document, that of the error
     output.emit(result, lines=result.lines())
     if plot is not None and not result.interrupted:
-        from cnnkit.render.bench_charts import draw_throughput
+        from cnnkit.render.plots.throughput import draw_throughput
         from cnnkit.system.files import write_bytes
 
         write_bytes(plot, draw_throughput(result, plot.suffix.lower()))
@@ -313,14 +313,14 @@ def bench(
     if result.interrupted:
         raise typer.Exit(ExitCode.INTERRUPTED)
     if result.cells and all(cell.batch_ms_median is None for cell in result.cells):
-        emit(Warned("no cell was measured"))
+        emit(Warned("no configuration was measured"))
         raise typer.Exit(ExitCode.RUN_FAILED)
     if result.against is not None and result.against.regressions:
         number = len(result.against.regressions)
         emit(
             Warned(
                 f"--against {against}: slower, or failed: {number} of "
-                f"{len(result.against.changes)} cells"
+                f"{len(result.against.changes)} configurations"
             )
         )
         raise typer.Exit(ExitCode.CHECK_FAILED)
@@ -383,7 +383,7 @@ def _compare(output: Output, files: list[str], tolerance: float) -> None:
 
 
 def _check_plot(plot: Path) -> None:
-    from cnnkit.render.charts import PICTURE_SUFFIXES
+    from cnnkit.render.plots.style import PICTURE_SUFFIXES
 
     if plot.suffix.lower() not in PICTURE_SUFFIXES:
         raise UsageError(

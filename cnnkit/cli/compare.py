@@ -109,7 +109,7 @@ def compare(
     Parameters, MACs, memory, depth, receptive field, and published accuracy. Nothing is allocated.
     """
     if plot is not None:
-        from cnnkit.render.charts import PICTURE_SUFFIXES
+        from cnnkit.render.plots.style import PICTURE_SUFFIXES
 
         if plot.suffix.lower() not in PICTURE_SUFFIXES:
             raise UsageError(
@@ -132,7 +132,7 @@ def compare(
         trust_code=trust_code,
     )
     if plot is not None:
-        from cnnkit.render.charts import draw_comparison
+        from cnnkit.render.plots.tradeoff import draw_comparison
         from cnnkit.system.files import write_bytes
 
         if not result.has_accuracy:

@@ -100,7 +100,7 @@ class RunLog:
             # else it ends for the first Ctrl-C, with the line that tells how to go on
 
     def _draw(self, run: RunStarted) -> None:
-        from cnnkit.render.curves import training_curves
+        from cnnkit.render.plots.curves import training_curves
 
         done, path = len(self._epochs), Path(run.path, CURVES)
         number = f"{done:,} epoch{'s' * (done != 1)}"

@@ -150,10 +150,9 @@ def show(
         output.emit(result)
         return
 
-    from cnnkit.render import samples_picture
-    from cnnkit.render.sample_grid import signs_without_a_shape
+    from cnnkit.render.plots.sample_grid import missing_glyphs, samples_picture
 
-    signs = signs_without_a_shape(sample.label or "" for sample in result.samples)
+    signs = missing_glyphs(sample.label or "" for sample in result.samples)
     if signs:
         emit(Warned(f"the font of pictures lacks {signs[:MOST_SIGNS]}: a box stands for each"))
     output.emit_picture(samples_picture(result))

@@ -12,6 +12,7 @@ from cnnkit.cli.output import Output, check_writable, with_default, with_output
 from cnnkit.cli.processes import is_first
 from cnnkit.errors import ExitCode, UsageError
 from cnnkit.events import Note, Warned, emit
+from cnnkit.render import ShownStats
 from cnnkit.results import DatasetStatistics
 from cnnkit.system.files import write_bytes
 
@@ -182,7 +183,6 @@ def stats(
         result = merge_parts(
             parts or [],
             weighting=weighting.value,
-            by_class=by_class,
             save_to=save,
             against=against,
             allow_large=allow_large,
@@ -199,7 +199,6 @@ def stats(
             weighting=weighting.value,
             transform=transform,
             labels_only=labels_only,
-            by_class=by_class,
             limit=limit,
             seed=seed,
             allow_large=allow_large,
@@ -213,7 +212,7 @@ def stats(
             num_workers=workers,
         )
     if speaks:
-        output.emit(result)
+        output.emit(ShownStats(result, by_class))
         if plot is not None:
             _draw(result, plot)
             emit(Note(f"wrote {plot}"))
@@ -238,15 +237,9 @@ def _draw(result: DatasetStatistics, plot: Path) -> None:
     Raises:
         UnavailableError: it cannot be written.
     """
-    from cnnkit.render.pictures import statistics_picture
+    from cnnkit.render.plots.overview import stats_picture
 
-    picture = statistics_picture(
-        result.title(),
-        [(channel.name, channel.histogram) for channel in result.channels],
-        [(one.name, one.num_images) for one in result.classes],
-        result.sizes.counts if result.sizes is not None else {},
-    )
-    write_bytes(plot, picture)
+    write_bytes(plot, stats_picture(result))
 
 
 def _parse_shard(text: str | None) -> tuple[int, int] | None:

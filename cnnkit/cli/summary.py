@@ -18,8 +18,11 @@ from cnnkit.cli.options import (
     parse_arguments,
 )
 from cnnkit.cli.output import Output, with_default, with_output
-from cnnkit.errors import ExitCode
+from cnnkit.errors import ExitCode, UsageError
 from cnnkit.events import Warned, emit
+from cnnkit.registry import did_you_mean
+from cnnkit.render import SummaryView
+from cnnkit.render.result_views import LAYER_COLUMNS
 
 VIEW_PANEL = "View"
 
@@ -165,15 +168,14 @@ def summary(
 
     Shapes, parameters, MACs and FLOPs, memory and receptive field. Nothing is allocated.
     """
-    from cnnkit.results import SummaryView
-
-    shown = SummaryView(
-        kind=view.value,
+    shown = _parse_columns(columns)
+    wanted = SummaryView(
+        view=view.value,
         depth=depth,
         fold=fold,
         sort=sort.value if sort else None,
         top=top,
-        columns=tuple(part.strip() for part in columns.split(",")) if columns else None,
+        columns=shown,
     )
     arguments = parse_arguments(model_arg or [])
     inputs = as_input_shapes(input)
@@ -193,8 +195,26 @@ def summary(
         network=own_network,
         trust_code=trust_code,
     )
-    output.emit(result.viewed(shown))
+    output.emit(wanted.of(result))
     if strict and result.is_lower_bound:
         names = ", ".join(one.operator for one in result.uncounted if one.heavy)
         emit(Warned(f"--strict: the counts of {result.model} leave out {names}"))
         raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def _parse_columns(text: str | None) -> tuple[str, ...] | None:
+    """Return the names of columns that a text lists; None for none.
+
+    Raises:
+        UsageError: there is no such column.
+    """
+    if not text:
+        return None
+    names = tuple(part.strip() for part in text.split(","))
+    for name in names:
+        if name not in LAYER_COLUMNS:
+            raise UsageError(
+                f"--columns: there is no column {name!r}",
+                did_you_mean(name, LAYER_COLUMNS) or f"the columns are {', '.join(LAYER_COLUMNS)}",
+            )
+    return names

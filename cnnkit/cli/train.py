@@ -335,7 +335,7 @@ def train(
             output.emit(search)
             return
 
-        from cnnkit.render.curves import learning_rate_picture
+        from cnnkit.render.plots.curves import learning_rate_picture
 
         output.emit_picture(learning_rate_picture(search), search)
         return

@@ -6,6 +6,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from cnnkit.render.format import Kind
 from cnnkit.render.safe_text import (
     LATEX_DEFINITION,
     LATEX_OTHER_SCRIPT,
@@ -16,7 +17,8 @@ from cnnkit.render.safe_text import (
     markdown_text,
     visible,
 )
-from cnnkit.results import Column, Kind, Result, Table
+from cnnkit.render.tabular import Column, Table, build_tables
+from cnnkit.results import Records, Result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,26 +49,26 @@ def export(result: Result, form: Format) -> str:
         case Format.JSON:
             return json.dumps(result.to_dict(), indent=2, allow_nan=False) + "\n"
         case Format.CSV:
-            return _exact_frame(result.exact_table()).to_csv(index=False, lineterminator="\n")
+            return _exact_frame(result.records()).to_csv(index=False, lineterminator="\n")
         case Format.MARKDOWN:
-            return "\n".join(_markdown(table) for table in result.tables())
+            return "\n".join(_markdown(table) for table in build_tables(result))
         case Format.LATEX:
-            text = "\n".join(_latex(table) for table in result.tables())
+            text = "\n".join(_latex(table) for table in build_tables(result))
             return f"{LATEX_DEFINITION}\n{text}" if LATEX_OTHER_SCRIPT in text else text
         case Format.HTML:
-            return "\n".join(_html(table) for table in result.tables())
+            return "\n".join(_html(table) for table in build_tables(result))
     raise ValueError(f"{form} is for a console")
 
 
-def _exact_frame(table: Table) -> "pd.DataFrame":
+def _exact_frame(records: Records) -> "pd.DataFrame":
     import pandas as pd
 
     rows = [
         [csv_text(value) if isinstance(value, str) else value for value in row]
-        for row in table.rows
+        for row in records.rows
     ]
     # Columns of objects keep integers integers where a value is missing.
-    return pd.DataFrame(rows, columns=[csv_text(c.key) for c in table.columns], dtype=object)
+    return pd.DataFrame(rows, columns=[csv_text(name) for name in records.columns], dtype=object)
 
 
 def _formatted_frame(table: Table, safe: Callable[[str], str]) -> "pd.DataFrame":

@@ -4,9 +4,9 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from cnnkit.render.plots.sample_grid import fitted
 from cnnkit.render.safe_text import visible
-from cnnkit.render.sample_grid import fitted
-from cnnkit.results.samples import Picture, Sample, SampleList
+from cnnkit.results.show import Picture, Sample, SampleList
 
 UPPER_HALF = "▀"  # in the colour of the pixel above, on that of the pixel below
 GAP = 2
@@ -24,7 +24,7 @@ def print_preview(console: Console, result: SampleList) -> None:
         console: one that shows colour.
         result: the samples.
     """
-    parts = len(result.titles)
+    parts = len(result.stages)
     number = len(result.samples) * parts
     most = MAX_SINGLE_SIDE if number == 1 else MAX_FEW_SIDE if number <= FEW else MAX_SIDE
     pictures = [one for sample in result.samples for one in sample.pictures or ()]
@@ -33,7 +33,7 @@ def print_preview(console: Console, result: SampleList) -> None:
     width = max(parts * (side + GAP) - GAP, MIN_LABEL)
     per_row = max(1, (console.width + GAP) // (width + GAP))
     if parts > 1:
-        console.print(Text(visible(" | ".join(result.titles)), style="dim"))
+        console.print(Text(visible(" | ".join(result.stages)), style="dim"))
     for start in range(0, len(result.samples), per_row):
         row = result.samples[start : start + per_row]
         blocks = [_sample_lines(sample, side, width, parts) for sample in row]

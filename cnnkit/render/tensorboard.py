@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from cnnkit.events import ConfusionCounted, EpochEnded, Event, RunStarted, TrainingImages
-from cnnkit.render.confusion import confusion_picture
-from cnnkit.render.sample_grid import labelled_grid
-from cnnkit.results.samples import Picture
+from cnnkit.render.plots.confusion_matrix import confusion_picture
+from cnnkit.render.plots.sample_grid import labelled_grid
+from cnnkit.results.show import Picture
 
 PNG_SIZE = 16  # where width and height stand in a PNG file
 FOLDER = "tensorboard"  # in that of the run
@@ -28,10 +28,10 @@ CONFUSIONS = {"val": "Valid/confusion", "test": "Test/confusion"}
 
 
 class TensorBoardLog:
-    """Writes the figures and pictures of a training; to be called with each event.
+    """Writes the metrics and pictures of a training; to be called with each event.
 
-    The step of everything is the epoch. What lies in the folder already is gone on with: epochs
-    that are done anew replace those that were there.
+    The step of everything is the epoch. A log that is in the folder already is continued: epochs
+    that are repeated replace those that were there.
 
     Raises:
         ImportError: tensorboard is not installed.
@@ -49,7 +49,7 @@ class TensorBoardLog:
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
-            with suppress(OSError):  # of a write that failed, and was told then
+            with suppress(OSError):  # of a write that failed, which was reported then
                 self._file.close()
             self._file = None
 

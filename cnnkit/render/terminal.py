@@ -11,9 +11,12 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from cnnkit.render.format import ABSENT
 from cnnkit.render.preview import print_preview
 from cnnkit.render.safe_text import visible
-from cnnkit.results import ABSENT, Column, Result, SampleList, Table
+from cnnkit.render.tables.show import sample_notes
+from cnnkit.render.tabular import Column, Table, build_tables
+from cnnkit.results import Result, SampleList
 
 COLUMN_GAP = 2
 BAR_WIDTH = 8  # for a whole
@@ -88,10 +91,10 @@ def print_result(
     """
     if isinstance(result, SampleList) and console.color_system is not None:
         print_preview(console, result)
-        for note in result.notes():
+        for note in sample_notes(result):
             print_prose(console, note)
         return
-    for number, table in enumerate(result.tables()):
+    for number, table in enumerate(build_tables(result)):
         if number:
             console.print()
         shown = _print_rows(console, table) if table.name not in without_rows else table.columns
@@ -148,7 +151,7 @@ def _print_rows(console: Console, table: Table) -> Sequence[Column]:
 def _drawn(table: Table) -> list[list[str]]:
     """Return the rows as people read them: groups once, paths as a tree, fractions as bars."""
     rows = table.formatted()
-    if any(column.kind == "path" for column in table.columns):  # most of a tree has no figures
+    if any(column.kind == "path" for column in table.columns):  # most of a tree has no numbers
         rows = [["" if text == ABSENT else text for text in row] for row in rows]
     for index, column in enumerate(table.columns):
         texts = [row[index] for row in rows]

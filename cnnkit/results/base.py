@@ -1,11 +1,37 @@
-"""What every result can do: become a dictionary, tables, and HTML."""
+"""What every result can do: become a dictionary, rows of exact values, tables, and HTML."""
 
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from cnnkit.results.table import Table
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cnnkit.render.plots import PngFile
+
+Value = str | int | float | bool | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """Exact values in rows and named columns: what a CSV file or a data frame holds.
+
+    Attributes:
+        columns: their names.
+        rows: a value a column; None where there is none.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Value, ...], ...]
+
+    @classmethod
+    def of(cls, items: Iterable[object], names: Sequence[str]) -> Self:
+        """Return a row for each item: its attributes of these names."""
+        rows = (tuple(getattr(item, name) for name in names) for item in items)
+        return cls(tuple(names), tuple(rows))
 
 
 def to_plain(value: object) -> Any:
@@ -28,7 +54,9 @@ def to_plain(value: object) -> Any:
 
 
 class Result(ABC):
-    """The answer of a verb; subclasses are frozen dataclasses.
+    """The answer of a verb; subclasses are frozen dataclasses of exact values.
+
+    How people are shown it is the business of `cnnkit.render`, which this imports when it is asked.
 
     Attributes:
         schema: name and version of the dictionary, `cnnkit.<verb>/<version>`.
@@ -42,12 +70,28 @@ class Result(ABC):
         return {"schema": self.schema} | {f.name: to_plain(getattr(self, f.name)) for f in fields}
 
     @abstractmethod
-    def tables(self) -> tuple[Table, ...]:
-        """Return the result as tables, the most important first."""
+    def records(self) -> Records:
+        """Return the most important rows of the result, exact."""
 
-    def exact_table(self) -> Table:
-        """Return what a CSV file holds: the first table, or one of exact values in its place."""
-        return self.tables()[0]
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return the records as a data frame, with the types that pandas infers."""
+        import pandas as pd
+
+        records = self.records()
+        return pd.DataFrame(list(records.rows), columns=list(records.columns))
+
+    def plot(self) -> "PngFile":
+        """Return the picture of the result as a PNG file; a notebook shows it.
+
+        Raises:
+            ValueError: there is no picture of such a result.
+        """
+        from cnnkit.render.plots import PngFile, picture_of
+
+        picture = picture_of(self)
+        if picture is None:
+            raise ValueError(f"there is no picture of this {type(self).__name__}")
+        return PngFile(picture)
 
     def __str__(self) -> str:
         """Return the tables as plain text, which is what `print` shows."""
@@ -57,5 +101,10 @@ class Result(ABC):
 
     def _repr_html_(self) -> str:
         from cnnkit.render import Format, export
+        from cnnkit.render.plots import picture_of
 
-        return export(self, Format.HTML)
+        picture = picture_of(self)
+        shown = ""
+        if picture is not None:
+            shown = f'<img src="data:image/png;base64,{b64encode(picture).decode()}">'
+        return export(self, Format.HTML) + shown

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cnnkit.results.base import Result
-from cnnkit.results.table import Column, Table
+from cnnkit.results.base import Records, Result
 
 
 @dataclass(frozen=True)
@@ -32,13 +31,6 @@ class DoctorReport(Result):
 
     findings: tuple[Finding, ...]
 
-    def tables(self) -> tuple[Table, ...]:
-        """Return a row a finding; what to do stands below."""
-        columns = (
-            Column("area", "area", "group"),
-            Column("name", "what", "name"),
-            Column("value", "found"),
-        )
-        rows = [(finding.area, finding.name, finding.value) for finding in self.findings]
-        notes = tuple(f"{f.name}: {f.advice}" for f in self.findings if f.advice)
-        return (Table("doctor", "", columns, tuple(rows), notes),)
+    def records(self) -> Records:
+        """Return a row a finding."""
+        return Records.of(self.findings, ("area", "name", "value"))

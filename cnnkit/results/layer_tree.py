@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from cnnkit.results.base import Records, Value, to_plain
+
 
 @dataclass(frozen=True)
 class LayerRow:
-    """A module of a network. Its figures are its own, those of its children are in their rows.
+    """A module of a network. Its counts are its own, those of its children are in their rows.
 
-    So every column of figures adds up to its total.
+    So every column of counts adds up to its total.
 
     Attributes:
         name: dotted; empty for the network itself.
@@ -17,7 +19,7 @@ class LayerRow:
         kind: what it does: `conv`, `transposed conv`, `linear`, `max pool`, `avg pool`, `pad`; else
             None.
         depth: 0 for the network itself, 1 for its children.
-        count: how often it runs in one forward pass; the figures are of all its runs.
+        count: how often it runs in one forward pass; the counts are of all its runs.
         input_shape: of its first input, batch first; None where it did not run.
         output_shape: of its first output, likewise.
         kernel_size: by axis; None where it has none.
@@ -67,33 +69,9 @@ class LayerRow:
         """Whether it has no figure of its own."""
         return not (self.params or self.macs or self.activation_bytes)
 
-    def type_text(self) -> str:
-        """Return its class, and how many equal blocks it stands for: `Bottleneck x 5`."""
-        return f"{self.type} x {self.num_folded}" if self.num_folded > 1 else self.type
 
-    def window(self) -> str | None:
-        """Return kernel, stride, padding, dilation and groups in short: `3x3 /2 p1 d2 g32`."""
-        if self.kernel_size is None:
-            return None if self.padding is None else f"p{_by_axis(self.padding)}"
-        parts = ["x".join(map(str, self.kernel_size))]
-        if self.stride is not None and set(self.stride) != {1}:
-            parts.append(f"/{_by_axis(self.stride)}")
-        if self.padding is not None and set(self.padding) != {0}:
-            parts.append(f"p{_by_axis(self.padding)}")
-        if self.dilation is not None and set(self.dilation) != {1}:
-            parts.append(f"d{_by_axis(self.dilation)}")
-        if self.groups is not None and self.groups > 1:
-            parts.append(f"g{self.groups}")
-        return " ".join(parts)
-
-
-# Figures that add up.
+# What adds up.
 _SUMS = ("params", "trainable_params", "macs", "flops", "other_flops", "activation_bytes", "count")
-
-
-def _by_axis(values: Sequence[float]) -> str:
-    texts = [f"{value:g}" for value in values]
-    return texts[0] if len(set(texts)) == 1 else "x".join(texts)
 
 
 def total_of(rows: Iterable[LayerRow]) -> LayerRow:
@@ -105,8 +83,27 @@ def total_of(rows: Iterable[LayerRow]) -> LayerRow:
     return LayerRow(**(nothing | sums | texts))  # type: ignore[arg-type]
 
 
+def layer_records(rows: Iterable[LayerRow]) -> Records:
+    """Return rows with all that is known of each; shapes and windows as `64x112x112`."""
+
+    def written(value: object) -> Value:
+        plain = to_plain(value)
+        return "x".join(map(str, plain)) if isinstance(plain, list) else plain
+
+    names = [name for name in LayerRow.__dataclass_fields__ if name != "shared"]
+    return Records(
+        tuple(names), tuple(tuple(written(getattr(row, name)) for name in names) for row in rows)
+    )
+
+
+def largest(rows: Iterable[LayerRow], key: str) -> tuple[LayerRow, ...]:
+    """Return the rows that have any of this, such as `macs`, those with the most first."""
+    found = [row for row in rows if getattr(row, key)]
+    return tuple(sorted(found, key=lambda row: getattr(row, key), reverse=True))
+
+
 def limited(rows: Sequence[LayerRow], depth: int) -> tuple[LayerRow, ...]:
-    """Return the rows down to a depth, those at it with the figures of all below them."""
+    """Return the rows down to a depth, those at it with the counts of all below them."""
     kept: list[LayerRow] = []
     for row in rows:
         if row.depth <= depth:
@@ -127,7 +124,7 @@ def _with_figures_of(row: LayerRow, below: LayerRow) -> LayerRow:
 def folded(rows: Sequence[LayerRow]) -> tuple[LayerRow, ...]:
     """Return the rows, with runs of equal neighbouring blocks as one block of their sums.
 
-    Blocks are equal if they and all in them have the same class, shapes and figures, and their
+    Blocks are equal if they and all in them have the same class, shapes and counts, and their
     names differ by a number: `layer3.1` to `layer3.5` become `layer3.1-5`.
     """
     if not rows:
@@ -193,7 +190,7 @@ def _sum_of(run: Sequence[_Tree]) -> _Tree:
 
 
 def _summed(run: Sequence[_Tree], name: str, num_folded: int) -> _Tree:
-    """Return the sums of equal trees; what a layer sees is told of the last."""
+    """Return the sums of equal trees; what a layer sees is that of the last."""
     last = run[-1]
     sums = {figure: sum(getattr(tree.row, figure) for tree in run) for figure in _SUMS}
     children = [

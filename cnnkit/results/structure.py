@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from cnnkit.results.base import Records, Value
 from cnnkit.results.layer_tree import LayerRow
-from cnnkit.results.table import Column, Table, Value
 
 _WORDS = {
     "conv": "conv",
@@ -16,27 +16,15 @@ _WORDS = {
 }
 _WEIGHTED = ("conv", "transposed conv", "linear")
 
-_PEOPLE = (
-    Column("index", "#", "integer"),
-    Column("in", "input", "name"),
-    Column("out", "output", "name"),
-    Column("layer", "layer", "name"),
-    Column("stride", "stride", "right", rank=1),
-    Column("pad", "pad", "right", rank=3),
-    Column("kernel", "kernel", "right", rank=2),
-    Column("in_channels", "in", "integer", rank=4),
-    Column("out_channels", "out", "integer", rank=4),
-    Column("params", "parameters", "integer"),
-)
-_EXACT_KEYS = (
+_RECORD_KEYS = (
     *("index", "in_w", "in_h", "in_c", "out_w", "out_h", "out_c", "layer", "stride", "pad"),
     *("kernel_w", "kernel_h", "in_channels", "out_channels", "params"),
 )
 
 
 @dataclass(frozen=True)
-class _Line:
-    """A row; sizes are (width, height, channels), the rest is told by axis, height first."""
+class StructureLine:
+    """A row; sizes are (width, height, channels), the rest by axis, height first."""
 
     layer: str
     params: int
@@ -50,30 +38,35 @@ class _Line:
     out_channels: int | None = None
 
 
-def structure_table(title: str, layers: Sequence[LayerRow], split: bool = False) -> Table:
-    """Return the flat table: size, layer, stride, padding, kernel, channels, parameters, total.
+def structure_lines(layers: Sequence[LayerRow]) -> tuple[StructureLine, ...]:
+    """Return the rows of the flat table, with the total as the last.
 
-    Layers with weights are numbered. Padding is that of one side; a layer that only pads is told
-    with the layer behind it, and half a pixel is one at the right and the bottom alone. A pooling
+    Layers with weights are numbered. Padding is that of one side; a layer that only pads is
+    joined with the layer behind it, and half a pixel is one at the right and the bottom. A pooling
     that changes nothing is left out, and so is what has no parameters otherwise.
 
     Args:
-        title: of the table.
         layers: every module of the network.
-        split: a column a number, as in the published tables, rather than `224x224x3`.
     """
     lines = list(_lines(layers))
-    total = sum(line.params for line in lines)
-    lines.append(_Line("total", total))
-    if split:
-        columns = tuple(Column(key, key) for key in _EXACT_KEYS)
-        rows = tuple(_split_cells(line) for line in lines)
-        return Table("structure", title, columns, rows, has_total=True)
-    rows = tuple(_joined_cells(line) for line in lines)
-    return Table("structure", title, _PEOPLE, rows, has_total=True)
+    return (*lines, StructureLine("total", sum(line.params for line in lines)))
 
 
-def _lines(layers: Sequence[LayerRow]) -> Iterator[_Line]:
+def structure_records(layers: Sequence[LayerRow]) -> Records:
+    """Return the flat table with a column a number, as in the published tables."""
+    rows = tuple(_cells(line) for line in structure_lines(layers))
+    return Records(_RECORD_KEYS, rows)
+
+
+def number_by_axis(values: Sequence[float] | None) -> str | None:
+    """Return numbers by axis, height first, as `WxH`; as one where they are all the same."""
+    if values is None:
+        return None
+    texts = [f"{value:g}" for value in reversed(values)]
+    return texts[0] if len(set(texts)) == 1 else "x".join(texts)
+
+
+def _lines(layers: Sequence[LayerRow]) -> Iterator[StructureLine]:
     names = _table_names(layers)
     number = 0
     pad: LayerRow | None = None
@@ -84,7 +77,7 @@ def _lines(layers: Sequence[LayerRow]) -> Iterator[_Line]:
         if row.kind not in _WORDS:
             if row.params:
                 given, returned = _size(row.input_shape), _size(row.output_shape)
-                yield _Line(row.name or row.type, row.params, input=given, output=returned)
+                yield StructureLine(row.name or row.type, row.params, input=given, output=returned)
             continue
         line = _window_line(row, names[row.name])
         if row.kind == "linear":
@@ -99,10 +92,10 @@ def _lines(layers: Sequence[LayerRow]) -> Iterator[_Line]:
             yield line
 
 
-def _linear_line(row: LayerRow, name: str) -> _Line:
+def _linear_line(row: LayerRow, name: str) -> StructureLine:
     """Return a linear layer, of an image as a convolution of 1x1 on one pixel."""
     given, returned = row.input_shape or (), row.output_shape or ()
-    return _Line(
+    return StructureLine(
         name,
         row.params,
         input=(1, 1, given[1]) if len(given) == 2 else None,
@@ -113,7 +106,7 @@ def _linear_line(row: LayerRow, name: str) -> _Line:
     )
 
 
-def _window_line(row: LayerRow, name: str) -> _Line:
+def _window_line(row: LayerRow, name: str) -> StructureLine:
     """Return a convolution or pooling."""
     given, returned = row.input_shape or (), row.output_shape or ()
     kernel, stride, pad = row.kernel_size, row.stride, row.padding
@@ -122,7 +115,7 @@ def _window_line(row: LayerRow, name: str) -> _Line:
         if all(side % windows == 0 for side, windows in sides):
             kernel = stride = tuple(side // windows for side, windows in sides)
             pad = (0,) * len(sides)
-    return _Line(
+    return StructureLine(
         name,
         row.params,
         input=_size(row.input_shape),
@@ -135,7 +128,7 @@ def _window_line(row: LayerRow, name: str) -> _Line:
     )
 
 
-def _with_pad(line: _Line, pad: LayerRow) -> _Line:
+def _with_pad(line: StructureLine, pad: LayerRow) -> StructureLine:
     """Return a layer together with the one before it, which only pads."""
     own, more = line.pad or (), pad.padding or ()
     if len(own) != len(more):
@@ -148,8 +141,8 @@ def _table_names(layers: Sequence[LayerRow]) -> dict[str, str]:
     """Return what the table calls each layer.
 
     A layer with a name keeps the number in it (`pool1` is `maxpool1`, `conv2_1` is `conv2-1`).
-    Where layers have numbers alone for names they are told by kernel and maps (`conv3-64`), as in
-    the VGG paper; where a name would come twice, all of it is told.
+    Where names of layers are numbers, kernel and channels stand for them (`conv3-64`), as in the
+    VGG paper; where a name would come twice, the full name stands.
     """
     rows = [row for row in layers if row.kind in _WORDS]
     if all(row.name.rpartition(".")[2].isdecimal() for row in rows if row.kernel_size):
@@ -177,33 +170,7 @@ def _size(shape: tuple[int, ...] | None) -> tuple[int, int, int] | None:
     return None if shape is None or len(shape) != 4 else (shape[3], shape[2], shape[1])
 
 
-def _number(values: Sequence[float] | None) -> Value:
-    """Return what is the same along both axes as one number."""
-    if values is None:
-        return None
-    texts = [f"{value:g}" for value in reversed(values)]
-    return texts[0] if len(set(texts)) == 1 else "x".join(texts)
-
-
-def _joined_cells(line: _Line) -> tuple[Value, ...]:
-    def joined(values: Sequence[float] | None) -> Value:
-        return None if values is None else "x".join(f"{value:g}" for value in values)
-
-    return (
-        line.index,
-        joined(line.input),
-        joined(line.output),
-        line.layer,
-        _number(line.stride),
-        _number(line.pad),
-        joined(None if line.kernel is None else tuple(reversed(line.kernel))),
-        line.in_channels,
-        line.out_channels,
-        line.params,
-    )
-
-
-def _split_cells(line: _Line) -> tuple[Value, ...]:
+def _cells(line: StructureLine) -> tuple[Value, ...]:
     nothing = (None, None, None)
     kernel = line.kernel if line.kernel is not None and len(line.kernel) == 2 else (None, None)
     return (
@@ -211,8 +178,8 @@ def _split_cells(line: _Line) -> tuple[Value, ...]:
         *(line.input or nothing),
         *(line.output or nothing),
         line.layer,
-        _number(line.stride),
-        _number(line.pad),
+        number_by_axis(line.stride),
+        number_by_axis(line.pad),
         kernel[1],
         kernel[0],
         line.in_channels,

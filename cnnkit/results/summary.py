@@ -1,19 +1,10 @@
 """What a network looks like: its layers, what they cost, and the totals."""
 
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
-from cnnkit.results.base import Result
-from cnnkit.results.layer_tree import LayerRow
-from cnnkit.results.structure import structure_table
-from cnnkit.results.summary_tables import (
-    SummaryView,
-    exact_layer_table,
-    layer_table,
-    opinion_table,
-    total_table,
-)
-from cnnkit.results.table import Table
+from cnnkit.results.base import Records, Result
+from cnnkit.results.layer_tree import LayerRow, layer_records
 
 
 @dataclass(frozen=True)
@@ -94,15 +85,14 @@ class SummaryResult(Result):
         totals: of the whole network.
         complete: nothing was left uncounted.
         uncounted: the operators that were.
-        layers: every module, with the figures that are its own.
+        layers: every module, with the counts that are its own.
         weight_bytes_by_dtype: bytes of parameters and buffers by dtype.
         gradient_bytes: of the parameters that are trained.
         optimizer_bytes: of the optimizer's state.
         num_weighted_layers: layers with weights on the longest way through the network.
-        second_opinions: figures of other tools; None where they were not asked.
+        second_opinions: counts of other tools; None where they were not asked.
         remarks: what else has to be known.
-        print_remarks: how the structure compares with a printed table of this network.
-        view: how people are shown it; not part of the dictionary.
+        print_remarks: how the structure compares with the table of it that lectures print.
     """
 
     schema: ClassVar[str] = "cnnkit.summary/1"
@@ -124,41 +114,12 @@ class SummaryResult(Result):
     second_opinions: tuple[SecondOpinion, ...] | None = None
     remarks: tuple[str, ...] = ()
     print_remarks: tuple[str, ...] = ()
-    view: SummaryView = field(default_factory=SummaryView)
 
     @property
     def is_lower_bound(self) -> bool:
         """Whether a heavy operator was left uncounted."""
         return any(one.heavy for one in self.uncounted)
 
-    def viewed(self, view: SummaryView) -> "SummaryResult":
-        """Return the same summary shown otherwise."""
-        return replace(self, view=view)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the whole result; the view is none of it."""
-        plain = super().to_dict()
-        del plain["view"]
-        return plain
-
-    def tables(self) -> tuple[Table, ...]:
-        """Return the layers as the view asks for, the totals, and the second opinions."""
-        if self.view.kind == "structure":
-            layers = structure_table(self.title(), self.layers)
-            notes = (*self.remarks, *self.print_remarks)
-            tables: tuple[Table, ...] = (replace(layers, notes=notes),)
-        else:
-            tables = (layer_table(self), total_table(self))
-        return (*tables, opinion_table(self)) if self.second_opinions is not None else tables
-
-    def exact_table(self) -> Table:
-        """Return every layer that is shown, exact; the structure view has a form of its own."""
-        if self.view.kind == "structure":
-            return structure_table(self.title(), self.layers, split=True)
-        return exact_layer_table(self)
-
-    def title(self) -> str:
-        """Return what was summarised, in one line."""
-        batch = "" if self.batch_size == 1 else f", batch of {self.batch_size}"
-        dtype = "" if self.dtype == "float32" else f", {self.dtype}"
-        return f"{self.model}, input {self.input}{batch}{dtype}"
+    def records(self) -> Records:
+        """Return every layer with all that is known of it."""
+        return layer_records(self.layers)

@@ -22,7 +22,6 @@ from cnnkit.data.sources.file_sets import MOST_MEASURED
 from cnnkit.data.splits import stratified_holdout
 from cnnkit.errors import UsageError
 from cnnkit.events import Note, TaskAdvanced, TaskEnded, TaskStarted, emit
-from cnnkit.results import format_value
 from cnnkit.runs.model_and_data import ModelAndData
 from cnnkit.runs.recipe import Recipe
 from cnnkit.system.device import available_bytes, memory_format
@@ -241,18 +240,18 @@ def cached(
     size = number * preprocessing.channels * preprocessing.height * preprocessing.width
     if place.device.type == "cpu":  # GPUs have a memory each
         size *= group.local_size
-    told = format_value("bytes", size)
+    size_text = f"{size / 2**20:,.2f} MiB"
     free = available_bytes(place.device) or UNKNOWN_MEMORY
     (is_too_large,) = group.any_of(size > CACHE_SHARE * free)
     if is_too_large:
         emit(
             Note(
-                f"files are decoded every epoch: once decoded they would take {told}, more than a "
-                f"quarter of the {format_value('bytes', free)} of memory that are free"
+                f"files are decoded every epoch: once decoded they would take {size_text}, more "
+                f"than a quarter of the {free / 2**30:,.1f} GiB of memory that are free"
             )
         )
         return data
-    emit(Note(f"files are decoded once, and take {told} of memory"))
+    emit(Note(f"files are decoded once, and take {size_text} of memory"))
     return with_decoded(data, recipe, preprocessing, place, group)
 
 

@@ -8,7 +8,7 @@ from cnnkit.data.opening import default_data_dir
 from cnnkit.data.sources.file_listing import lists_files
 from cnnkit.errors import UnavailableError, UsageError
 from cnnkit.events import Note, emit
-from cnnkit.results.statistics import Comparison, DatasetStatistics
+from cnnkit.results.stats import Comparison, DatasetStatistics
 from cnnkit.stats.counting import comparing, summary
 from cnnkit.stats.inspection.examining import Examinations
 from cnnkit.stats.measurement import Measurement, load
@@ -99,7 +99,7 @@ def _measure_against(against: str, measured: Measurement, request: Request) -> M
         where = request.data_dir or default_data_dir()
         theirs_have, ours_have = (
             len(entry.published.mean),
-            len(summary.channel_figures(measured.tally)),
+            len(summary.channel_stats(measured.tally)),
         )
         if theirs_have != ours_have:
             counted = f"{theirs_have} channel{'' if theirs_have == 1 else 's'}"

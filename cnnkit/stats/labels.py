@@ -7,7 +7,7 @@ import torch
 from cnnkit.data.image_set import TensorSet
 from cnnkit.errors import UsageError
 from cnnkit.events import Warned, emit
-from cnnkit.results.statistics import ClassFigures, DatasetStatistics
+from cnnkit.results.stats import ClassStats, DatasetStatistics
 from cnnkit.stats.counting import summary
 from cnnkit.stats.request import Request
 from cnnkit.stats.running import open_request
@@ -34,7 +34,7 @@ def count_labels(request: Request) -> DatasetStatistics:
     number = sum(counts.values())
     if not number:
         raise UsageError(f"{source.dataset!r} has no images", "there is nothing to count")
-    classes = tuple(ClassFigures(name, count, None, None) for name, count in counts.items() if name)
+    classes = tuple(ClassStats(name, count, None, None) for name, count in counts.items() if name)
     seconds = time.monotonic() - started
     return DatasetStatistics(
         dataset=source.dataset,

@@ -3,9 +3,8 @@
 from cnnkit.data.datasets import DATASETS
 from cnnkit.data.opening import ALL
 from cnnkit.errors import RunFailedError, UsageError
-from cnnkit.results.duplicates import Duplicates
-from cnnkit.results.quality import ImageIssues
-from cnnkit.results.statistics import DatasetStatistics, PublishedFigures, Weighting
+from cnnkit.results.inspection import Duplicates, ImageIssues
+from cnnkit.results.stats import DatasetStatistics, PublishedStats, Weighting
 from cnnkit.stats.counting import comparing, summary
 from cnnkit.stats.measurement import Measurement
 
@@ -13,7 +12,6 @@ from cnnkit.stats.measurement import Measurement
 def summarize(
     measured: Measurement,
     weighting: Weighting,
-    by_class: bool,
     duplicates: Duplicates | None = None,
     issues: ImageIssues | None = None,
 ) -> DatasetStatistics:
@@ -22,7 +20,6 @@ def summarize(
     Args:
         measured: the integers.
         weighting: whether every pixel counts the same, or every image.
-        by_class: whether the tables show means and deviations of classes.
         duplicates: images that are there twice.
         issues: images with something odd.
 
@@ -46,7 +43,7 @@ def summarize(
     errors = None
     if measured.population is not None:
         errors = summary.errors(tally, measured.population, weighting)
-    classes = summary.class_figures(tally, measured.classes, weighting)
+    classes = summary.class_stats(tally, measured.classes, weighting)
     is_in_memory = not tally.formats
     return DatasetStatistics(
         dataset=measured.dataset,
@@ -64,10 +61,10 @@ def summarize(
         num_listed=measured.population or tally.num_images + len(tally.bad),
         mean_error=errors.mean if errors else None,
         std_error=errors.std if errors else None,
-        channels=summary.channel_figures(tally),
+        channels=summary.channel_stats(tally),
         classes=classes,
         imbalance=summary.imbalance(one.num_images for one in classes),
-        sizes=summary.size_figures(tally),
+        sizes=summary.size_stats(tally),
         modes=dict(tally.modes.most_common()),
         formats=dict(tally.formats.most_common()),
         num_grey=tally.num_grey,
@@ -82,7 +79,6 @@ def summarize(
         shard=f"{measured.shard[0]}/{measured.shard[1]}" if measured.shard else None,
         seconds=seconds,
         images_per_second=tally.num_images / seconds if seconds > 0 else 0.0,
-        by_class=by_class,
     )
 
 
@@ -90,7 +86,7 @@ def _own_published(
     measured: Measurement,
     figures: summary.MeanAndStd | None,
     over_images: summary.MeanAndStd | None,
-) -> PublishedFigures | None:
+) -> PublishedStats | None:
     """Return the published figures of the dataset itself, which are of its training images."""
     entry = DATASETS.get(measured.dataset)
     if entry is None or entry.published is None or figures is None or over_images is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cnnkit.errors import UsageError
 from cnnkit.events import Note, OnEvent, emit, takes_on_event
-from cnnkit.results.statistics import DatasetStatistics, Weighting
+from cnnkit.results.stats import DatasetStatistics, Weighting
 from cnnkit.stats.against import load_against, with_against
 from cnnkit.stats.counting.transform import Transform
 from cnnkit.stats.inspection.examining import Examinations
@@ -28,7 +28,6 @@ def measure_dataset(
     weighting: Weighting = "pixel",
     transform: str | None = None,
     labels_only: bool = False,
-    by_class: bool = False,
     limit: int | None = None,
     seed: int = 0,
     allow_large: bool = False,
@@ -54,7 +53,6 @@ def measure_dataset(
         weighting: whether every pixel counts the same, or every image.
         transform: what is done to images first, such as `resize=256,crop=224`.
         labels_only: count classes alone, and decode nothing.
-        by_class: whether the tables show means and deviations of classes.
         limit: measure a sample of so many images.
         seed: chooses the sample.
         allow_large: decode images of very many pixels, and read a large file to compare with.
@@ -108,9 +106,7 @@ def measure_dataset(
     if save_to is not None and group.is_first:
         save(measured, save_to)
         emit(Note(f"wrote {save_to}"))
-    result = summarize(
-        measured, weighting, by_class, examinations.duplicates(), examinations.issues()
-    )
+    result = summarize(measured, weighting, examinations.duplicates(), examinations.issues())
     if against is not None:
         result = with_against(result, measured, against, other, request)
     return result
@@ -121,7 +117,6 @@ def merge_parts(
     paths: Sequence[Path],
     *,
     weighting: Weighting = "pixel",
-    by_class: bool = False,
     save_to: str | Path | None = None,
     against: str | None = None,
     allow_large: bool = False,
@@ -134,7 +129,6 @@ def merge_parts(
     Args:
         paths: one file a part, all of them, in any order.
         weighting: whether every pixel counts the same, or every image.
-        by_class: whether the tables show means and deviations of classes.
         save_to: where the histograms of the whole are written.
         against: a saved file or a dataset to compare with.
         allow_large: read files whatever memory they take, and images of very many pixels.
@@ -160,7 +154,7 @@ def merge_parts(
     if save_to is not None:
         save(measured, save_to)
         emit(Note(f"wrote {save_to}"))
-    result = summarize(measured, weighting, by_class)
+    result = summarize(measured, weighting)
     if against is not None:
         request = Request(
             measured.dataset,

@@ -15,6 +15,7 @@ from cnnkit.architecture.comparing import _with_front, compare
 from cnnkit.errors import NotFoundError, UsageError
 from cnnkit.events import Event, TaskAdvanced, TaskEnded, TaskStarted
 from cnnkit.models import MODELS
+from cnnkit.render import build_tables
 from cnnkit.results import COMPARE_SORT_KEYS, ComparedModel, ComparisonResult
 from tests.results.examples import compared_model
 
@@ -208,7 +209,7 @@ def test_the_baseline_is_the_first_that_was_given_whatever_the_order() -> None:
     assert first.top1 is not None
     assert rows["mobilenet_v2"].top1 == pytest.approx(ours.top1 - first.top1)
     assert rows["lenet5"].top1 is None  # of another dataset
-    shown = result.tables()[-1]
+    shown = build_tables(result)[-1]
     assert [row[0] for row in shown.rows] == ["mobilenet_v2", "lenet5"]
 
 
@@ -226,7 +227,7 @@ def test_modules_of_ones_own() -> None:
     assert (own.year, own.salient, own.top1, own.pareto) == (None,) * 4
     assert own.receptive_field == 3
     assert result.input == "3x32x32"
-    assert len(compare([second], (3, 32, 32)).tables()) == 2  # nothing was published
+    assert len(build_tables(compare([second], (3, 32, 32)))) == 2  # nothing was published
 
 
 def test_a_file_and_a_run_go_by_their_own_names(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from torch.utils.flop_counter import FlopCounterMode
 import cnnkit
 from cnnkit.architecture.convolution.options import MAX_NUMBER
 from cnnkit.errors import UsageError
+from cnnkit.render import build_tables
 from cnnkit.results import ConvResult
-from cnnkit.results.convolution.axis import ConvAxis
+from cnnkit.results.conv import ConvAxis
 
 SHARED = Path(__file__).parents[3] / "shared" / "published" / "experiments.toml"
 
@@ -131,7 +132,7 @@ def test_stacks_as_printed(many: int, seen: int, weights: int, single: int, save
     assert (result.receptive_field, result.stack.single_kernel) == (seen, seen)
     assert (result.stack.weights, result.stack.single_weights) == (weights, single)
     assert result.stack.saved == pytest.approx(1 - weights / single, abs=1e-15)
-    assert f"{saved} % fewer" in "\n".join(result.tables()[0].notes)
+    assert f"{saved} % fewer" in "\n".join(build_tables(result)[0].notes)
     wide = cnnkit.conv(stack=[3] * many, in_channels=64)
     assert wide.stack is not None
     assert wide.stack.weights == weights * 64**2
@@ -145,11 +146,11 @@ def test_a_fully_connected_layer_as_printed() -> None:
         p.numel() for p in nn.Linear(1024**2, 1024, device="meta").parameters()
     )
     assert result.weight_bytes == 4 * 1024**3 + 4 * 1024
-    text = "\n".join(note for table in result.tables() for note in table.notes)
+    text = "\n".join(note for table in build_tables(result) for note in table.notes)
     assert "a fully connected layer of 1,048,576 inputs and 1,024 outputs" in text
     assert "4.295 GB" in text
     small = cnnkit.conv(32, kernel=32, in_channels=3, out_channels=10)
-    assert "a fully connected layer of 3,072 inputs" in "\n".join(small.tables()[0].notes)
+    assert "a fully connected layer of 3,072 inputs" in "\n".join(build_tables(small)[0].notes)
 
 
 def evaluated(numbers: str) -> int:
@@ -601,4 +602,4 @@ def test_numbers_at_their_bounds_are_exact() -> None:
         MAX_NUMBER, kernel=1, in_channels=MAX_NUMBER, out_channels=MAX_NUMBER, bias=False
     )
     assert result.macs == MAX_NUMBER**4
-    assert result.tables()[1].formatted()
+    assert build_tables(result)[1].formatted()

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from cnnkit.architecture.summarising import summary
 from cnnkit.models import MODELS
+from cnnkit.render import build_tables
 from cnnkit.results.summary import SecondOpinion, SummaryResult
 from tests.architecture.looking import look
 
@@ -120,7 +121,7 @@ def test_a_tool_that_fails_is_said_to_fail() -> None:
     one = opinion(result, "torchinfo")
     assert one.theirs is None
     assert one.explanation.startswith("it fails: ")
-    tables = result.tables()
+    tables = build_tables(result)
     assert tables[-1].name == "second_opinions"
     assert tables[-1].rows[0][2] is None
 
@@ -137,4 +138,4 @@ def test_the_published_figure_belongs_to_its_crop() -> None:
 def test_nobody_is_asked_unless_it_is_wanted() -> None:
     result = look("lenet5")
     assert result.second_opinions is None
-    assert [table.name for table in result.tables()] == ["layers", "totals"]
+    assert [table.name for table in build_tables(result)] == ["layers", "totals"]

@@ -9,8 +9,7 @@ import pytest
 from torch import nn
 
 from cnnkit.architecture.printed_tables import read_errata, read_printed_table
-from cnnkit.render import Format, export
-from cnnkit.results.summary import SummaryResult, SummaryView
+from cnnkit.render import Format, ShownSummary, SummaryView, build_tables, export
 from tests.architecture.looking import look
 
 PRINTED = {
@@ -33,11 +32,11 @@ def printed_file(name: str) -> str:
     return (files("cnnkit.architecture") / "published" / f"{name}_structure.csv").read_text("utf-8")
 
 
-def structure(name: str, *shape: int) -> SummaryResult:
-    return look(name, *shape).viewed(SummaryView(kind="structure"))
+def structure(name: str, *shape: int) -> ShownSummary:
+    return SummaryView(view="structure").of(look(name, *shape))
 
 
-def exported_rows(result: SummaryResult) -> list[dict[str, str]]:
+def exported_rows(result: ShownSummary) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(export(result, Format.CSV))))
 
 
@@ -68,22 +67,28 @@ def test_the_copies_are_those_of_the_lectures(name: str) -> None:
 @by_network
 def test_the_note_says_how_many_cells_agree_and_names_the_others(name: str) -> None:
     cells = sum(bool(cell) for row in read_printed_table(name) or [] for cell in row.values())
-    (table,) = structure(name).tables()
+    (table,) = build_tables(structure(name))
     wrong = len(ERRATA[name])
     if not wrong:
-        assert table.notes == (f"equal to the printed table in all of its {cells} cells",)
+        assert table.notes == (
+            f"equal to the table printed in the lectures in all of its {cells} cells",
+        )
         return
-    assert table.notes[0] == f"equal to the printed table in {cells - wrong} of {cells} cells"
+    assert (
+        table.notes[0]
+        == f"equal to the table printed in the lectures in {cells - wrong} of {cells} cells"
+    )
     assert len(table.notes) == 1 + wrong
-    assert "maxpool, params: print 65,664, here 0: pooling has no parameters" in table.notes
-    assert "total, params: print 138,423,208, here 138,357,544" in table.notes[2]
+    assert "maxpool, params: printed 65,664, here 0: pooling has no parameters" in table.notes
+    assert "total, params: printed 138,423,208, here 138,357,544" in table.notes[2]
 
 
 @by_network
 def test_the_total_is_the_sum_of_the_rows(name: str) -> None:
     result = structure(name)
     *rows, total = exported_rows(result)
-    assert sum(int(row["params"]) for row in rows) == int(total["params"]) == result.totals.params
+    assert sum(int(row["params"]) for row in rows) == int(total["params"])
+    assert int(total["params"]) == result.summary.totals.params
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 2}, {"num_classes": 10}])
@@ -92,7 +97,7 @@ def test_only_the_network_as_printed_is_compared(options: dict[str, int]) -> Non
     remarks = " ".join(result.print_remarks)
     assert "all of its" not in remarks
     if "num_classes" in options:
-        assert "here 40,970: not known why" in remarks
+        assert "here 40,970: reason unknown" in remarks
 
 
 def test_networks_without_a_printed_table_are_not_compared() -> None:
@@ -110,8 +115,8 @@ def test_layers_before_which_there_is_padding_are_told_with_it() -> None:
         nn.Flatten(),
         nn.Linear(32, 5),
     )
-    result = look(network, 3, 13, 29).viewed(SummaryView(kind="structure"))
-    (table,) = result.tables()
+    result = SummaryView(view="structure").of(look(network, 3, 13, 29))
+    (table,) = build_tables(result)
     assert [[*row[:3], *row[4:7], row[-1]] for row in table.rows] == [
         [1, "29x13x3", "15x7x4", "2", "1.5", "3x3", 112],
         [2, "15x7x4", "31x14x2", "2", "0", "3x2", 4 * 2 * 6 + 2],
@@ -127,4 +132,4 @@ def test_every_network_of_the_zoo_has_a_structure_that_adds_up() -> None:
         result = structure(name)
         *rows, total = exported_rows(result)
         assert sum(int(row["params"]) for row in rows) == int(total["params"])
-        assert int(total["params"]) == result.totals.params
+        assert int(total["params"]) == result.summary.totals.params

@@ -17,6 +17,7 @@ from cnnkit.architecture.summarising import summary
 from cnnkit.errors import UsageError
 from cnnkit.events import Event, Note
 from cnnkit.models import ModelEntry, build_model
+from cnnkit.render import build_tables
 from tests.architecture.looking import look, row
 from tests.models.building import TORCHVISION
 
@@ -150,7 +151,7 @@ def test_a_module_in_two_places_counts_once_and_runs_twice() -> None:
     assert (first.params, first.count) == (4 * 4 * 9 + 4, 2)
     assert first.macs == 2 * 4 * 4 * 9 * 64
     assert result.totals.params == first.params
-    shown = " ".join(note for table in result.tables() for note in table.notes)
+    shown = " ".join(note for table in build_tables(result) for note in table.notes)
     assert "first" in shown
 
 
@@ -175,7 +176,7 @@ def test_tied_weights_count_once_and_it_is_said() -> None:
     assert (row(result, "embedding").params, row(result, "head").params) == (1600, 100)
     assert [one.name for one in result.layers if one.shared] == ["head"]
     assert row(result, "head").macs == 16 * 16 * 100
-    notes = [note for table in result.tables() for note in table.notes]
+    notes = [note for table in build_tables(result) for note in table.notes]
     assert "parameters shared with an earlier layer count once, there: head" in notes
 
 
@@ -188,7 +189,7 @@ def test_frozen_parameters_are_told_apart() -> None:
     assert [one.trainable for one in result.layers] == [None, False, False, True]
     assert [one.trainable_params for one in result.layers] == [0, 0, 4, 74]
     assert result.gradient_bytes == 4 * 78
-    layers, totals = result.tables()
+    layers, totals = build_tables(result)
     assert "trained" in [column.title for column in layers.columns]
     assert totals.rows[0] == ("parameters", "194", "78 trained, 116 frozen")
 
@@ -309,7 +310,7 @@ def test_batch_norm_of_one_value_does_not_train() -> None:
     (remark,) = result.remarks
     assert remark.startswith("it does not run in training: ")
     assert remark.endswith("; give a --batch of 2 or more")
-    totals = next(table for table in result.tables() if table.name == "totals")
+    totals = next(table for table in build_tables(result) if table.name == "totals")
     assert ("training step", "unknown") in [one[:2] for one in totals.rows]
     assert look(network, 3, 8, 8, batch_size=2).totals.saved_bytes is not None
 
@@ -317,7 +318,7 @@ def test_batch_norm_of_one_value_does_not_train() -> None:
 def test_a_network_without_layers() -> None:
     result = look(nn.Identity(), 3, 4, 4)
     assert (result.totals.params, result.totals.macs, result.totals.weight_bytes) == (0, 0, 0)
-    assert [table.name for table in result.tables()] == ["layers", "totals"]
+    assert [table.name for table in build_tables(result)] == ["layers", "totals"]
 
 
 def test_depth_is_the_longest_way_through_layers_with_weights() -> None:

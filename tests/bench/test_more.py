@@ -14,7 +14,7 @@ from cnnkit.bench.settings import Sweep
 from cnnkit.bench.time_to import mean_without_ends, time_to_accuracy
 from cnnkit.data.loading.tensor_batches import TensorBatches
 from cnnkit.errors import NotFoundError, UsageError
-from cnnkit.results.bench import PipelineRow
+from cnnkit.results.bench_data import PipelineRow
 from tests.bench.faking import FakeDevice, devices
 
 CPU = Sweep(("cpu",), ("infer",), (4,), threads=(1,))

@@ -20,8 +20,8 @@ from torchvision import transforms
 from cnnkit.data.image_set import TensorSet
 from cnnkit.stats.counting.memory import measure_tensors
 from cnnkit.stats.counting.summary import (
-    channel_figures,
-    class_figures,
+    channel_stats,
+    class_stats,
     mean_and_std,
     means_over_images,
 )
@@ -66,8 +66,8 @@ def cnnkit_statistics(images: TensorSet, threads: int) -> tuple[list[float], lis
     """Return mean and deviation out of the whole tally, with all else that `stats` derives."""
     tally = Tally()
     measure_tensors(images, tally, Transform(), lambda _: True, threads)
-    channel_figures(tally), means_over_images(tally)
-    class_figures(tally, images.classes, "pixel")
+    channel_stats(tally), means_over_images(tally)
+    class_stats(tally, images.classes, "pixel")
     figures = mean_and_std(tally)
     assert figures is not None
     return list(figures.mean), list(figures.std)

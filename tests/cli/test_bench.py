@@ -83,7 +83,7 @@ def test_results_are_kept_compared_and_drawn(cnnkit: Cnnkit, tmp_path: Path) -> 
         assert set(line) > {*FIELDS, "machine", "peaks"}
         assert line["machine"]["fingerprint"] == lines[0]["machine"]["fingerprint"]
     with Image.open("speed.png") as picture:
-        assert picture.size[0] == 1200
+        assert picture.size[0] == 1000
 
     def changed(name: str, factor: float, **machine: str) -> str:
         """Write results that took `factor` times as long, exactly known, perhaps elsewhere."""
@@ -110,7 +110,7 @@ def test_results_are_kept_compared_and_drawn(cnnkit: Cnnkit, tmp_path: Path) -> 
     changed("fast.jsonl", 1e-6)
     against = cnnkit(*run, "--max-seconds", "3", "--against", "fast.jsonl")
     assert against.code == ExitCode.CHECK_FAILED
-    assert "--against fast.jsonl: slower, or failed: 2 of 2 cells" in against.stderr
+    assert "--against fast.jsonl: slower, or failed: 2 of 2 configurations" in against.stderr
     changed("slow.jsonl", 1e6)
     against = cnnkit(*run, "--max-seconds", "3", "--against", "slow.jsonl", "--json")
     assert against.code == ExitCode.DONE
@@ -152,7 +152,7 @@ def test_no_cell_that_was_measured_is_a_failure(cnnkit: Cnnkit) -> None:
     answer = cnnkit("bench", "net.py:Net", "--input", "1x2x2", *QUICK)
     assert answer.code == ExitCode.RUN_FAILED
     assert "ValueError: not today" in answer.stdout
-    assert "no cell was measured" in answer.stderr
+    assert "no configuration was measured" in answer.stderr
 
 
 @pytest.mark.parametrize("as_json", [True, False])
@@ -175,7 +175,7 @@ def test_interrupted(cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch, as_json: b
     if as_json:
         assert answer.json["error"] == "interrupted"
     else:
-        assert "interrupted: not all cells were measured" in answer.stdout
+        assert "interrupted: not all configurations were measured" in answer.stdout
         assert "images/s" in answer.stdout
 
 

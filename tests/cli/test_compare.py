@@ -32,13 +32,15 @@ def test_the_table_of_the_lectures(
         assert text in answer.stdout, text
     words = " ".join(answer.stdout.split())
     assert (
-        "the printed 1.5B FLOP are the FLOPs of alexnet_2012 with groups=2, 1,448,813,632 = 2 x "
-        "724,406,816 MACs; the printed 62M parameters are those of alexnet_2012, which has "
-        "1,135,256,096 MACs" in words
+        "the 1.5B FLOP printed in the lectures are the FLOPs of alexnet_2012 with groups=2, "
+        "1,448,813,632 = 2 x 724,406,816 MACs; the 62M parameters printed there are those of "
+        "alexnet_2012, which has 1,135,256,096 MACs" in words
     )
-    assert "the printed 19.6B FLOP are the MACs of vgg19, 19,632,062,464; the printed" in words
-    assert "the printed 2B FLOP come nearest to the MACs, 1,498,376,192" in words
-    assert "the printed 11B FLOP are the MACs, 11,513,626,624" in words
+    assert (
+        "the 19.6B FLOP printed in the lectures are the MACs of vgg19, 19,632,062,464; the" in words
+    )
+    assert "the 2B FLOP printed in the lectures come nearest to the MACs, 1,498,376,192" in words
+    assert "the 11B FLOP printed in the lectures are the MACs, 11,513,626,624" in words
 
 
 def test_json_and_csv_hold_the_same_figures(cnnkit: Cnnkit) -> None:

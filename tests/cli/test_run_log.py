@@ -19,7 +19,7 @@ from torch import nn
 from cnnkit.cli import run_log
 from cnnkit.errors import ExitCode
 from cnnkit.events import EpochEnded, Event, RunStarted
-from cnnkit.render.progress import ProgressRenderer
+from cnnkit.render.progress_bars import ProgressRenderer
 from cnnkit.system.files import UnavailableError
 from tests.conftest import Cnnkit
 
@@ -47,7 +47,7 @@ def picture(path: Path) -> bytes:
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What curves were drawn of."""
-    from cnnkit.render import curves
+    from cnnkit.render.plots import curves
 
     calls: list[tuple[Any, ...]] = []
     original = curves.training_curves
@@ -152,7 +152,7 @@ def test_curves_that_cannot_be_written_cost_a_warning(
 def test_a_ctrl_c_while_the_curves_are_drawn_does_not_hide_how_to_go_on(
     cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cnnkit.render import curves
+    from cnnkit.render.plots import curves
 
     def pressed(*arguments: object) -> bytes:
         raise KeyboardInterrupt

@@ -299,8 +299,8 @@ def test_tables_fit_the_terminal(
 
 def test_the_structure_names_what_is_printed_wrong(cnnkit: Cnnkit) -> None:
     text = succeeded(cnnkit("summary", "vgg16", "--view", "structure"))
-    assert "equal to the printed table in 286 of 288 cells" in text
-    assert "print 65,664, here 0: pooling has no parameters" in text
+    assert "equal to the table printed in the lectures in 286 of 288 cells" in text
+    assert "printed 65,664, here 0: pooling has no parameters" in text
 
 
 def test_second_opinions(cnnkit: Cnnkit) -> None:

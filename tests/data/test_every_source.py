@@ -155,8 +155,8 @@ def test_some_classes_of_any_source(sources: dict[str, str], kind: str) -> None:
     spec = f"{sources[kind]}:eel,cat"
     entry = find_dataset(spec)
     assert (entry.classes, entry.num_classes) == (("cat", "eel"), 2)
-    whole = package.measure_dataset(sources[kind], by_class=True)
-    part = package.measure_dataset(spec, by_class=True)
+    whole = package.measure_dataset(sources[kind])
+    part = package.measure_dataset(spec)
     assert part.num_images == 2 * NUM_EACH
     assert part.classes == (whole.classes[0], whole.classes[2])
     train = open_dataset(spec, "train")

@@ -19,7 +19,7 @@ from cnnkit.data.loading.tensor_batches import TensorBatches
 from cnnkit.data.loading.views import TTA_KINDS, check_views, mean_logits
 from cnnkit.errors import UsageError
 from cnnkit.evaluation import Predictions, predict_all, wilson_interval
-from cnnkit.results.evaluation import TTA_SENTENCES
+from cnnkit.render.tables.eval import TTA_NOTES
 from cnnkit.runs.recipe import TestTime
 
 PLAIN = Preprocessing(1, 4, 4, (0.0,), (1.0,))
@@ -142,7 +142,7 @@ def test_the_views_of_an_image_are_averaged_with_their_weights(
 
 def test_the_kinds_of_views_are_the_same_everywhere() -> None:
     assert get_args(TestTime) == TTA_KINDS == tuple(OptionTestTime)
-    assert {"none", *TTA_SENTENCES} == set(TTA_KINDS)
+    assert {"none", *TTA_NOTES} == set(TTA_KINDS)
 
 
 def test_views_that_cannot_be_had_are_refused() -> None:

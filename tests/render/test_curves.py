@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from cnnkit.render.curves import LINES, learning_rate_picture, training_curves
+from cnnkit.render.plots.curves import LINES, learning_rate_picture, training_curves
 from cnnkit.results import EpochMetrics
 from tests.results.examples import LR_FOUND, METRICS
 

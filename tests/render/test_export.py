@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnkit.render import Format, export
+from cnnkit.render import Format, build_tables, export
 from cnnkit.results import Result
 from tests.results.examples import ALL, EVALUATED, TRAINED
 
@@ -21,11 +21,11 @@ def test_json_reads_back_to_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_csv_reads_back_to_the_same_numbers(name: str) -> None:
-    table = ALL[name].exact_table()
+    records = ALL[name].records()
     lines = list(csv.reader(io.StringIO(export(ALL[name], Format.CSV))))
-    assert lines[0] == [column.key for column in table.columns]
-    assert len(lines) == len(table.rows) + 1
-    for line, row in zip(lines[1:], table.rows, strict=True):
+    assert lines[0] == list(records.columns)
+    assert len(lines) == len(records.rows) + 1
+    for line, row in zip(lines[1:], records.rows, strict=True):
         for text, value in zip(line, row, strict=True):
             if value is None:
                 assert text == ""
@@ -45,11 +45,13 @@ def test_csv_keeps_integers_beside_missing_ones() -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_markdown_has_a_row_a_line_and_escapes_bars(name: str) -> None:
     text = export(ALL[name], Format.MARKDOWN)
-    for table in ALL[name].tables():
+    for table in build_tables(ALL[name]):
         widths = {len(table.columns)}
         rows = [line for line in text.splitlines() if line.startswith("|")]
         assert rows
-        assert len({line.replace("\\|", "").count("|") for line in rows}) <= len(ALL[name].tables())
+        assert len({line.replace("\\|", "").count("|") for line in rows}) <= len(
+            build_tables(ALL[name])
+        )
         assert widths
     if name == "eval":
         assert "\\[bold\\]cat\\|dog" in text
@@ -61,7 +63,7 @@ def test_markdown_has_a_row_a_line_and_escapes_bars(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_latex_is_a_booktabs_tabular_with_everything_escaped(name: str, tmp_path: Path) -> None:
     text = export(ALL[name], Format.LATEX)
-    assert text.count(r"\toprule") == len(ALL[name].tables())
+    assert text.count(r"\toprule") == len(build_tables(ALL[name]))
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}")
     for line in text.splitlines():
         if not line.startswith("%"):
@@ -100,7 +102,7 @@ class _Cells(HTMLParser):
 def test_html_holds_every_cell(name: str) -> None:
     parser = _Cells()
     parser.feed(export(ALL[name], Format.HTML))
-    expected = [cell for t in ALL[name].tables() for row in t.formatted() for cell in row]
+    expected = [cell for t in build_tables(ALL[name]) for row in t.formatted() for cell in row]
     assert parser.cells == expected
 
 

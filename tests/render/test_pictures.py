@@ -9,9 +9,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from cnnkit.render import print_result, samples_picture, statistics_picture, terminal_console
-from cnnkit.render.sample_grid import _Grid
-from cnnkit.results.samples import Picture, Sample, SampleList
+from cnnkit.render import print_result, terminal_console
+from cnnkit.render.plots.overview import overview_picture
+from cnnkit.render.plots.sample_grid import _Grid, samples_picture
+from cnnkit.results.show import Picture, Sample, SampleList
 from tests.results.examples import MIXED, SHOWN
 
 Pixels = npt.NDArray[np.uint8]
@@ -31,7 +32,7 @@ def samples(*images: Pixels, titles: tuple[str, ...] = ("as stored",)) -> Sample
         seed=0,
         input=None,
         normalization=None,
-        titles=titles,
+        stages=titles,
         samples=tuple(
             Sample(
                 index, f"class {index}", pixels.shape[1], pixels.shape[0], "RGB", None, None,
@@ -108,7 +109,7 @@ def test_odd_samples_are_drawn() -> None:
         replace(sample, label=name)
         for name, sample in zip(names, samples(*[noise(5, 90)] * 5).samples, strict=True)
     )
-    opened(samples_picture(replace(SHOWN, titles=("as stored",), samples=changed)))
+    opened(samples_picture(replace(SHOWN, stages=("as stored",), samples=changed)))
 
 
 def preview(result: SampleList, width: int = 80, system: str = "truecolor") -> list[str]:
@@ -184,7 +185,7 @@ def test_statistics_of_any_kind_are_drawn(
     classes: list[tuple[str, int]],
     sizes: dict[tuple[int, int], int],
 ) -> None:
-    canvas = opened(statistics_picture("a title of $any$ kind", channels, classes, sizes))
+    canvas = opened(overview_picture("a title of $any$ kind", channels, classes, sizes))
     parts = bool(channels) + bool(classes) + (len(sizes) > 1)
     assert canvas.shape[1] == 40 + 460 * max(parts, 1)
     assert canvas.min() < 100  # something was drawn
@@ -193,7 +194,7 @@ def test_statistics_of_any_kind_are_drawn(
 def test_the_bars_are_as_long_as_the_counts() -> None:
     counts = [100, 50, 25, 0, 75]
     classes = [(f"class {number}", count) for number, count in enumerate(counts)]
-    canvas = opened(statistics_picture("bars", [], classes, {}))
+    canvas = opened(overview_picture("bars", [], classes, {}))
     is_bar = (canvas == np.array([0x54, 0x77, 0x9E], dtype=np.uint8)).all(axis=-1)
     lengths = is_bar.sum(axis=1)
     rows = np.flatnonzero(lengths)

@@ -21,23 +21,25 @@ from PIL import Image
 
 from cnnkit.events import Note, TaskAdvanced, TaskEnded, TaskStarted, Warned
 from cnnkit.render import (
+    Column,
     Format,
     ProgressRenderer,
+    Table,
+    build_tables,
     export,
     plain_text,
-    progress,
-    samples_picture,
-    statistics_picture,
+    progress_bars,
     terminal_console,
     visible,
 )
-from cnnkit.render.bench_charts import draw_throughput
-from cnnkit.render.charts import draw_comparison
-from cnnkit.render.confusion import confusion_picture
-from cnnkit.render.curves import training_curves
-from cnnkit.render.sample_grid import labelled_grid, signs_without_a_shape
-from cnnkit.results import Column, Result, Table
-from cnnkit.results.samples import Picture
+from cnnkit.render.plots.confusion_matrix import confusion_picture
+from cnnkit.render.plots.curves import training_curves
+from cnnkit.render.plots.overview import overview_picture
+from cnnkit.render.plots.sample_grid import labelled_grid, missing_glyphs, samples_picture
+from cnnkit.render.plots.throughput import draw_throughput
+from cnnkit.render.plots.tradeoff import draw_comparison
+from cnnkit.results import Records, Result
+from cnnkit.results.show import Picture
 from tests.hostile import NAMES, TEXTS, commands_in
 from tests.results.bench_examples import BENCHED
 from tests.results.examples import COMPARED, SHOWN, TRAINED, compared_model
@@ -63,14 +65,19 @@ class Named(Result):
 
     names: tuple[str, ...]
 
-    def tables(self) -> tuple[Table, ...]:
-        columns = (
-            Column("name", self.names[0] or "t", "name"),
-            Column("x", "x", "integer"),
-            Column("y", "y"),
-        )
+    def records(self) -> Records:
         rows = tuple((name, -index, name) for index, name in enumerate(self.names))
-        return (Table("t", self.names[0], columns, rows, self.names),)
+        return Records(("name", "x", "y"), rows)
+
+
+@build_tables.register
+def named_tables(named: Named) -> tuple[Table, ...]:
+    columns = (
+        Column("name", named.names[0] or "t", "name"),
+        Column("x", "x", "integer"),
+        Column("y", "y"),
+    )
+    return (Table("t", named.names[0], columns, named.records().rows, named.names),)
 
 
 def tried(function: Callable[[str], None]) -> Callable[[], None]:
@@ -304,8 +311,8 @@ class _Terminal(io.StringIO):
 def test_events_command_nothing(
     text: str, stream_class: type[io.StringIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "PATIENCE_SECONDS", -1.0)
-    monkeypatch.setattr(progress, "LINE_EVERY_SECONDS", -1.0)
+    monkeypatch.setattr(progress_bars, "PATIENCE_SECONDS", -1.0)
+    monkeypatch.setattr(progress_bars, "LINE_EVERY_SECONDS", -1.0)
     stream = stream_class()
     renderer = ProgressRenderer(terminal_console(stream, True, 400))
     renderer(Note(text))
@@ -332,22 +339,22 @@ def test_pictures_take_any_name() -> None:
     counts = [[1] * len(PICTURED)] * len(PICTURED)
     several = [(name, index) for index, name in enumerate(PICTURED)]
     pictures = [
-        statistics_picture("all", [], several, {}),
+        overview_picture("all", [], several, {}),
         samples_picture(replace(SHOWN, samples=samples)),
         labelled_grid([grey] * len(PICTURED), PICTURED),
         confusion_picture(PICTURED, counts),
-        statistics_picture("some", [("grey", [1] * 256)], several[:25], {(8, 8): 4}),
-        statistics_picture("others", [], several[25:], {(8, 8): 4}),
+        overview_picture("some", [("grey", [1] * 256)], several[:25], {(8, 8): 4}),
+        overview_picture("others", [], several[25:], {(8, 8): 4}),
     ]
     for name in ("\x1b[31m\n\udcff", "$\\frac{", "n" * 255):
         pictures.append(training_curves(name, TRAINED.epochs, 1))
-        pictures.append(statistics_picture(name, [], [], {}))
+        pictures.append(overview_picture(name, [], [], {}))
         pictures.append(samples_picture(replace(SHOWN, dataset=name)))
     for content in pictures:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
             assert not image.info.keys() - {"dpi", "Software"}
-    assert "\x1b" not in signs_without_a_shape(PICTURED)
+    assert "\x1b" not in missing_glyphs(PICTURED)
 
 
 def words_of(svg: bytes) -> str:

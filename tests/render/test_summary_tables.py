@@ -3,14 +3,18 @@
 import re
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
+from cnnkit.errors import SettingError
+from cnnkit.render import SummaryView
+from cnnkit.render.tables.summary import window_text
 from cnnkit.results.summary import SummaryResult
-from cnnkit.results.summary_tables import SummaryView
 from tests.architecture.looking import look
 from tests.render.test_terminal import rendered
 from tests.results.summary_examples import COMPLETE, SUMMARY
+from tests.results.test_layer_tree import layer
 
 UNITS = {"": 1, "B": 1, "k": 10**3, "M": 10**6, "G": 10**9, "KiB": 2**10, "MiB": 2**20}
 FIGURES = {
@@ -66,10 +70,10 @@ def add_up(text: str, result: SummaryResult) -> set[str]:
 def test_printed_columns_add_up_to_their_totals(result: SummaryResult, width: int) -> None:
     found = add_up(rendered(result, width), result)
     assert found >= {"params", "MACs"} | ({"activation"} if width > 80 else set())
-    found = add_up(rendered(result.viewed(ALL_FIGURES), width), result)
+    found = add_up(rendered(ALL_FIGURES.of(result), width), result)
     assert found == {"params", "MACs", "FLOPs", "activation"}
     rest = SummaryView(columns=("trainable", "other", "params"))
-    assert add_up(rendered(result.viewed(rest), width), result) == {
+    assert add_up(rendered(rest.of(result), width), result) == {
         "trained", "other FLOPs", "params"
     }  # fmt: skip
 
@@ -80,10 +84,10 @@ def test_tables_of_networks_add_up_however_they_are_shown(name: str) -> None:
     for fold in (True, False):
         for depth in (1, 2, 99):
             view = SummaryView(fold=fold, depth=depth, columns=ALL_FIGURES.columns)
-            text = rendered(result.viewed(view), 120)
+            text = rendered(view.of(result), 120)
             assert add_up(text, result) == {"params", "MACs", "FLOPs", "activation"}
         for width in (80, 120):
-            text = rendered(result.viewed(SummaryView(fold=fold)), width)
+            text = rendered(SummaryView(fold=fold).of(result), width)
             assert "params" in add_up(text, result)
 
 
@@ -99,7 +103,61 @@ def test_wider_terminals_show_more_columns() -> None:
 
 def test_shares_add_up_to_all() -> None:
     view = SummaryView(columns=("share",))
-    text = rendered(look("resnet18").viewed(view), 80)
+    text = rendered(view.of(look("resnet18")), 80)
     shares = [Decimal(one) for one in re.findall(r"([\d.]+) %", text)]
     assert shares[-1] == 100
     assert abs(sum(shares[:-1]) - 100) <= Decimal("0.005") * len(shares)
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({}, None),
+        ({"padding": (1, 1)}, "p1"),
+        ({"padding": (0.5, 1.5)}, "p0.5x1.5"),
+        ({"kernel_size": (3, 3)}, "3x3"),
+        (
+            {
+                "kernel_size": (3, 5),
+                "stride": (2, 2),
+                "padding": (1, 2),
+                "dilation": (1, 1),
+                "groups": 32,
+            },
+            "3x5 /2 p1x2 g32",
+        ),
+        (
+            {"kernel_size": (7,), "stride": (1,), "padding": (0,), "dilation": (4,), "groups": 1},
+            "7 d4",
+        ),
+    ],
+)
+def test_windows_in_short(values: dict[str, object], text: str | None) -> None:
+    assert window_text(layer("x", **values)) == text
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"depth": 0}, "depth is 0; it is 1 or more"),
+        ({"top": -1}, "top is -1; it is 1 or more"),
+        ({"view": "flat"}, "view: there is no 'flat'; there are tree, structure"),
+        ({"sort": "size"}, "sort: there is no 'size'; there are params, macs, activation"),
+        ({"columns": ("params", "x")}, "columns: there is no 'x'; there are type, count, "),
+        ({"view": "structure", "depth": 2}, "depth and view structure contradict each other"),
+        ({"sort": "macs", "fold": True}, "fold and sort contradict each other"),
+    ],
+)
+def test_a_view_that_makes_no_sense_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError) as error:
+        SummaryView(**settings)
+    assert str(error.value).startswith(message)
+
+
+def test_a_view_selects_the_rows_of_the_csv_file_and_the_json_has_all() -> None:
+    shown = SummaryView(sort="params", top=2).of(SUMMARY)
+    params = [row.params for row in SUMMARY.layers]
+    assert list(shown.to_pandas()["params"]) == sorted(params, reverse=True)[:2]
+    assert list(SUMMARY.to_pandas()["params"]) == params
+    assert shown.to_dict() == SUMMARY.to_dict()
+    assert len(SUMMARY.to_dict()["layers"]) == len(params)

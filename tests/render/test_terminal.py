@@ -2,14 +2,15 @@
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cnnkit.render import print_result, terminal_console
-from cnnkit.results import Result, Table
-from cnnkit.results.duplicates import Duplicates
-from tests.results.examples import ALL, EVALUATED
+from cnnkit.render import build_tables, print_result, terminal_console
+from cnnkit.results import Records, Result
+from cnnkit.results.inspection import Duplicates
+from tests.results.examples import ALL, EVALUATED, MEASURED
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -61,10 +62,18 @@ def test_a_note_on_a_column_goes_with_it() -> None:
 
 
 def test_a_table_without_rows_is_its_title_and_notes() -> None:
-    found = Duplicates(num_images=2, num_plain=0, radius=8, groups=()).table()
+    nothing = Duplicates(num_images=2, num_plain=0, radius=8, groups=())
+    measured = replace(MEASURED, duplicates=nothing)
+    (found,) = (table for table in build_tables(measured) if table.name == "duplicates")
+    lines = rendered(measured, 120).splitlines()
+    start = lines.index("duplicates")
+    assert lines[start : start + 3] == ["duplicates", *found.notes, ""]
 
-    class Found(Result):
-        def tables(self) -> tuple[Table, ...]:
-            return (found,)
 
-    assert rendered(Found(), 120).splitlines() == ["duplicates", *found.notes]
+def test_a_result_that_nobody_shows_says_so() -> None:
+    class Unknown(Result):
+        def records(self) -> Records:
+            return Records((), ())
+
+    with pytest.raises(TypeError, match="builds tables of Unknown"):
+        rendered(Unknown(), 80)

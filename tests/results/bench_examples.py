@@ -10,11 +10,8 @@ from cnnkit.results.bench import (
     LayerTime,
     Machine,
     Peak,
-    PipelineResult,
-    PipelineRow,
-    TimedRun,
-    TimeToResult,
 )
+from cnnkit.results.bench_data import PipelineResult, PipelineRow, TimedRun, TimeToResult
 
 MACHINE = Machine(
     processor="A processor @ 2.50GHz",

@@ -3,13 +3,10 @@
 from dataclasses import replace
 
 from cnnkit.architecture.convolution import conv
+from cnnkit.render import ShownStats
 from cnnkit.results import (
-    BadFile,
-    ChannelFigures,
-    ClassFigures,
     ClassMetrics,
     ComparedModel,
-    Comparison,
     ComparisonResult,
     DatasetList,
     DatasetRow,
@@ -24,20 +21,31 @@ from cnnkit.results import (
     Metrics,
     ModelList,
     ModelRow,
-    PrintedFigure,
-    PublishedFigures,
-    Quartiles,
+    PrintedCount,
     RecipeList,
     RecipeRow,
-    Sample,
     SampleList,
-    SizeFigures,
     Totals,
     TrainResult,
 )
-from cnnkit.results.duplicates import DuplicateGroup, DuplicateImage, Duplicates
-from cnnkit.results.quality import ImageIssue, ImageIssues, ImageQuality
-from cnnkit.results.samples import Normalization, Picture
+from cnnkit.results.inspection import (
+    DuplicateGroup,
+    DuplicateImage,
+    Duplicates,
+    ImageIssue,
+    ImageIssues,
+    ImageQuality,
+)
+from cnnkit.results.show import Normalization, Picture, Sample
+from cnnkit.results.stats import (
+    BadFile,
+    ChannelStats,
+    ClassStats,
+    Comparison,
+    PublishedStats,
+    Quartiles,
+    SizeStats,
+)
 from tests.results import bench_examples, summary_examples
 
 CONV = conv(227, kernel=11, stride=4, in_channels=3, out_channels=96)
@@ -231,11 +239,11 @@ COMPARED = ComparisonResult(
         Difference("googlenet_plain", *[None] * 10),
     ),
     printed=(
-        PrintedFigure(
+        PrintedCount(
             "AlexNet", "alexnet_2012", "1.5B", 15 * 10**8, "alexnet_2012", {"groups": "2"}, "FLOPs",
             724_406_816, 1_448_813_632, 1_135_256_096, "62M", 62_378_344, True,
         ),
-        PrintedFigure(
+        PrintedCount(
             "Inception", "googlenet", "2B", 2 * 10**9, "googlenet", {}, "MACs",
             1_498_376_192, 1_498_376_192, 1_498_376_192, "6.4M", 6_624_904, False,
         ),
@@ -273,7 +281,7 @@ SHOWN = SampleList(
     seed=3,
     input="3x8x8",
     normalization=Normalization((0.5,), (0.25,), "published", -2.0, 2.0, 0.75, 0.125),
-    titles=("as stored", "brought to 3x8x8", "normalised, clipped", "normalised, stretched"),
+    stages=("as stored", "brought to 3x8x8", "normalised, clipped", "normalised, stretched"),
     samples=(
         Sample(11_999, "[bold]cat|dog", 2, 3, "L", "photos/a.png", None, (GREY,) * 4),
         Sample(0, "100 % äpfel & <b>", 1, 1, "RGB", "photos/b.jpg", None, (COLOR,) * 4),
@@ -283,7 +291,7 @@ SHOWN = SampleList(
 
 MIXED = replace(
     SHOWN,
-    titles=("as stored", "augmented, epoch 1"),
+    stages=("as stored", "augmented, epoch 1"),
     normalization=None,
     samples=(
         Sample(
@@ -303,15 +311,15 @@ NAMED = SampleList(
     seed=None,
     input=None,
     normalization=None,
-    titles=("as stored",),
+    stages=("as stored",),
     samples=(Sample(99, "2", 2, 3, "L", None, None, (GREY,)),),
 )
 
 
-def channel(name: str, total: int, white: float) -> ChannelFigures:
+def channel(name: str, total: int, white: float) -> ChannelStats:
     percentiles = {"1": 0.0, "5": 3.0, "25": 60.5, "75": 190.0, "95": 250.0, "99": 255.0}
     histogram = tuple((37 * index * index + total) % 1013 for index in range(256))
-    return ChannelFigures(
+    return ChannelStats(
         name, 0, 255, 127.5, percentiles, 7.62, 0.0125, white, total, 9 * total, histogram
     )
 
@@ -334,12 +342,12 @@ MEASURED = DatasetStatistics(
     std_error=(0.0004, 0.0005, 0.0006),
     channels=(channel("red", 101, 0.001), channel("green", 202, 0.0), channel("blue", 303, 1.0)),
     classes=(
-        ClassFigures("[bold]cat|dog", 1_000, (0.5, 0.4, 0.3), (0.25, 0.24, 0.23)),
-        ClassFigures("100 % äpfel & <b>", 250, (0.1, 0.2, 0.3), (0.05, 0.06, 0.07)),
-        ClassFigures("empty", 0, None, None),
+        ClassStats("[bold]cat|dog", 1_000, (0.5, 0.4, 0.3), (0.25, 0.24, 0.23)),
+        ClassStats("100 % äpfel & <b>", 250, (0.1, 0.2, 0.3), (0.05, 0.06, 0.07)),
+        ClassStats("empty", 0, None, None),
     ),
     imbalance=None,
-    sizes=SizeFigures(
+    sizes=SizeStats(
         num_sizes=2,
         smallest=(32, 24),
         largest=(6_000, 4_000),
@@ -376,7 +384,7 @@ MEASURED = DatasetStatistics(
     issues=ImageIssues(
         4, (ImageIssue("photos/a/3.jpg", ("very dark",), ImageQuality(0.1, 0.05, 0, 0.15, 0.5)),)
     ),
-    published=PublishedFigures(
+    published=PublishedStats(
         (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), "cifar10, exact", "different", 0.0123
     ),
     against=Comparison(
@@ -386,7 +394,6 @@ MEASURED = DatasetStatistics(
     shard="3/8",
     seconds=12.5,
     images_per_second=100.0,
-    by_class=True,
 )  # fmt: skip
 
 COUNTED = DatasetStatistics(
@@ -406,7 +413,7 @@ COUNTED = DatasetStatistics(
     mean_error=None,
     std_error=None,
     channels=(),
-    classes=(ClassFigures("0", 1, None, None), ClassFigures("1", 2, None, None)),
+    classes=(ClassStats("0", 1, None, None), ClassStats("1", 2, None, None)),
     imbalance=2.0,
     sizes=None,
     modes={},
@@ -426,7 +433,7 @@ COUNTED = DatasetStatistics(
 )
 
 ALL = {
-    "stats": MEASURED,
+    "stats": ShownStats(MEASURED, by_class=True),
     "counted": COUNTED,
     "train": TRAINED,
     "monitored": MONITORED,

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from math import prod
 
+from cnnkit.render import SummaryView
 from cnnkit.results import Totals
 from cnnkit.results.layer_tree import LayerRow
 from cnnkit.results.summary import SecondOpinion, SummaryResult, Uncounted
-from cnnkit.results.summary_tables import SummaryView
 
 BATCH = 2
 
@@ -144,7 +144,10 @@ SUMMARY = SummaryResult(
         SecondOpinion("fvcore", "MACs", total("macs"), None, "takes no inputs by name"),
     ),
     remarks=("computed with real tensors, for net.py:make_net needs their values",),
-    print_remarks=("equal to the printed table in 12 of 13 cells", "fc, in: print 1, here 2: why"),
+    print_remarks=(
+        "equal to the table printed in the lectures in 12 of 13 cells",
+        "fc, in: printed 1, here 2: why",
+    ),
 )  # fmt: skip
 
 # Nothing is known of training, and nothing was left uncounted.
@@ -163,10 +166,8 @@ COMPLETE = replace(
 
 EXAMPLES = {
     "summary": SUMMARY,
-    "summary_complete": COMPLETE.viewed(SummaryView(fold=False, depth=2)),
-    "summary_sorted": SUMMARY.viewed(SummaryView(sort="params", top=3)),
-    "summary_columns": COMPLETE.viewed(
-        SummaryView(columns=("params", "flops", "other", "activation"))
-    ),
-    "summary_structure": SUMMARY.viewed(SummaryView(kind="structure")),
+    "summary_complete": SummaryView(fold=False, depth=2).of(COMPLETE),
+    "summary_sorted": SummaryView(sort="params", top=3).of(SUMMARY),
+    "summary_columns": SummaryView(columns=("params", "flops", "other", "activation")).of(COMPLETE),
+    "summary_structure": SummaryView(view="structure").of(SUMMARY),
 }

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cnnkit.render.tables.summary import type_text
 from cnnkit.results.layer_tree import LayerRow, folded, limited, total_of
 
 FIGURES = (
@@ -88,10 +89,10 @@ def test_equal_neighbours_fold_and_tell_what_the_last_sees() -> None:
     rows = (layer(""), *block("a.0", 3), *block("a.1", 5), *block("a.2", 7))
     root, first, conv, relu = folded(rows)
     assert root == rows[0]
-    assert (first.name, first.type_text()) == ("a.0-2", "Block x 3")
+    assert (first.name, type_text(first)) == ("a.0-2", "Block x 3")
     assert (first.receptive_field, first.num_folded) == (7, 3)
     assert (conv.name, conv.params, conv.macs, conv.count) == ("a.0-2.conv", 9, 30, 3)
-    assert conv.type_text() == "Conv2d"
+    assert type_text(conv) == "Conv2d"
     assert relu.name == "a.0-2.relu"
 
 
@@ -146,33 +147,6 @@ def test_what_is_cut_is_trainable_if_all_of_it_is() -> None:
         layer("c.x"),
     )
     assert [row.trainable for row in limited(rows, 1)] == [True, False, None]
-
-
-@pytest.mark.parametrize(
-    ("values", "text"),
-    [
-        ({}, None),
-        ({"padding": (1, 1)}, "p1"),
-        ({"padding": (0.5, 1.5)}, "p0.5x1.5"),
-        ({"kernel_size": (3, 3)}, "3x3"),
-        (
-            {
-                "kernel_size": (3, 5),
-                "stride": (2, 2),
-                "padding": (1, 2),
-                "dilation": (1, 1),
-                "groups": 32,
-            },
-            "3x5 /2 p1x2 g32",
-        ),
-        (
-            {"kernel_size": (7,), "stride": (1,), "padding": (0,), "dilation": (4,), "groups": 1},
-            "7 d4",
-        ),
-    ],
-)
-def test_windows_in_short(values: dict[str, object], text: str | None) -> None:
-    assert layer("x", **values).window() == text
 
 
 def test_an_empty_tree() -> None:

@@ -1,9 +1,12 @@
 import dataclasses
+import io
 import json
 import math
 
 import pytest
+from PIL import Image
 
+from cnnkit.render import build_tables
 from cnnkit.results import EpochMetrics, Result
 from tests.results.examples import ALL, EVALUATED, MONITORED, TRAINED
 
@@ -59,11 +62,11 @@ def test_every_result_is_frozen_and_becomes_json_and_html(name: str) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(result, field, None)
     assert json.loads(json.dumps(result.to_dict(), allow_nan=False)) == result.to_dict()
-    assert result._repr_html_().count("<table") == len(result.tables())
+    assert result._repr_html_().count("<table") == len(build_tables(result))
 
 
 def test_the_confusion_table_adds_up() -> None:
-    per_class, confusion = EVALUATED.tables()
+    per_class, confusion = build_tables(EVALUATED)
     sums = [sum(row[1:]) for row in confusion.rows]
     assert sums == [row[1] for row in per_class.rows]
     assert sum(sums) == EVALUATED.metrics.num_images
@@ -80,4 +83,33 @@ def test_many_classes_show_the_largest_confusions() -> None:
     many = dataclasses.replace(
         EVALUATED, per_class=per_class, confusion=tuple(tuple(row) for row in rows)
     )
-    assert many.tables()[1].rows == (("class 3", "class 7", 4), ("class 5", "class 0", 1))
+    assert build_tables(many)[1].rows == (("class 3", "class 7", 4), ("class 5", "class 0", 1))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_data_frame_has_the_rows_and_columns_of_the_csv_file(name: str) -> None:
+    frame = ALL[name].to_pandas()
+    records = ALL[name].records()
+    assert list(frame.columns) == list(records.columns)
+    assert len(frame) == len(records.rows)
+    for row, line in zip(records.rows, frame.itertuples(index=False, name=None), strict=True):
+        assert [value for value in row if value is not None] == [
+            found for found, value in zip(line, row, strict=True) if value is not None
+        ]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_has_a_picture_shows_it_in_a_notebook(name: str) -> None:
+    pictured = {
+        *("stats", "counted", "train", "monitored", "lr_find", "eval", "compare", "compare_sets"),
+        *("bench", "bench_few", "show", "show_augmented", "named"),
+    }
+    result = ALL[name]
+    if name not in pictured:
+        with pytest.raises(ValueError, match="there is no picture"):
+            result.plot()
+        assert "<img" not in result._repr_html_()
+        return
+    with Image.open(io.BytesIO(result.plot()._repr_png_())) as image:
+        assert image.format == "PNG"
+    assert result._repr_html_().count('<img src="data:image/png;base64,') == 1

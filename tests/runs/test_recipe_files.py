@@ -10,6 +10,7 @@ from cnnkit import Recipe
 from cnnkit.data import find_dataset
 from cnnkit.errors import CnnkitError, NotFoundError, UsageError
 from cnnkit.models import find_model
+from cnnkit.render import build_tables
 from cnnkit.results import RecipeList, RecipeRow
 from cnnkit.runs import recipe_files
 from cnnkit.runs.recipe_files import FOLDER, KINDS, find_recipe, list_recipes
@@ -186,9 +187,9 @@ def test_the_list_says_what_is_unknown() -> None:
     row = RecipeRow("a-fast", "fast", "lenet5", "a", "x", 3, None, None, None, None, None)
     listed = RecipeList((row,))
     assert listed.to_dict()["recipes"][0]["accuracy"] is None
-    cells = listed.tables()[0].formatted()[0]
+    cells = build_tables(listed)[0].formatted()[0]
     assert cells.count("unknown") == 4
-    assert not any("time" in note for note in listed.tables()[0].notes)
+    assert not any("time" in note for note in build_tables(listed)[0].notes)
     assert {one.name for one in list_recipes().recipes} == set(NAMES)
 
 
@@ -199,13 +200,13 @@ def test_a_time_is_told_with_its_machine() -> None:
     fast, other, unknown = row("a", "2 cores"), row("b", "a laptop"), row("c", None)
 
     def told(*rows: RecipeRow) -> list[str]:
-        return [one for one in RecipeList(rows).tables()[0].notes if one.startswith("time")]
+        return [one for one in build_tables(RecipeList(rows))[0].notes if one.startswith("time")]
 
     assert told(fast, fast) == ["time: of a whole run, median, on 2 cores"]
     assert told(fast, other, unknown) == [
         "time: of a whole run, median, of a: on 2 cores",
         "time: of a whole run, median, of b: on a laptop",
-        "time: of a whole run, median, of c: on a machine that is unknown",
+        "time: of a whole run, median, of c: on an unknown machine",
     ]
-    exact = RecipeList((other,)).exact_table()
-    assert (exact.columns[-1].key, exact.rows[0][-1]) == ("machine", "a laptop")
+    records = RecipeList((other,)).records()
+    assert (records.columns[-1], records.rows[0][-1]) == ("machine", "a laptop")

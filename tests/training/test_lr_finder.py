@@ -100,7 +100,7 @@ def test_it_stops_where_it_diverges() -> None:
     assert result.points[-1].smoothed_loss > 4 * lowest
     assert len(result.points) < NUM_STEPS
     assert result.lowest_at < result.diverged_at
-    assert f"diverged at {result.diverged_at:.3g}" in " ".join(result.notes())
+    assert f"diverged at {result.diverged_at:.3g}" in str(result)
 
 
 def test_a_set_of_few_images_is_gone_through_again() -> None:

@@ -22,9 +22,7 @@ from cnnkit.architecture.convolution.sizes import (
 )
 from cnnkit.architecture.convolution.sliding import slide_kernel, slide_pooling
 from cnnkit.architecture.convolution.stacking import read_stack, stack_layers
-from cnnkit.results.convolution.axis import ConvAxis
-from cnnkit.results.convolution.result import ConvResult, Size
-from cnnkit.results.convolution.sliding import Slide
+from cnnkit.results.conv import ConvAxis, ConvResult, Size, Slide
 
 BYTES_A_PARAMETER = 4  # float32
 

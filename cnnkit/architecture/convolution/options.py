@@ -5,7 +5,7 @@ from typing import Any
 
 from cnnkit.architecture.convolution.matrices import ExactMatrix
 from cnnkit.errors import SettingError
-from cnnkit.results.convolution.result import Size
+from cnnkit.results.conv import Size
 
 Pair = tuple[int, int]
 

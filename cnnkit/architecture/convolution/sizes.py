@@ -3,7 +3,7 @@
 from math import gcd
 
 from cnnkit.errors import SettingError, UsageError
-from cnnkit.results.convolution.axis import ConvAxis, Formula
+from cnnkit.results.conv import ConvAxis, Formula
 
 
 def window_axis(

@@ -10,8 +10,7 @@ from cnnkit.architecture.convolution.matrices import (
     result_text,
 )
 from cnnkit.errors import UsageError
-from cnnkit.results.convolution.axis import ConvAxis
-from cnnkit.results.convolution.sliding import Slide, WindowSum
+from cnnkit.results.conv import ConvAxis, Slide, WindowSum
 
 MAX_PRODUCTS = 100_000  # about a second
 
@@ -28,7 +27,7 @@ def slide_kernel(
     transposed: bool = False,
     show: bool = False,
 ) -> Slide:
-    """Return what a convolution makes of a matrix; the kernel is not turned round.
+    """Return what a convolution makes of a matrix; the kernel is not flipped.
 
     Args:
         image: rows of the input.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from cnnkit.architecture.convolution.options import MAX_NUMBER
 from cnnkit.architecture.convolution.sizes import window_axis
 from cnnkit.errors import UsageError
-from cnnkit.results.convolution.stacking import Stack, StackLayer
+from cnnkit.results.conv import Stack, StackLayer
 
 MAX_LAYERS = 1_000
 

@@ -5,14 +5,14 @@ from decimal import Decimal
 import numpy as np
 
 from cnnkit.data.entry import Published
-from cnnkit.results.statistics import Comparison, PublishedFigures, Verdict
+from cnnkit.results.stats import Comparison, PublishedStats, Verdict
 from cnnkit.stats.counting.summary import MeanAndStd, mean_and_std
 from cnnkit.stats.counting.tally import Tally
 
 
 def compare_published(
     published: Published, measured: MeanAndStd, over_images: MeanAndStd
-) -> PublishedFigures | None:
+) -> PublishedStats | None:
     """Return published figures with the verdict; None where the channels differ.
 
     Figures are equal if the measured ones round to them, at the number of digits that were
@@ -38,7 +38,7 @@ def compare_published(
         and _difference(published.std, over_images.std) <= allowed
     ):
         verdict = "equal to the per-image kind"
-    return PublishedFigures(
+    return PublishedStats(
         published.mean, published.std, published.source, verdict, max(means, stds)
     )
 

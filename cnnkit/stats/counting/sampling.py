@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnnkit.results.statistics import Weighting
+from cnnkit.results.stats import Weighting
 from cnnkit.stats.counting.tally import SampledImage
 
 WHITE = 65535  # the scale of SampledImage

@@ -14,15 +14,15 @@ from cnnkit.data.histogram import (
     percentile,
     smallest_value,
 )
-from cnnkit.results.statistics import (
+from cnnkit.results.stats import (
+    CHANNEL_NAMES,
     BadFile,
-    ChannelFigures,
-    ClassFigures,
+    ChannelStats,
+    ClassStats,
     Quartiles,
-    SizeFigures,
+    SizeStats,
     Weighting,
 )
-from cnnkit.results.statistics_tables import CHANNEL_NAMES
 from cnnkit.stats.counting.sampling import standard_errors
 from cnnkit.stats.counting.tally import DEVIATION_BITS, FRACTION_BITS, Tally
 
@@ -80,7 +80,7 @@ def errors(tally: Tally, population: int, weighting: Weighting) -> MeanAndStd | 
     return MeanAndStd(*zip(*(one for one in found if one is not None), strict=True))
 
 
-def channel_figures(tally: Tally) -> tuple[ChannelFigures, ...]:
+def channel_stats(tally: Tally) -> tuple[ChannelStats, ...]:
     """Return the figures of every channel; nothing where there are no images."""
     histogram = tally.histogram()
     if not histogram[0].any():
@@ -89,9 +89,9 @@ def channel_figures(tally: Tally) -> tuple[ChannelFigures, ...]:
     return tuple(_channel(name, counts) for name, counts in zip(names, histogram, strict=True))
 
 
-def _channel(name: str, counts: Counts) -> ChannelFigures:
+def _channel(name: str, counts: Counts) -> ChannelStats:
     moments = Moments.of(counts)
-    return ChannelFigures(
+    return ChannelStats(
         name=name,
         min=smallest_value(counts),
         max=largest_value(counts),
@@ -106,21 +106,19 @@ def _channel(name: str, counts: Counts) -> ChannelFigures:
     )
 
 
-def class_figures(
-    tally: Tally, names: Sequence[str], weighting: Weighting
-) -> tuple[ClassFigures, ...]:
+def class_stats(tally: Tally, names: Sequence[str], weighting: Weighting) -> tuple[ClassStats, ...]:
     """Return the figures of every class, in this order."""
     parts = tally.by_class()
     found = []
     for name in names:
         figures = mean_and_std(parts[name], weighting) if name in parts else None
         if figures is None:
-            found.append(ClassFigures(name, 0, None, None))
+            found.append(ClassStats(name, 0, None, None))
             continue
         # A class of grey images alone has one channel, which counts in all of the set.
         times = tally.channels // len(figures.mean)
         number = parts[name].num_images
-        found.append(ClassFigures(name, number, figures.mean * times, figures.std * times))
+        found.append(ClassStats(name, number, figures.mean * times, figures.std * times))
     return tuple(found)
 
 
@@ -132,7 +130,7 @@ def imbalance(numbers: Iterable[int]) -> float | None:
     return max(all_numbers) / min(all_numbers)
 
 
-def size_figures(tally: Tally) -> SizeFigures | None:
+def size_stats(tally: Tally) -> SizeStats | None:
     """Return the figures of the sizes; None where there are no images."""
     if not tally.sizes:
         return None
@@ -144,7 +142,7 @@ def size_figures(tally: Tally) -> SizeFigures | None:
         heights[Fraction(height)] += number
         aspects[Fraction(width, height)] += number
     by_area = sorted(tally.sizes, key=lambda size: (size[0] * size[1], size))
-    return SizeFigures(
+    return SizeStats(
         num_sizes=len(tally.sizes),
         smallest=by_area[0],
         largest=by_area[-1],

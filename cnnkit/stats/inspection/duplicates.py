@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cnnkit.results.duplicates import DuplicateGroup, DuplicateImage, Duplicates, Match
+from cnnkit.results.inspection import DuplicateGroup, DuplicateImage, Duplicates, Match
 from cnnkit.stats.inspection.fingerprints import FILTER, Fingerprint, shrink
 from cnnkit.stats.inspection.grey import natural_order
 from cnnkit.stats.inspection.hamming import close_pairs

@@ -5,8 +5,7 @@ from cnnkit.data.encoded import EncodedImage
 from cnnkit.data.histogram import Counts
 from cnnkit.data.image_set import TensorSet
 from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, emit
-from cnnkit.results.duplicates import Duplicates
-from cnnkit.results.quality import ImageIssues
+from cnnkit.results.inspection import Duplicates, ImageIssues
 from cnnkit.stats.counting.measuring import Examination
 from cnnkit.stats.counting.memory import to_pillow
 from cnnkit.stats.inspection.duplicates import find_duplicates

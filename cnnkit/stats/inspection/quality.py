@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from cnnkit.data.decode import Pixels, to_8_bits
-from cnnkit.results.quality import ImageIssue, ImageIssues, ImageQuality, Issue
+from cnnkit.results.inspection import ImageIssue, ImageIssues, ImageQuality, Issue
 from cnnkit.stats.inspection.grey import natural_order, to_grey
 
 BLANK_CONTRAST = 2 / 255

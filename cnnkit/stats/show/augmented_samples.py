@@ -10,7 +10,7 @@ from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.data.loading.augmenting import Augmenter
 from cnnkit.data.loading.preprocessing import Preprocessing
 from cnnkit.errors import UsageError
-from cnnkit.results.samples import Sample
+from cnnkit.results.show import Sample
 from cnnkit.stats.show.sample_pictures import Figures, ImageTreatment, to_bytes, to_image
 
 NUM_EPOCHS = 4

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cnnkit.data.loading.preprocessing import Preprocessing, to_channels
 from cnnkit.errors import UsageError
-from cnnkit.results.samples import Normalization, Picture
+from cnnkit.results.show import Normalization, Picture
 
 MAX_PICTURE_PIXELS = 2**26
 """All pictures together have at most about so many pixels; larger images are reduced."""

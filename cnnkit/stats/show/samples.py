@@ -21,7 +21,7 @@ from cnnkit.data.opening import ALL, open_dataset, open_images
 from cnnkit.errors import BrokenImageError, NotFoundError, RunFailedError, SettingError, UsageError
 from cnnkit.events import OnEvent, Warned, emit, takes_on_event
 from cnnkit.registry import did_you_mean, some_of
-from cnnkit.results.samples import Sample, SampleList
+from cnnkit.results.show import Sample, SampleList
 from cnnkit.stats.show.augmented_samples import NUM_EPOCHS, augmented_titles, with_augmented
 from cnnkit.stats.show.sample_pictures import (
     Figures,
@@ -128,7 +128,7 @@ def show_dataset(
         input=shape_text(input_shape) if input_shape else None,
         normalization=treatment.normalization(),
         augmentation=None if augmentation is None else augmentation.sentence(),
-        titles=titles,
+        stages=titles,
         samples=tuple(found[index] for index in chosen),
     )
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cnnkit.results.duplicates import DuplicateGroup, Duplicates
+from cnnkit.results.inspection import DuplicateGroup, Duplicates
 from cnnkit.stats.inspection.duplicates import find_duplicates
 from cnnkit.stats.inspection.fingerprints import (
     Fingerprint,

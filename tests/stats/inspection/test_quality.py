@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw, ImageFilter
 from scipy import ndimage
 from sklearn.datasets import load_sample_images
 
-from cnnkit.results.quality import ISSUES, ImageIssue
+from cnnkit.render.tables.stats import issue_table
+from cnnkit.results.inspection import ISSUES, ImageIssue
 from cnnkit.stats.inspection.quality import (
     QualityCollector,
     issues_of,
@@ -152,4 +153,4 @@ def test_threads_and_parts_come_to_the_same(photographs: list[Image.Image]) -> N
     ]  # fmt: skip
     assert plain["images"][0]["sharpness"] is None
     assert isinstance(result.images[0], ImageIssue)
-    assert result.table().rows[0][0] == "blank, very dark"
+    assert issue_table(result).rows[0][0] == "blank, very dark"

@@ -21,7 +21,9 @@ from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.data.loading.augmenting import Augmenter
 from cnnkit.errors import CnnkitError, NotFoundError, RunFailedError, UsageError
 from cnnkit.events import Event, Warned
-from cnnkit.results.samples import Picture, SampleList
+from cnnkit.render import build_tables
+from cnnkit.render.tables.show import sample_notes
+from cnnkit.results.show import Picture, SampleList
 from cnnkit.stats.show.sample_pictures import MAX_PICTURE_PIXELS
 from cnnkit.stats.show.samples import show_dataset
 
@@ -145,12 +147,12 @@ def test_classes_and_indices(photos: Path) -> None:
     dogs = show_dataset(str(photos), classes=["dog"], num=4)
     assert {sample.label for sample in dogs.samples} == {"dog"}
     assert (dogs.num_candidates, dogs.num_images) == (10, 20)
-    assert "4 of 10 in 20 images" in dogs.notes()[0]
+    assert "4 of 10 in 20 images" in sample_notes(dogs)[0]
     named = show_dataset(str(photos), indices=[19, 3, 19])
     assert [sample.index for sample in named.samples] == [19, 3, 19]
     assert [sample.label for sample in named.samples] == ["dog", "cat", "dog"]
     assert named.seed is None
-    assert "seed" not in named.notes()[0]
+    assert "seed" not in sample_notes(named)[0]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +189,7 @@ def test_broken_files_are_shown_as_such(photos: Path) -> None:
     assert reasons[3] is None
     assert [sample.pictures is None for sample in result.samples] == [True, True, True, False]
     assert result.samples[0].mode is None
-    assert [column.key for column in result.tables()[0].columns][-1] == "reason"
+    assert [column.key for column in build_tables(result)[0].columns][-1] == "reason"
 
 
 def test_the_normalised_image_is_that_of_torchvision() -> None:
@@ -216,8 +218,8 @@ def test_the_normalised_image_is_that_of_torchvision() -> None:
     assert figures.max == pytest.approx(high, abs=1e-5)
     assert figures.below == pytest.approx(below / number)
     assert figures.above == pytest.approx(above / number)
-    assert "become black" in figures.sentences()[1]
-    assert result.titles == ("as stored", "normalised, clipped", "normalised, stretched")
+    assert "become black" in sample_notes(result)[-1]
+    assert result.stages == ("as stored", "normalised, clipped", "normalised, stretched")
 
 
 def test_without_published_figures_those_of_the_images_are_measured(photos: Path) -> None:
@@ -234,7 +236,7 @@ def test_the_input_is_what_training_makes_of_it(photos: Path) -> None:
     with Image.open(photos / "cat" / "04.png") as image:
         resized = image.resize((24, 16), Image.Resampling.BILINEAR).crop((4, 0, 20, 16))
     assert np.array_equal(first_pixels(result, 1), np.asarray(resized))
-    assert (result.input, result.titles) == ("3x16x16", ("as stored", "brought to 3x16x16"))
+    assert (result.input, result.stages) == ("3x16x16", ("as stored", "brought to 3x16x16"))
     grey = show_dataset(str(photos), indices=[4], input=(1, 16, 16))
     assert first_pixels(grey, 1).shape == (16, 16)
     own = show_dataset(str(photos), indices=[4], input=(None, 8, 8))
@@ -302,9 +304,9 @@ def test_mnist(mnist_data: Path) -> None:
 def test_what_training_makes_of_images_is_shown_for_the_first_epochs() -> None:
     dataset = "fake:3x6x6:3:40"
     shown = show_dataset(dataset, num=6, augmentation=Augmentation(crop=2, flip="alternating"))
-    assert shown.titles == ("as stored", *(f"augmented, epoch {number}" for number in range(1, 5)))
+    assert shown.stages == ("as stored", *(f"augmented, epoch {number}" for number in range(1, 5)))
     assert shown.augmentation == "shifted by up to 2 pixels, mirrored in every other epoch"
-    assert shown.notes()[-1] == f"augmented, each epoch anew: {shown.augmentation}"
+    assert sample_notes(shown)[-1] == f"augmented, differently in each epoch: {shown.augmentation}"
     plain = show_dataset(dataset, num=6)
     assert plain.augmentation is None
     train = open_dataset(dataset, "train")
@@ -361,7 +363,7 @@ def test_images_that_make_no_batch_are_refused(photos: Path) -> None:
         show_dataset(str(photos), num=21, augmentation=changes)
     (photos / "dog" / "broken.png").write_bytes(b"x")
     shown = show_dataset(str(photos), num=22, input=(3, 16, 16), augmentation=changes)
-    assert shown.titles[:2] == ("as stored", "brought to 3x16x16")
+    assert shown.stages[:2] == ("as stored", "brought to 3x16x16")
     assert {len(sample.pictures) for sample in shown.samples if sample.pictures} == {6}
     with pytest.raises(UsageError, match="crop 16 is too large for images of 16x16"):
         show_dataset(str(photos), num=2, input=(3, 16, 16), augmentation=Augmentation(crop=16))
