@@ -11,10 +11,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cnnkit.architecture.comparing import compare
-    from cnnkit.architecture.convolution import conv
-    from cnnkit.architecture.summarising import summary
-    from cnnkit.bench.measuring import benchmark
+    from cnnkit.architecture.compare import compare
+    from cnnkit.architecture.conv import conv
+    from cnnkit.architecture.summarize import summary
+    from cnnkit.bench.measure_speed import benchmark
     from cnnkit.data import open_dataset
     from cnnkit.evaluation import evaluate
     from cnnkit.models import build_model
@@ -31,10 +31,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Recipe": "cnnkit.runs.recipe",
-    "benchmark": "cnnkit.bench.measuring",
+    "benchmark": "cnnkit.bench.measure_speed",
     "build_model": "cnnkit.models",
-    "compare": "cnnkit.architecture.comparing",
-    "conv": "cnnkit.architecture.convolution",
+    "compare": "cnnkit.architecture.compare",
+    "conv": "cnnkit.architecture.conv",
     "evaluate": "cnnkit.evaluation",
     "find_learning_rate": "cnnkit.training.lr_finder",
     "find_recipe": "cnnkit.runs.recipe_files",
@@ -43,7 +43,7 @@ _HOMES = {
     "open_dataset": "cnnkit.data",
     "resume": "cnnkit.training.resume",
     "show_dataset": "cnnkit.stats.show.samples",
-    "summary": "cnnkit.architecture.summarising",
+    "summary": "cnnkit.architecture.summarize",
     "train": "cnnkit.training.train",
 }
 

@@ -38,8 +38,8 @@ def _main() -> None:
     import contextlib
     import io
 
-    import cnnkit.bench.measuring
-    import cnnkit.stats.statistics
+    import cnnkit.bench.measure_speed
+    import cnnkit.stats.measure
     import cnnkit.training.train  # noqa: F401
     from cnnkit.cli.app import run
 

@@ -154,3 +154,15 @@ def test_progress_is_emitted_not_passed() -> None:
     ]
     assert len(lines) <= 60
     assert not any("on_event=" in line for line in lines if "on_event=watch" not in line)
+
+
+def test_no_file_name_occurs_twice() -> None:
+    """`__init__.py` and the verbs' own files in cli, results and render/tables aside."""
+    aside = ("cli", "results", "render/tables")
+    names = [
+        path.name
+        for path in FILES
+        if path.name != "__init__.py"
+        and not path.relative_to(PACKAGE).as_posix().startswith(tuple(f"{one}/" for one in aside))
+    ]
+    assert sorted(names) == sorted(set(names))

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from cnnkit.architecture.inputs import make_tensors
-from cnnkit.architecture.subjects import Subject
+from cnnkit.architecture.find_network import Subject
+from cnnkit.architecture.input_shapes import make_tensors
 from cnnkit.models.description import ModelEntry
 from cnnkit.results.layer_tree import LayerRow
 from cnnkit.results.summary import SecondOpinion, SummaryResult

@@ -1,10 +1,10 @@
 """The largest batch that fits, with a margin, and seen to do so twice."""
 
-from cnnkit.bench.preparing import Network
+from cnnkit.bench.prepare import Network
 from cnnkit.bench.reference import Reference
-from cnnkit.bench.settings import CellSetting
-from cnnkit.bench.state import set_state
+from cnnkit.bench.sweep import CellSetting
 from cnnkit.bench.timing import take_batches
+from cnnkit.bench.torch_state import set_state
 from cnnkit.bench.workload import Workload
 from cnnkit.errors import UnavailableError
 from cnnkit.system.device import is_out_of_memory

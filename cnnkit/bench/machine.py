@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-from cnnkit.bench.device import Device
+from cnnkit.bench.device_clock import Device
 from cnnkit.results.bench import Machine
 from cnnkit.system.device import num_usable_cores, processor_name
 

@@ -9,8 +9,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from cnnkit.bench.device import DTYPES, Device
-from cnnkit.bench.state import set_state
+from cnnkit.bench.device_clock import DTYPES, Device
+from cnnkit.bench.torch_state import set_state
 from cnnkit.errors import UnavailableError
 from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, Warned, emit
 from cnnkit.results.bench import Machine, Peak, best_peak

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from cnnkit.bench.device import Device
+from cnnkit.bench.device_clock import Device
 from cnnkit.bench.machine import describe_machine
-from cnnkit.bench.settings import AUTO, CellSetting, Sweep, suitable_batch
-from cnnkit.bench.state import preserved_state, set_state
+from cnnkit.bench.sweep import AUTO, CellSetting, Sweep, suitable_batch
 from cnnkit.bench.timing import take_batches
+from cnnkit.bench.torch_state import preserved_state, set_state
 from cnnkit.bench.workload import Feed, Workload
 from cnnkit.data import allow_large_files, default_data_dir, find_dataset, open_dataset
 from cnnkit.data.image_set import ImageSet

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cnnkit.architecture.inputs import InputShape
+from cnnkit.architecture.input_shapes import InputShape
 from cnnkit.bench.workload import RECIPE, Feed, Workload, float_tensors, without_dropout
 from cnnkit.errors import UsageError
 from cnnkit.models.layer_kinds import BATCH_NORMS

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from cnnkit.bench.device import open_device
+from cnnkit.bench.device_clock import open_device
 from cnnkit.bench.machine import describe_machine
-from cnnkit.bench.state import preserved_state
+from cnnkit.bench.torch_state import preserved_state
 from cnnkit.data import allow_large_files, find_dataset
 from cnnkit.errors import RunFailedError, UsageError
 from cnnkit.events import (

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 
-from cnnkit.bench.device import Device
-from cnnkit.bench.intervals import half_width, steady_interval
-from cnnkit.bench.state import set_state
+from cnnkit.bench.device_clock import Device
+from cnnkit.bench.median_intervals import half_width, steady_interval
+from cnnkit.bench.torch_state import set_state
 from cnnkit.bench.workload import Workload
 from cnnkit.errors import UsageError
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cnnkit.architecture.inputs import InputShape, make_tensors
-from cnnkit.architecture.running import tensors_in
-from cnnkit.bench.device import DTYPES, Device
+from cnnkit.architecture.forward_pass import tensors_in
+from cnnkit.architecture.input_shapes import InputShape, make_tensors
+from cnnkit.bench.device_clock import DTYPES, Device
 from cnnkit.errors import UsageError
 from cnnkit.runs.recipe import Recipe
 from cnnkit.training.optimizers import make_optimizer

@@ -258,7 +258,7 @@ def bench(
         if not (runs_dir / name).is_dir() and not Path(name).is_dir():
             find_model(name)  # before torch is imported
 
-    from cnnkit.bench.settings import Sweep
+    from cnnkit.bench.sweep import Sweep
 
     sweep = Sweep(**sweep_values)  # type: ignore[arg-type]  # each has the type of its field
     if data is not None:
@@ -283,7 +283,7 @@ def bench(
         output.emit(pipeline)
         return
 
-    from cnnkit.bench.measuring import benchmark
+    from cnnkit.bench.measure_speed import benchmark
     from cnnkit.bench.peaks import default_cache
 
     result = benchmark(
@@ -374,7 +374,7 @@ def _compare(output: Output, files: list[str], tolerance: float) -> None:
             f"`compare` takes two files, not {len(files)}",
             "such as `cnnkit bench compare before.jsonl now.jsonl`",
         )
-    from cnnkit.bench.comparing import compare_files
+    from cnnkit.bench.compare_results import compare_files
 
     result = compare_files(files[0], files[1], tolerance)
     output.emit(result)

@@ -118,7 +118,7 @@ def compare(
             )
         check_writable(plot, "--plot")
 
-    from cnnkit.architecture.comparing import compare as compare_networks
+    from cnnkit.architecture.compare import compare as compare_networks
 
     result = compare_networks(
         models,

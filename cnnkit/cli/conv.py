@@ -141,7 +141,7 @@ def conv(
     The output size with its formula, parameters, MACs and receptive field; what stacked
     convolutions save; and a kernel that slides over a small matrix, sum by sum.
     """
-    from cnnkit.architecture.convolution import conv as compute
+    from cnnkit.architecture.conv import conv as compute
 
     result = compute(
         _parse_size("size", size),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.architecture.inputs import as_input_shapes
+from cnnkit.architecture.input_shapes import as_input_shapes
 from cnnkit.cli.options import (
     COST_PANEL,
     Dtype,
@@ -180,7 +180,7 @@ def summary(
     arguments = parse_arguments(model_arg or [])
     inputs = as_input_shapes(input)
 
-    from cnnkit.architecture.summarising import summary as summarise
+    from cnnkit.architecture.summarize import summary as summarise
 
     result = summarise(
         model,

@@ -9,11 +9,11 @@ from cnnkit.data.sources.file_listing import lists_files
 from cnnkit.errors import UnavailableError, UsageError
 from cnnkit.events import Note, emit
 from cnnkit.results.stats import Comparison, DatasetStatistics
-from cnnkit.stats.counting import comparing, summary
+from cnnkit.stats.count import measure
+from cnnkit.stats.counting import against_published, summarized
 from cnnkit.stats.inspection.examining import Examinations
-from cnnkit.stats.measurement import Measurement, load
 from cnnkit.stats.request import Request
-from cnnkit.stats.running import measure
+from cnnkit.stats.saved_counts import Measurement, load
 
 
 def load_against(against: str, allow_large: bool = False) -> Measurement | None:
@@ -58,11 +58,11 @@ def with_against(
     published = result.published
     entry = None if other is not None else DATASETS.get(against)
     if entry is not None and entry.published is not None and not measured.transform:
-        figures = summary.mean_and_std(measured.tally)
-        over_images = summary.means_over_images(measured.tally)
+        figures = summarized.mean_and_std(measured.tally)
+        over_images = summarized.means_over_images(measured.tally)
         assert figures is not None
         assert over_images is not None
-        published = comparing.compare_published(entry.published, figures, over_images)
+        published = against_published.compare_published(entry.published, figures, over_images)
         if published is not None:
             published = replace(published, source=f"{entry.name}, {published.source}")
     comparison: Comparison | None = None
@@ -71,7 +71,7 @@ def with_against(
     if other is not None:
         if other.tally.num_images == 0:
             raise UsageError(f"{against} has no images to compare with", "name another")
-        comparison = comparing.compare(against, measured.tally, other.tally)
+        comparison = against_published.compare(against, measured.tally, other.tally)
     return replace(result, published=published, against=comparison)
 
 
@@ -99,7 +99,7 @@ def _measure_against(against: str, measured: Measurement, request: Request) -> M
         where = request.data_dir or default_data_dir()
         theirs_have, ours_have = (
             len(entry.published.mean),
-            len(summary.channel_stats(measured.tally)),
+            len(summarized.channel_stats(measured.tally)),
         )
         if theirs_have != ours_have:
             counted = f"{theirs_have} channel{'' if theirs_have == 1 else 's'}"

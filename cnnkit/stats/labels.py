@@ -8,9 +8,9 @@ from cnnkit.data.image_set import TensorSet
 from cnnkit.errors import UsageError
 from cnnkit.events import Warned, emit
 from cnnkit.results.stats import ClassStats, DatasetStatistics
-from cnnkit.stats.counting import summary
+from cnnkit.stats.count import open_request
+from cnnkit.stats.counting import summarized
 from cnnkit.stats.request import Request
-from cnnkit.stats.running import open_request
 
 
 def count_labels(request: Request) -> DatasetStatistics:
@@ -54,7 +54,7 @@ def count_labels(request: Request) -> DatasetStatistics:
         std_error=None,
         channels=(),
         classes=classes,
-        imbalance=summary.imbalance(one.num_images for one in classes),
+        imbalance=summarized.imbalance(one.num_images for one in classes),
         sizes=None,
         modes={},
         formats={},

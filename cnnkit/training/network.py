@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from cnnkit.architecture.tracing import trace_forward
+from cnnkit.architecture.trace import trace_forward
 from cnnkit.data.image_set import ImageSet
 from cnnkit.data.loading.batches import epoch_order
 from cnnkit.errors import UnavailableError, UsageError

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from cnnkit.architecture.summarising import summary
+from cnnkit.architecture.summarize import summary
 from cnnkit.results.layer_tree import LayerRow
 from cnnkit.results.summary import SummaryResult
 

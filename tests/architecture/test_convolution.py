@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 import cnnkit
-from cnnkit.architecture.convolution.options import MAX_NUMBER
+from cnnkit.architecture.conv.settings import MAX_NUMBER
 from cnnkit.errors import UsageError
 from cnnkit.render import build_tables
 from cnnkit.results import ConvResult

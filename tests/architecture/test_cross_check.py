@@ -5,7 +5,7 @@ import re
 import pytest
 from torch import Tensor, nn
 
-from cnnkit.architecture.summarising import summary
+from cnnkit.architecture.summarize import summary
 from cnnkit.models import MODELS
 from cnnkit.render import build_tables
 from cnnkit.results.summary import SecondOpinion, SummaryResult

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cnnkit.architecture.memory import bytes_by_dtype
+from cnnkit.architecture.activations import bytes_by_dtype
 from cnnkit.models import build_model
 from tests.architecture.looking import look
 from tests.models.building import without_weights

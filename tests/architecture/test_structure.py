@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from cnnkit.architecture.printed_tables import read_errata, read_printed_table
+from cnnkit.architecture.lecture_tables import read_errata, read_printed_table
 from cnnkit.render import Format, ShownSummary, SummaryView, build_tables, export
 from tests.architecture.looking import look
 

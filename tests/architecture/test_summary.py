@@ -12,8 +12,8 @@ import torchvision.models
 from torch import Tensor, nn
 
 import cnnkit
-from cnnkit.architecture import summarising
-from cnnkit.architecture.summarising import summary
+from cnnkit.architecture import summarize as summarising
+from cnnkit.architecture.summarize import summary
 from cnnkit.errors import UsageError
 from cnnkit.events import Event, Note
 from cnnkit.models import ModelEntry, build_model
@@ -392,7 +392,7 @@ def test_nothing_is_allocated() -> None:
     code = """
         import resource, sys
         import torch, torchvision
-        from cnnkit.architecture.summarising import summary
+        from cnnkit.architecture.summarize import summary
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         summary("vgg16")
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)

@@ -8,8 +8,8 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from cnnkit.bench import settings
-from cnnkit.bench.device import Device
+from cnnkit.bench import sweep as settings
+from cnnkit.bench.device_clock import Device
 
 LAUNCH_SECONDS = 2e-5  # of the host, for a kernel
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cnnkit.bench.measuring import benchmark
-from cnnkit.bench.settings import LAYOUTS, Sweep
+from cnnkit.bench.measure_speed import benchmark
+from cnnkit.bench.sweep import LAYOUTS, Sweep
 from cnnkit.results.bench import BenchCell
 
 

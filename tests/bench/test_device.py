@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from cnnkit.bench import device as devices
-from cnnkit.bench.device import AppleGpu, CudaGpu, Processor, all_devices, open_device
+from cnnkit.bench import device_clock as devices
+from cnnkit.bench.device_clock import AppleGpu, CudaGpu, Processor, all_devices, open_device
 
 
 class Kernels:

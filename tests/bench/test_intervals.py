@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from cnnkit.bench.intervals import (
+from cnnkit.bench.median_intervals import (
     half_width,
     median_interval,
     percentile,

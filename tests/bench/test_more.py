@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cnnkit.bench.layers import time_layers
-from cnnkit.bench.measuring import benchmark
+from cnnkit.bench.layer_times import time_layers
+from cnnkit.bench.measure_speed import benchmark
 from cnnkit.bench.pipeline import benchmark_pipeline
-from cnnkit.bench.settings import Sweep
+from cnnkit.bench.sweep import Sweep
 from cnnkit.bench.time_to import mean_without_ends, time_to_accuracy
 from cnnkit.data.loading.tensor_batches import TensorBatches
 from cnnkit.errors import NotFoundError, UsageError

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from cnnkit.bench import peaks
-from cnnkit.bench.device import Processor
+from cnnkit.bench.device_clock import Processor
 from cnnkit.bench.machine import describe_machine
-from cnnkit.bench.measuring import benchmark
+from cnnkit.bench.measure_speed import benchmark
 from cnnkit.bench.peaks import PeakBook
-from cnnkit.bench.settings import Sweep
-from cnnkit.bench.state import preserved_state
+from cnnkit.bench.sweep import Sweep
+from cnnkit.bench.torch_state import preserved_state
 from cnnkit.results.bench import Peak
 
 CPU = Sweep(("cpu",), ("infer",), (8,), threads=(1,))

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cnnkit.bench.measuring import benchmark
-from cnnkit.bench.settings import Sweep
-from cnnkit.bench.state import preserved_state, set_state
+from cnnkit.bench.measure_speed import benchmark
+from cnnkit.bench.sweep import Sweep
+from cnnkit.bench.torch_state import preserved_state, set_state
 
 
 def state() -> dict[str, Any]:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cnnkit.architecture.inputs import InputShape
-from cnnkit.bench.device import Processor
-from cnnkit.bench.measuring import benchmark
-from cnnkit.bench.settings import Sweep
+from cnnkit.architecture.input_shapes import InputShape
+from cnnkit.bench.device_clock import Processor
+from cnnkit.bench.measure_speed import benchmark
+from cnnkit.bench.sweep import Sweep
 from cnnkit.bench.timing import take_batches
 from cnnkit.bench.workload import Feed, Workload
 from cnnkit.models import build_model

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from cnnkit.architecture.inputs import InputShape
-from cnnkit.bench.device import Processor
+from cnnkit.architecture.input_shapes import InputShape
+from cnnkit.bench.device_clock import Processor
 from cnnkit.bench.reference import Reference
-from cnnkit.bench.state import preserved_state
 from cnnkit.bench.timing import Timed
+from cnnkit.bench.torch_state import preserved_state
 from cnnkit.bench.workload import Workload
 from cnnkit.models import MODELS, build_model
 

@@ -18,8 +18,8 @@ from PIL import Image
 from torchvision import transforms
 
 from cnnkit.data.image_set import TensorSet
-from cnnkit.stats.counting.memory import measure_tensors
-from cnnkit.stats.counting.summary import (
+from cnnkit.stats.counting.count_tensors import measure_tensors
+from cnnkit.stats.counting.summarized import (
     channel_stats,
     class_stats,
     mean_and_std,

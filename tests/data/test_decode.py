@@ -18,7 +18,7 @@ from cnnkit.data.image_files import FORMATS, read_header
 from cnnkit.data.image_limits import BadImageError
 from cnnkit.data.loading.jpeg import decode_plain_jpeg
 from cnnkit.data.loading.preprocessing import Decoding, Preprocessing
-from cnnkit.stats.counting.measuring import count_decoded
+from cnnkit.stats.counting.count_files import count_decoded
 from tests import heic
 from tests.stats.making import encode, noise, png_of_16_bits, tiff_of_16_bits, write_files
 from tests.tiffs import BLACK_IS_ZERO, CMYK, RGB, WHITE_IS_ZERO, tiff

@@ -15,7 +15,7 @@ from cnnkit.data.decode import decode
 from cnnkit.data.image_limits import BadImageError
 from cnnkit.data.loading.preprocessing import Decoding, Preprocessing
 from cnnkit.errors import ExitCode
-from cnnkit.stats.counting.measuring import count_decoded
+from cnnkit.stats.counting.count_files import count_decoded
 from tests.audit.watching import VARIABLE
 from tests.conftest import Answer, Cnnkit
 from tests.fuzz.damaging import EPS, FOREIGN, KINDS, NUM_DAMAGES, damaged_files

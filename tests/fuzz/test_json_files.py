@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cnnkit.bench.comparing import compare_files
+from cnnkit.bench.compare_results import compare_files
 from cnnkit.bench.peaks import PeakBook
 from cnnkit.errors import CnnkitError
 from cnnkit.events import Warned, handled_by

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from cnnkit.architecture.convolution import conv
+from cnnkit.architecture.conv import conv
 from cnnkit.render import ShownStats
 from cnnkit.results import (
     ClassMetrics,

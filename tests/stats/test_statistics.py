@@ -17,7 +17,7 @@ from cnnkit.errors import NotFoundError, UnavailableError, UsageError
 from cnnkit.events import Event, Note
 from cnnkit.results import DatasetStatistics
 from cnnkit.stats import merge_parts
-from cnnkit.stats.counting import measuring
+from cnnkit.stats.counting import count_files as measuring
 from cnnkit.stats.counting.sampling import draw, standard_errors
 from cnnkit.stats.counting.tally import SampledImage
 from cnnkit.stats.counting.transform import Transform

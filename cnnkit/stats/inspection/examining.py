@@ -6,8 +6,8 @@ from cnnkit.data.histogram import Counts
 from cnnkit.data.image_set import TensorSet
 from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, emit
 from cnnkit.results.inspection import Duplicates, ImageIssues
-from cnnkit.stats.counting.measuring import Examination
-from cnnkit.stats.counting.memory import to_pillow
+from cnnkit.stats.counting.count_files import Examination
+from cnnkit.stats.counting.count_tensors import to_pillow
 from cnnkit.stats.inspection.duplicates import find_duplicates
 from cnnkit.stats.inspection.fingerprints import FingerprintCollector
 from cnnkit.stats.inspection.quality import QualityCollector

@@ -22,6 +22,7 @@ from cnnkit.errors import BrokenImageError, NotFoundError, RunFailedError, Setti
 from cnnkit.events import OnEvent, Warned, emit, takes_on_event
 from cnnkit.registry import did_you_mean, some_of
 from cnnkit.results.show import Sample, SampleList
+from cnnkit.stats.measure import measure_dataset
 from cnnkit.stats.show.augmented_samples import NUM_EPOCHS, augmented_titles, with_augmented
 from cnnkit.stats.show.sample_pictures import (
     Figures,
@@ -29,7 +30,6 @@ from cnnkit.stats.show.sample_pictures import (
     max_picture_side,
     shape_text,
 )
-from cnnkit.stats.statistics import measure_dataset
 from cnnkit.system.device import num_usable_cores
 from cnnkit.system.shapes import ImageInput, as_image_shape
 

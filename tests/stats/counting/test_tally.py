@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from cnnkit.results import DatasetStatistics
-from cnnkit.stats.counting.measuring import count_image
+from cnnkit.stats.counting.count_files import count_image
 from cnnkit.stats.counting.tally import (
     FRACTION_BITS,
     ImageRecord,
@@ -19,8 +19,8 @@ from cnnkit.stats.counting.tally import (
     fixed_point_sums,
     sums_over_images,
 )
-from cnnkit.stats.measurement import Measurement, load, merge, save
-from cnnkit.stats.reporting import summarize
+from cnnkit.stats.report import summarize
+from cnnkit.stats.saved_counts import Measurement, load, merge, save
 from tests.stats.making import noise, plain_figures
 
 

@@ -9,13 +9,13 @@ from cnnkit.errors import UsageError
 from cnnkit.events import Note, OnEvent, emit, takes_on_event
 from cnnkit.results.stats import DatasetStatistics, Weighting
 from cnnkit.stats.against import load_against, with_against
+from cnnkit.stats.count import measure
 from cnnkit.stats.counting.transform import Transform
 from cnnkit.stats.inspection.examining import Examinations
 from cnnkit.stats.labels import count_labels
-from cnnkit.stats.measurement import load_parts, merge, save
-from cnnkit.stats.reporting import summarize
+from cnnkit.stats.report import summarize
 from cnnkit.stats.request import Request
-from cnnkit.stats.running import measure
+from cnnkit.stats.saved_counts import load_parts, merge, save
 from cnnkit.system.device import num_usable_cores
 from cnnkit.system.distributed import joined_group
 

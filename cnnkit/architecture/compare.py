@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from cnnkit.architecture.inputs import InputShape, as_input_shapes
-from cnnkit.architecture.printed_comparison import printed_figures
-from cnnkit.architecture.subjects import find_subject
-from cnnkit.architecture.summarising import summary
+from cnnkit.architecture.find_network import find_subject
+from cnnkit.architecture.input_shapes import InputShape, as_input_shapes
+from cnnkit.architecture.lecture_comparison import printed_figures
+from cnnkit.architecture.summarize import summary
 from cnnkit.errors import UsageError
 from cnnkit.events import (
     OnEvent,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from fractions import Fraction
 
-from cnnkit.architecture.convolution.matrices import (
+from cnnkit.architecture.conv.matrices import (
     ExactMatrix,
     exact_text,
     plain_number,

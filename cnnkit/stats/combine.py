@@ -7,7 +7,7 @@ import numpy as np
 from cnnkit.data.histogram import Counts
 from cnnkit.errors import RunFailedError
 from cnnkit.stats.counting.tally import ImageSums, Tally
-from cnnkit.stats.measurement import Measurement
+from cnnkit.stats.saved_counts import Measurement
 from cnnkit.system.distributed import ProcessGroup
 
 LIMB_BITS = 32

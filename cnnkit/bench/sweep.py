@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
-from cnnkit.bench.device import DTYPES, Device, all_devices, open_device
+from cnnkit.bench.device_clock import DTYPES, Device, all_devices, open_device
 from cnnkit.errors import UnavailableError, UsageError
 from cnnkit.registry import did_you_mean
 from cnnkit.system.device import num_usable_cores

@@ -1,5 +1,5 @@
 """The arithmetic of a convolution by hand: sizes, cost, stacks, and a kernel that slides."""
 
-from cnnkit.architecture.convolution.computing import conv
+from cnnkit.architecture.conv.arithmetic import conv
 
 __all__ = ["conv"]

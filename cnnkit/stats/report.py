@@ -5,8 +5,8 @@ from cnnkit.data.opening import ALL
 from cnnkit.errors import RunFailedError, UsageError
 from cnnkit.results.inspection import Duplicates, ImageIssues
 from cnnkit.results.stats import DatasetStatistics, PublishedStats, Weighting
-from cnnkit.stats.counting import comparing, summary
-from cnnkit.stats.measurement import Measurement
+from cnnkit.stats.counting import against_published, summarized
+from cnnkit.stats.saved_counts import Measurement
 
 
 def summarize(
@@ -28,22 +28,22 @@ def summarize(
         RunFailedError: none could be decoded.
     """
     tally = measured.tally
-    figures = summary.mean_and_std(tally, weighting)
+    figures = summarized.mean_and_std(tally, weighting)
     if figures is None and measured.shard is None:
         first = min(tally.bad, default=None)
         if first is None:
             raise UsageError(f"{measured.dataset!r} has no images", "there is nothing to measure")
         raise RunFailedError(
             f"none of the {len(tally.bad):,} files of {measured.dataset!r} could be decoded, "
-            f"such as {summary.printable(first[0])}: {first[1]}",
+            f"such as {summarized.printable(first[0])}: {first[1]}",
             "repair them, or name another dataset",
         )
     seconds = measured.seconds
-    over_images = summary.means_over_images(tally)
+    over_images = summarized.means_over_images(tally)
     errors = None
     if measured.population is not None:
-        errors = summary.errors(tally, measured.population, weighting)
-    classes = summary.class_stats(tally, measured.classes, weighting)
+        errors = summarized.errors(tally, measured.population, weighting)
+    classes = summarized.class_stats(tally, measured.classes, weighting)
     is_in_memory = not tally.formats
     return DatasetStatistics(
         dataset=measured.dataset,
@@ -61,17 +61,17 @@ def summarize(
         num_listed=measured.population or tally.num_images + len(tally.bad),
         mean_error=errors.mean if errors else None,
         std_error=errors.std if errors else None,
-        channels=summary.channel_stats(tally),
+        channels=summarized.channel_stats(tally),
         classes=classes,
-        imbalance=summary.imbalance(one.num_images for one in classes),
-        sizes=summary.size_stats(tally),
+        imbalance=summarized.imbalance(one.num_images for one in classes),
+        sizes=summarized.size_stats(tally),
         modes=dict(tally.modes.most_common()),
         formats=dict(tally.formats.most_common()),
         num_grey=tally.num_grey,
         changes=dict(sorted(tally.changes.items())),
         num_oriented=tally.num_oriented,
         num_bytes=None if is_in_memory else tally.num_bytes,
-        bad_files=summary.bad_files(tally),
+        bad_files=summarized.bad_files(tally),
         duplicates=duplicates,
         issues=issues,
         published=_own_published(measured, figures, over_images),
@@ -84,8 +84,8 @@ def summarize(
 
 def _own_published(
     measured: Measurement,
-    figures: summary.MeanAndStd | None,
-    over_images: summary.MeanAndStd | None,
+    figures: summarized.MeanAndStd | None,
+    over_images: summarized.MeanAndStd | None,
 ) -> PublishedStats | None:
     """Return the published figures of the dataset itself, which are of its training images."""
     entry = DATASETS.get(measured.dataset)
@@ -95,4 +95,4 @@ def _own_published(
     is_theirs = measured.split == "train" or (measured.split == ALL and one_whole)
     if not is_theirs or measured.shard or measured.transform or measured.population is not None:
         return None
-    return comparing.compare_published(entry.published, figures, over_images)
+    return against_published.compare_published(entry.published, figures, over_images)

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from cnnkit.architecture.inputs import FLOAT_DTYPES, InputShape, make_tensors
-from cnnkit.architecture.layers import layer_rows
-from cnnkit.architecture.memory import NUM_STATES, bytes_by_dtype, saved_bytes
-from cnnkit.architecture.printed_tables import compare_with_print
-from cnnkit.architecture.refusals import check_number_of_inputs, refusal
-from cnnkit.architecture.running import ForwardError, run_network
+from cnnkit.architecture.activations import NUM_STATES, bytes_by_dtype, saved_bytes
+from cnnkit.architecture.find_network import Subject, find_subject
+from cnnkit.architecture.forward_pass import ForwardError, run_network
+from cnnkit.architecture.input_errors import check_number_of_inputs, refusal
+from cnnkit.architecture.input_shapes import FLOAT_DTYPES, InputShape, make_tensors
+from cnnkit.architecture.layer_rows import layer_rows
+from cnnkit.architecture.lecture_tables import compare_with_print
 from cnnkit.architecture.skeleton import META
-from cnnkit.architecture.subjects import Subject, find_subject
-from cnnkit.architecture.tracing import Trace, trace_forward
+from cnnkit.architecture.trace import Trace, trace_forward
 from cnnkit.errors import UsageError
 from cnnkit.events import Note, OnEvent, emit, takes_on_event
 from cnnkit.registry import did_you_mean

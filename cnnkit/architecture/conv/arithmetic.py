@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from cnnkit.architecture.convolution.matrices import ExactMatrix, MatrixLike, read_matrix
-from cnnkit.architecture.convolution.options import (
+from cnnkit.architecture.conv.matrices import ExactMatrix, MatrixLike, read_matrix
+from cnnkit.architecture.conv.settings import (
     Pair,
     agreed_size,
     check_channels,
@@ -12,7 +12,7 @@ from cnnkit.architecture.convolution.options import (
     check_together,
     to_pair,
 )
-from cnnkit.architecture.convolution.sizes import (
+from cnnkit.architecture.conv.sizes import (
     pooling_axis,
     same_padding,
     transposed_axis,
@@ -20,8 +20,8 @@ from cnnkit.architecture.convolution.sizes import (
     window_axis,
     window_formulas,
 )
-from cnnkit.architecture.convolution.sliding import slide_kernel, slide_pooling
-from cnnkit.architecture.convolution.stacking import read_stack, stack_layers
+from cnnkit.architecture.conv.sliding import slide_kernel, slide_pooling
+from cnnkit.architecture.conv.stacking import read_stack, stack_layers
 from cnnkit.results.conv import ConvAxis, ConvResult, Size, Slide
 
 BYTES_A_PARAMETER = 4  # float32

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cnnkit.bench.device import Device
+from cnnkit.bench.device_clock import Device
 from cnnkit.bench.peaks import PeakBook
-from cnnkit.bench.settings import CellSetting, Sweep
+from cnnkit.bench.sweep import CellSetting, Sweep
 from cnnkit.results.bench import BenchCell, Peak
 
 Where = tuple[Device, int, str]  # threads, and precision

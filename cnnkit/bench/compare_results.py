@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import model_validator
 
-from cnnkit.bench.intervals import ratio_interval
+from cnnkit.bench.median_intervals import ratio_interval
 from cnnkit.errors import UsageError
 from cnnkit.registry import some_of
 from cnnkit.results.bench import (

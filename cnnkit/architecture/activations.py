@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from cnnkit.architecture.running import run_network
+from cnnkit.architecture.forward_pass import run_network
 from cnnkit.system.compat import storage_key
 
 # Tensors that an optimizer keeps for every parameter, of its shape and dtype: Adam two averages of

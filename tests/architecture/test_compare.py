@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import cnnkit
-from cnnkit.architecture.comparing import _with_front, compare
+from cnnkit.architecture.compare import _with_front, compare
 from cnnkit.errors import NotFoundError, UsageError
 from cnnkit.events import Event, TaskAdvanced, TaskEnded, TaskStarted
 from cnnkit.models import MODELS
@@ -121,7 +121,7 @@ def test_a_printed_number_is_a_row_and_a_table_in_any_unit(
         '[[figure]]\nnetwork = "LeNet-5"\nmodel = "lenet5"\ncounted = "lenet5"\nunit = "MACs"\n'
         '[[figure]]\nnetwork = "Linear"\nmodel = "linear"\ncounted = "linear"\nunit = "FLOPs"\n'
     )
-    monkeypatch.setattr("cnnkit.architecture.printed_comparison._FOLDER", tmp_path)
+    monkeypatch.setattr("cnnkit.architecture.lecture_comparison._FOLDER", tmp_path)
     lenet, linear = compare(["lenet5", "linear"]).printed
     assert (lenet.printed, lenet.value, lenet.params_agree) == (420_000, 416_520, True)
     assert (linear.printed, linear.value, linear.params_agree) == (15_700, 15_680, True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from cnnkit.architecture.tracing import LayerTrace, Trace
+from cnnkit.architecture.trace import LayerTrace, Trace
 from cnnkit.models.layer_kinds import CONVOLUTIONS, TRANSPOSED_CONVOLUTIONS
 from cnnkit.results.layer_tree import LayerRow
 

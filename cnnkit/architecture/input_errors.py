@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from cnnkit.architecture.inputs import InputShape
-from cnnkit.architecture.running import ForwardError
+from cnnkit.architecture.forward_pass import ForwardError
+from cnnkit.architecture.input_shapes import InputShape
 from cnnkit.errors import UsageError
 from cnnkit.models.layer_kinds import (
     BATCH_NORMS,

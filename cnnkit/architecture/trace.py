@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnkit.architecture.following import field_after
+from cnnkit.architecture.forward_pass import ModuleWatcher, RunningModule, run_network, tensors_in
+from cnnkit.architecture.operator_fields import field_after
 from cnnkit.architecture.operators import cost_of
 from cnnkit.architecture.receptive_field import Field, UnknownFieldError
-from cnnkit.architecture.running import ModuleWatcher, RunningModule, run_network, tensors_in
 from cnnkit.system.compat import dispatch_mode, is_in_place, operator_name, storage_key
 
 _DispatchMode: Any = dispatch_mode()

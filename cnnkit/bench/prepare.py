@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cnnkit.architecture.subjects import Subject
-from cnnkit.bench.device import Device
+from cnnkit.architecture.find_network import Subject
+from cnnkit.bench.device_clock import Device
 from cnnkit.bench.reference import Reference, Verdict
-from cnnkit.bench.settings import CellSetting
-from cnnkit.bench.state import set_state
+from cnnkit.bench.sweep import CellSetting
 from cnnkit.bench.timing import take_batches
+from cnnkit.bench.torch_state import set_state
 from cnnkit.bench.workload import Workload
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.results import SummaryResult

@@ -13,7 +13,7 @@ from cnnkit.data.encoded import Chooser
 from cnnkit.data.histogram import CHUNK_IMAGES, count_values
 from cnnkit.data.image_set import TensorSet
 from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, emit
-from cnnkit.stats.counting.measuring import TASK, count_image
+from cnnkit.stats.counting.count_files import TASK, count_image
 from cnnkit.stats.counting.tally import ImageRecord, SampledImage, Tally, sums_over_images
 from cnnkit.stats.counting.transform import Transform
 

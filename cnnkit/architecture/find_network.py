@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cnnkit.architecture.inputs import InputShape, as_input_shapes
+from cnnkit.architecture.input_shapes import InputShape, as_input_shapes
 from cnnkit.architecture.skeleton import build_skeleton, copy_of, skeleton_of
 from cnnkit.errors import UsageError
 from cnnkit.models import MODELS, build_model, find_model

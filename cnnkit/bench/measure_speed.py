@@ -10,19 +10,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from cnnkit.architecture.subjects import find_subject
-from cnnkit.architecture.summarising import summary
+from cnnkit.architecture.find_network import find_subject
+from cnnkit.architecture.summarize import summary
 from cnnkit.bench.batch_search import largest_batch
-from cnnkit.bench.comparing import TOLERANCE, check_tolerance, compare_cells, read_cells
-from cnnkit.bench.intervals import half_width, median_interval, percentile, steady_interval
-from cnnkit.bench.layers import time_layers
+from cnnkit.bench.compare_results import TOLERANCE, check_tolerance, compare_cells, read_cells
+from cnnkit.bench.layer_times import time_layers
 from cnnkit.bench.machine import describe_machine
+from cnnkit.bench.median_intervals import half_width, median_interval, percentile, steady_interval
 from cnnkit.bench.peaks import PeakBook
-from cnnkit.bench.preparing import MemoryShortError, Network, Prepared, prepare, told
-from cnnkit.bench.settings import AUTO, CellSetting, Sweep, suitable_batch
-from cnnkit.bench.shares import measure_peaks, with_shares
-from cnnkit.bench.state import preserved_state, set_state
+from cnnkit.bench.prepare import MemoryShortError, Network, Prepared, prepare, told
+from cnnkit.bench.sweep import AUTO, CellSetting, Sweep, suitable_batch
 from cnnkit.bench.timing import QUOTABLE, Timed, time_in_rounds
+from cnnkit.bench.torch_state import preserved_state, set_state
+from cnnkit.bench.utilization import measure_peaks, with_shares
 from cnnkit.errors import UsageError
 from cnnkit.events import (
     OnEvent,

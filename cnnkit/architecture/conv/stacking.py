@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from cnnkit.architecture.convolution.options import MAX_NUMBER
-from cnnkit.architecture.convolution.sizes import window_axis
+from cnnkit.architecture.conv.settings import MAX_NUMBER
+from cnnkit.architecture.conv.sizes import window_axis
 from cnnkit.errors import UsageError
 from cnnkit.results.conv import Stack, StackLayer
 

@@ -3,7 +3,7 @@
 from math import gcd
 from typing import Any
 
-from cnnkit.architecture.convolution.matrices import ExactMatrix
+from cnnkit.architecture.conv.matrices import ExactMatrix
 from cnnkit.errors import SettingError
 from cnnkit.results.conv import Size
 

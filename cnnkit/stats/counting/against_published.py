@@ -6,7 +6,7 @@ import numpy as np
 
 from cnnkit.data.entry import Published
 from cnnkit.results.stats import Comparison, PublishedStats, Verdict
-from cnnkit.stats.counting.summary import MeanAndStd, mean_and_std
+from cnnkit.stats.counting.summarized import MeanAndStd, mean_and_std
 from cnnkit.stats.counting.tally import Tally
 
 

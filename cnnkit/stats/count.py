@@ -9,16 +9,16 @@ from cnnkit.data.image_set import EncodedSet, TensorSet
 from cnnkit.data.opening import ALL, open_images, split_names
 from cnnkit.errors import UsageError
 from cnnkit.events import Note, Warned, emit, handled_by, ignore
+from cnnkit.stats.combine import combine
 from cnnkit.stats.counting.cache import RecordCache
-from cnnkit.stats.counting.measuring import Examination, Treatment, measure_files
-from cnnkit.stats.counting.memory import CLAIM_IMAGES, measure_tensors
+from cnnkit.stats.counting.count_files import Examination, Treatment, measure_files
+from cnnkit.stats.counting.count_tensors import CLAIM_IMAGES, measure_tensors
 from cnnkit.stats.counting.sampling import draw
 from cnnkit.stats.counting.tally import Tally
 from cnnkit.stats.counting.transform import Transform
 from cnnkit.stats.inspection.examining import Examinations
-from cnnkit.stats.measurement import Measurement
 from cnnkit.stats.request import Request
-from cnnkit.stats.spreading import combine
+from cnnkit.stats.saved_counts import Measurement
 from cnnkit.system.distributed import ONE, ProcessGroup
 
 Source = TensorSet | EncodedSet
