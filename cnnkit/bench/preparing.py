@@ -13,7 +13,7 @@ from cnnkit.bench.workload import Workload
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.results import SummaryResult
 from cnnkit.results.table import format_bytes
-from cnnkit.system.device import is_out_of_memory
+from cnnkit.system.memory import is_out_of_memory
 
 TRAINING_FACTOR = 3  # a step does the arithmetic of the forward pass three times, see `docs`
 SPARE = 0.9  # share of the memory that there is which an estimate may ask for

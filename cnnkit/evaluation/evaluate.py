@@ -21,12 +21,8 @@ from cnnkit.runs.checkpoints import Checkpoint
 from cnnkit.runs.code import Trusted, described_by, network_of
 from cnnkit.runs.folder import RunFolder, open_run
 from cnnkit.system.determinism import deterministic_operations
-from cnnkit.system.device import (
-    choose_device,
-    explained_out_of_memory,
-    memory_format,
-    num_usable_cores,
-)
+from cnnkit.system.device import choose_device, memory_format, num_usable_cores
+from cnnkit.system.memory import explained_out_of_memory
 
 
 @takes_on_event

@@ -25,8 +25,9 @@ from cnnkit.evaluation import Setup
 from cnnkit.events import Note, TaskAdvanced, TaskEnded, TaskStarted, emit
 from cnnkit.results import format_value
 from cnnkit.runs.recipe import Recipe
-from cnnkit.system.device import available_bytes, memory_format
+from cnnkit.system.device import memory_format
 from cnnkit.system.distributed import ProcessGroup, Shard
+from cnnkit.system.memory import available_bytes
 
 EVENT_FILES = 256
 CACHE_SHARE = 0.25  # of the memory that is free may be filled with decoded images

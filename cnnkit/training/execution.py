@@ -22,10 +22,8 @@ from cnnkit.results import TrainResult
 from cnnkit.runs.checkpoints import TrainingCheckpoint
 from cnnkit.runs.folder import RunFolder
 from cnnkit.system.determinism import deterministic_operations
-from cnnkit.system.device import (
-    keep_freed_memory,
-)
 from cnnkit.system.distributed import RankLostError
+from cnnkit.system.memory import keep_freed_memory
 from cnnkit.system.torch_files import in_a_line
 from cnnkit.training.job import Job, explained
 from cnnkit.training.seen_images import keep_all_seen

@@ -16,10 +16,11 @@ from cnnkit.runs.code import Trusted, keep_code
 from cnnkit.runs.folder import RunFolder, check_runs_dir, create_run
 from cnnkit.runs.recipe import Recipe
 from cnnkit.system.device import choose_device
+from cnnkit.system.randomness import own_randomness
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import checked_workers
 from cnnkit.training.execution import carry_out
-from cnnkit.training.job import Job, explained, own_randomness
+from cnnkit.training.job import Job, explained
 from cnnkit.training.plan import say_plan
 from cnnkit.training.preparing import prepare
 from cnnkit.training.processes import (

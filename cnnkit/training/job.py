@@ -18,15 +18,10 @@ from cnnkit.evaluation import Setup
 from cnnkit.events import Note, emit
 from cnnkit.runs.recipe import Recipe
 from cnnkit.system.determinism import deterministic_operations
-from cnnkit.system.device import (
-    AUTO,
-    choose_precision,
-    device_name,
-    explained_out_of_memory,
-    has_native_bf16,
-    memory_format,
-)
+from cnnkit.system.device import AUTO, choose_precision, device_name, has_native_bf16, memory_format
 from cnnkit.system.distributed import ONE, ProcessGroup
+from cnnkit.system.memory import explained_out_of_memory
+from cnnkit.system.randomness import own_randomness
 from cnnkit.system.trust import names_code
 from cnnkit.training.checkpointing import Checkpointing
 from cnnkit.training.data import Place, RunData
@@ -194,18 +189,9 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
     }
 
 
-def own_randomness(device: torch.device) -> AbstractContextManager[None]:
-    """Return a context whose random numbers leave the caller's alone."""
-    return torch.random.fork_rng(_devices(device))
-
-
 def explained(recipe: Recipe) -> AbstractContextManager[None]:
     """Return a context that tells what helps where memory runs out."""
     return explained_out_of_memory(
         f"free some, or begin with a smaller -b/--batch-size than {recipe.batch_size}, or a "
         "smaller --input"
     )
-
-
-def _devices(device: torch.device) -> list[torch.device]:
-    return [device] if device.type == "cuda" else []

@@ -15,8 +15,9 @@ from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, e
 from cnnkit.results import LearningRatePoint, LearningRateSearch
 from cnnkit.runs.recipe import Recipe
 from cnnkit.system.determinism import deterministic_operations
+from cnnkit.system.randomness import own_randomness
 from cnnkit.training.checkpointing import Checkpointing
-from cnnkit.training.job import explained, own_randomness
+from cnnkit.training.job import explained
 from cnnkit.training.network.adapting import set_training_mode
 from cnnkit.training.preparing import prepare
 from cnnkit.training.steps.stepping import NotFiniteError, Stepper

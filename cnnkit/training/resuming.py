@@ -26,9 +26,10 @@ from cnnkit.runs.folder import RunFolder, open_run
 from cnnkit.runs.recipe import Recipe
 from cnnkit.system.device import choose_device, num_usable_cores
 from cnnkit.system.distributed import ProcessGroup
+from cnnkit.system.randomness import own_randomness
 from cnnkit.training.data import Place, with_decoded
 from cnnkit.training.execution import carry_out
-from cnnkit.training.job import Job, describe_machine, explained, now, own_randomness
+from cnnkit.training.job import Job, describe_machine, explained, now
 from cnnkit.training.network.pretrained import find_weights
 from cnnkit.training.network.weights_file import WeightsFile, weights_file
 from cnnkit.training.plan import say_plan

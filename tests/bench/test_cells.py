@@ -127,7 +127,7 @@ def test_cells_that_do_not_fit_beside_others_are_measured_after_them() -> None:
 
 
 def test_the_processor_is_not_driven_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnkit.bench.device.available_bytes", lambda: 50 * 2**20)
+    monkeypatch.setattr("cnnkit.bench.device.available_bytes", lambda device: 50 * 2**20)
     sweep = Sweep(("cpu",), ("infer",), (1, 2**17), threads=(1,))
     small, large = benchmark("lenet5", sweep, max_seconds=0.05).cells
     assert small.images_per_second is not None

@@ -10,7 +10,7 @@ from cnnkit.data.loading.batches import epoch_order
 from cnnkit.errors import UsageError
 from cnnkit.evaluation import Setup
 from cnnkit.system.determinism import is_refused
-from cnnkit.system.device import is_out_of_memory
+from cnnkit.system.memory import is_out_of_memory
 from cnnkit.training.data import Place
 
 NUM_IMAGES = 1000

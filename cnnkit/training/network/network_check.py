@@ -10,7 +10,8 @@ from cnnkit.architecture.tracing import trace_forward
 from cnnkit.errors import UsageError
 from cnnkit.evaluation import Setup
 from cnnkit.system.determinism import is_refused
-from cnnkit.system.device import autocast, is_out_of_memory
+from cnnkit.system.device import autocast
+from cnnkit.system.memory import is_out_of_memory
 
 
 def check_network(network: nn.Module, setup: Setup, num_images: int) -> None:

@@ -13,7 +13,9 @@ from cnnkit.events import Note, emit
 from cnnkit.runs.recipe import Recipe
 from cnnkit.system.compat import lacks_compiler
 from cnnkit.system.determinism import is_refused
-from cnnkit.system.device import autocast, is_out_of_memory, memory_format
+from cnnkit.system.device import autocast, memory_format
+from cnnkit.system.memory import is_out_of_memory
+from cnnkit.system.randomness import own_randomness
 from cnnkit.training.network.network_check import left_as_it_was
 
 
@@ -54,7 +56,7 @@ def compiled(
     images = images.contiguous(memory_format=memory_format(device, setup.channels_last))
     with (
         left_as_it_was(network),
-        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        own_randomness(device),
     ):
         try:
             network.train()
