@@ -10,7 +10,7 @@ from cnnkit.data import DATASETS, default_data_dir
 from cnnkit.data.entry import TorchvisionSource
 from cnnkit.results import DoctorReport, Finding
 from cnnkit.system.compat import processor_capabilities
-from cnnkit.system.device import has_native_bf16, num_usable_cores, processor_name
+from cnnkit.system.device import accelerator, has_native_bf16, num_usable_cores, processor_name
 
 PACKAGES = ("torch", "torchvision", "typer", "rich", "pandas", "pydantic", "safetensors")
 EXTRAS = ("tensorboard", "timm")
@@ -84,8 +84,8 @@ def _devices() -> list[Finding]:
     else:
         advice = f"torch is built for CUDA {torch.version.cuda}, but finds no GPU or no driver"
         findings.append(Finding("devices", "cuda", "no", advice))
-    has_mps = torch.backends.mps.is_available()
-    findings.append(Finding("devices", "mps", "yes" if has_mps else "no"))
+    for kind in ("mps", "xpu"):
+        findings.append(Finding("devices", kind, "yes" if accelerator() == kind else "no"))
     return findings
 
 

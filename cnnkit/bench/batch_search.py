@@ -7,7 +7,7 @@ from cnnkit.bench.timing import take_batches
 from cnnkit.bench.torch_state import set_state
 from cnnkit.bench.workload import Workload
 from cnnkit.errors import UnavailableError
-from cnnkit.system.device import is_out_of_memory
+from cnnkit.system.memory import is_out_of_memory
 
 MOST = 65_536
 MARGIN = 0.9  # of the largest batch that went once; memory that is in pieces holds less

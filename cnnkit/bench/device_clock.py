@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from cnnkit.system.device import choose_device, device_name
+from cnnkit.system.device import accelerator, choose_device, device_name
+from cnnkit.system.memory import available_bytes, free_gpu_bytes
 
 # Which tensors a precision is made of; tf32 is fp32 that the device may round in products.
 DTYPES = {
@@ -92,67 +93,71 @@ class Processor(Device):
 
     def free_bytes(self) -> int | None:
         """Return the memory that the system can give without swapping."""
-        return available_bytes()
+        return available_bytes(self.torch_device)
 
 
-class CudaGpu(Device):
-    """An NVIDIA or AMD GPU: marks are events in its stream, which nobody waits for."""
+class Gpu(Device):
+    """A GPU of NVIDIA, AMD or Intel: marks are events in its stream, which nobody waits for."""
 
     def __init__(self, name: str) -> None:
         device = choose_device(name)
         super().__init__(name, device, device_name(device))
+        self._module = torch.get_device_module(device)
 
     def synchronize(self) -> None:
         """Wait until all work is done."""
-        torch.cuda.synchronize(self.torch_device)
+        self._module.synchronize(self.torch_device)
 
-    def mark(self) -> torch.cuda.Event:
+    def mark(self) -> Any:
         """Return an event behind all work so far."""
-        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record(torch.cuda.current_stream(self.torch_device))
+        event = self._module.Event(enable_timing=True)
+        event.record(self._module.current_stream(self.torch_device))
         return event
 
-    def seconds(self, begin: torch.cuda.Event, end: torch.cuda.Event) -> float:
+    def seconds(self, begin: Any, end: Any) -> float:
         """Return the time between two events, by the clock of the GPU."""
         return float(begin.elapsed_time(end)) / 1000
 
     def lacks(self, precision: str) -> str | None:
         """Return why a precision cannot be had here; None where it can."""
-        if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        if precision == "bf16" and not self._module.is_bf16_supported(including_emulation=False):
             return f"{self.hardware} has no bf16"
+        if precision != "tf32" or self.torch_device.type != "cuda":
+            return super().lacks(precision)
         major, _ = torch.cuda.get_device_capability(self.torch_device)
-        if precision == "tf32" and (torch.version.cuda is None or major < 8):
+        if torch.version.cuda is None or major < 8:
             return f"{self.hardware} has no TF32"
         return None
 
     def forget_peak(self) -> None:
-        """Begin to watch the memory anew."""
-        torch.cuda.reset_peak_memory_stats(self.torch_device)
+        """Begin to watch the memory again."""
+        self._module.reset_peak_memory_stats(self.torch_device)
 
     def held_bytes(self) -> int:
         """Return the bytes of all tensors on it."""
-        return torch.cuda.memory_allocated(self.torch_device)
+        return int(self._module.memory_allocated(self.torch_device))
 
     def peak_bytes(self) -> int:
         """Return the most bytes of tensors since `forget_peak`."""
-        return torch.cuda.max_memory_allocated(self.torch_device)
+        return int(self._module.max_memory_allocated(self.torch_device))
 
-    def free_bytes(self) -> int:
-        """Return the bytes that can still be had."""
-        free, _ = torch.cuda.mem_get_info(self.torch_device)
-        kept = torch.cuda.memory_reserved(self.torch_device) - self.held_bytes()
-        return free + kept
+    def free_bytes(self) -> int | None:
+        """Return the bytes that can still be had; None where that is not known."""
+        free = free_gpu_bytes(self.torch_device)
+        kept = int(self._module.memory_reserved(self.torch_device)) - self.held_bytes()
+        return None if free is None else free + kept
 
     def give_back(self) -> None:
         """Give memory back that torch keeps for later."""
-        torch.cuda.empty_cache()
+        self._module.empty_cache()
 
 
 class AppleGpu(Device):
     """Apple's GPU: a mark waits for all work, and is the time of the host."""
 
     def __init__(self) -> None:
-        super().__init__("mps", choose_device("mps"), "Apple GPU")
+        device = choose_device("mps")
+        super().__init__("mps", device, device_name(device))
 
     def synchronize(self) -> None:
         """Wait until all work is done."""
@@ -171,9 +176,9 @@ class AppleGpu(Device):
         """Return the bytes of all tensors on it."""
         return torch.mps.current_allocated_memory()
 
-    def free_bytes(self) -> int:
+    def free_bytes(self) -> int | None:
         """Return the bytes that can still be had, by the advice of the system."""
-        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+        return free_gpu_bytes(self.torch_device)
 
     def give_back(self) -> None:
         """Give memory back that torch keeps for later."""
@@ -188,35 +193,15 @@ def open_device(name: str) -> Device:
         UnavailableError: this machine does not have it.
     """
     device = choose_device(name)
-    if device.type == "cuda":
-        return CudaGpu(str(device))
-    return AppleGpu() if device.type == "mps" else Processor()
+    if device.type == "cpu":
+        return Processor()
+    return AppleGpu() if device.type == "mps" else Gpu(str(device))
 
 
 def all_devices() -> list[str]:
     """Return the names of the devices that this machine has, the processor first."""
-    names = ["cpu"]
-    if torch.cuda.is_available():
-        names += ["cuda"] if torch.cuda.device_count() == 1 else [
-            f"cuda:{index}" for index in range(torch.cuda.device_count())
-        ]  # fmt: skip
-    return [*names, "mps"] if torch.backends.mps.is_available() else names
-
-
-def available_bytes() -> int | None:
-    """Return the memory that a program can have without swapping; None where it is not known.
-
-    Of Linux, where containers may be allowed less than the machine has.
-    """
-    from pathlib import Path
-
-    found = []
-    information = Path("/proc/meminfo")
-    if information.exists():
-        for line in information.read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                found.append(int(line.split()[1]) * 1024)
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.exists() and used.exists() and limit.read_text().strip().isdecimal():
-        found.append(int(limit.read_text()) - int(used.read_text()))
-    return min(found, default=None)
+    kind = accelerator()
+    if kind is None:
+        return ["cpu"]
+    count = torch.accelerator.device_count()
+    return ["cpu", kind] if count == 1 else ["cpu", *(f"{kind}:{i}" for i in range(count))]

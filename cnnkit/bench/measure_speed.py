@@ -38,7 +38,7 @@ from cnnkit.results import SummaryResult
 from cnnkit.results.bench import BenchCell, BenchResult, LayerTime
 from cnnkit.runs.code import Trusted
 from cnnkit.system.compat import many_compiled
-from cnnkit.system.device import is_out_of_memory
+from cnnkit.system.memory import is_out_of_memory
 
 MAX_SECONDS = 8.0
 TASK = "bench"

@@ -4,8 +4,10 @@ import math
 import statistics
 from collections.abc import Sequence
 
+import numpy as np
+from scipy.special import bdtrik  # scipy.stats takes 0.6 s longer to import
+
 CONFIDENCE = 0.95
-MOST_EXACT = 500  # beyond so many values the binomial distribution is taken as a normal one
 
 Interval = tuple[float, float]
 
@@ -17,24 +19,11 @@ def median_interval(values: Sequence[float]) -> Interval | None:
     likely as fewer than k heads in n tosses (Conover, Practical Nonparametric Statistics, section
     3.2).
     """
-    rank = _rank(len(values))
-    if rank == 0:
+    if len(values) < 6:
         return None
+    rank = math.ceil(bdtrik((1 - CONFIDENCE) / 2, len(values), 0.5))
     ordered = sorted(values)
     return ordered[rank - 1], ordered[-rank]
-
-
-def _rank(number: int) -> int:
-    """Return the highest k with P(fewer than k heads in `number` tosses) <= 2.5 %."""
-    tail = (1 - CONFIDENCE) / 2
-    if number > MOST_EXACT:
-        return math.floor(number / 2 - 0.98 * math.sqrt(number))
-    ways, most = 0, tail * 2**number
-    for k in range(number + 1):
-        ways += math.comb(number, k)
-        if ways > most:
-            return k
-    return number
 
 
 def steady_interval(rounds: Sequence[Sequence[float]]) -> Interval | None:
@@ -63,12 +52,8 @@ def half_width(interval: Interval | None, median: float) -> float:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value below which this share lies, interpolated between two neighbours."""
-    ordered = sorted(values)
-    place = share * (len(ordered) - 1)
-    below = math.floor(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+    """Return the value below which this share lies, interpolated between two neighbors."""
+    return float(np.quantile(values, share))
 
 
 def ratio_interval(

@@ -14,8 +14,8 @@ from cnnkit.bench.torch_state import set_state
 from cnnkit.errors import UnavailableError
 from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, Warned, emit
 from cnnkit.results.bench import Machine, Peak, best_peak
-from cnnkit.system.device import is_out_of_memory
 from cnnkit.system.files import TooLargeError, explain_os_error, read_regular, write_text
+from cnnkit.system.memory import is_out_of_memory
 from cnnkit.system.records import List, Record, at_most
 
 PROBE_SECONDS = 0.25
@@ -25,7 +25,12 @@ MOST_BYTES = 2**22  # of the cache; a peak takes 200
 MOST_MACHINES = 1000
 
 # Sides of square matrices; and images, channels in, side, channels out, kernel of convolutions.
-_MATRICES = {"cpu": (1024, 2048, 3072), "mps": (2048, 4096), "cuda": (4096, 8192, 16384)}
+_MATRICES = {
+    "cpu": (1024, 2048, 3072),
+    "mps": (2048, 4096),
+    "xpu": (2048, 4096, 8192),
+    "cuda": (4096, 8192, 16384),
+}
 _CONVOLUTIONS = (
     (8, 64, 56, 64, 3),
     (8, 128, 28, 128, 3),
@@ -34,7 +39,7 @@ _CONVOLUTIONS = (
     (8, 512, 14, 512, 3),
 )
 _GPU_IMAGES = 16  # times as many
-_MEMORY_BYTES = {"cpu": 2**28, "mps": 2**29, "cuda": 2**31}
+_MEMORY_BYTES = {"cpu": 2**28, "mps": 2**29, "xpu": 2**30, "cuda": 2**31}
 
 Probe = tuple[str, str, float, Callable[[], object]]  # kind, how, work of one call, the call
 

@@ -12,7 +12,7 @@ from cnnkit.bench.torch_state import set_state
 from cnnkit.bench.workload import Workload
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.results import SummaryResult
-from cnnkit.system.device import is_out_of_memory
+from cnnkit.system.memory import is_out_of_memory
 
 TRAINING_FACTOR = 3  # a step does the arithmetic of the forward pass three times, see `docs`
 SPARE = 0.9  # share of the memory that there is which an estimate may ask for

@@ -20,8 +20,8 @@ BatchSize = int | Literal["auto"]
 
 # A batch that suits does about so much arithmetic in a forward pass, and has at most so many
 # images: enough to keep a device busy, few enough for the times of many batches.
-SUITABLE_FLOPS = {"cpu": 2e10, "mps": 4e11, "cuda": 2e12}
-MOST_SUITABLE = {"cpu": 32, "mps": 128, "cuda": 256}
+SUITABLE_FLOPS = {"cpu": 2e10, "mps": 4e11, "xpu": 4e11, "cuda": 2e12}
+MOST_SUITABLE = {"cpu": 32, "mps": 128, "xpu": 128, "cuda": 256}
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from cnnkit.bench.device_clock import open_device
 from cnnkit.bench.machine import describe_machine
 from cnnkit.bench.torch_state import preserved_state
@@ -103,7 +101,7 @@ def time_to_accuracy(
     chosen = named.recipe
     if has_test:
         chosen = chosen.model_copy(update={"monitor": "test"})
-    where = open_device("cpu" if device == "auto" and not torch.cuda.is_available() else device)
+    where = open_device(device)
     runs: list[TimedRun] = []
     emit(TaskStarted(TASK, num_runs, "runs"))
     try:

@@ -6,6 +6,9 @@ from typing import Any
 
 import torch
 
+from cnnkit.bench.device_clock import all_devices
+from cnnkit.system.randomness import own_randomness
+
 # Where torch may round fp32 in products, by parts of `torch.backends`.
 _FP32_OPERATIONS = (
     ("cuda", "matmul"),
@@ -27,9 +30,9 @@ def preserved_state() -> Iterator[None]:
     roundings = [_operation(*one).fp32_precision for one in _FP32_OPERATIONS]
     cudnn = torch.backends.cudnn
     flags = (cudnn.enabled, cudnn.benchmark, cudnn.deterministic)
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    devices = [torch.device(name) for name in all_devices()]
     try:
-        with torch.random.fork_rng(devices):
+        with own_randomness(*devices):
             torch.manual_seed(0)
             yield
     finally:

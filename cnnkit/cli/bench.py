@@ -47,7 +47,7 @@ def bench(
         typer.Option(
             envvar="CNNKIT_DEVICE",
             metavar="NAME,...",
-            help="cpu, cuda, cuda:N, mps, several of them, or all that there are.",
+            help="cpu, cuda, cuda:N, mps, xpu, several of them, or all that there are.",
             rich_help_panel=CELLS_PANEL,
         ),
     ] = "all",

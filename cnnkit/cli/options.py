@@ -121,7 +121,7 @@ Device = Annotated[
     typer.Option(
         "--device",
         envvar="CNNKIT_DEVICE",
-        help="auto, cpu, cuda, cuda:N or mps; auto takes cuda, then mps, then cpu.",
+        help="auto, cpu, cuda, cuda:N, mps or xpu; auto takes the GPU that torch has, else cpu.",
         rich_help_panel=MACHINE_PANEL,
     ),
 ]

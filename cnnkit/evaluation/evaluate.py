@@ -19,12 +19,8 @@ from cnnkit.runs.load import loaded, read_weights, setup_of
 from cnnkit.runs.model_and_data import ModelAndData
 from cnnkit.runs.resume_settings import data_dir_of
 from cnnkit.system.determinism import deterministic_operations
-from cnnkit.system.device import (
-    choose_device,
-    explained_out_of_memory,
-    memory_format,
-    num_usable_cores,
-)
+from cnnkit.system.device import choose_device, memory_format, num_usable_cores
+from cnnkit.system.memory import explained_out_of_memory
 
 
 @takes_on_event

@@ -66,6 +66,8 @@ class Predictions:
 
     def per_class(self, names: tuple[str, ...]) -> tuple[ClassMetrics, ...]:
         """Return precision, recall and F1 of each class; None for a class without an image."""
+        # Not by sklearn.metrics, whose import takes 1.2 s of CPU time: `cnnkit eval` of 80
+        # small photos takes 2.6 s in all. A test compares the two.
         confusion = self.confusion()
         right = confusion.diagonal().tolist()
         actual, called = confusion.sum(1).tolist(), confusion.sum(0).tolist()
@@ -174,6 +176,8 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
         successes: from 0 to `trials`.
         trials: at least 1.
     """
+    # Not by scipy.stats.binomtest, whose import takes 0.7 s of CPU time: `cnnkit eval` of 80 small
+    # photos takes 2.6 s in all. A test compares the two.
     z2 = NORMAL_QUANTILE_95**2
     share = successes / trials
     centre = share + z2 / (2 * trials)

@@ -1,4 +1,9 @@
-"""Events of a training as files that TensorBoard reads; needs the package tensorboard."""
+"""Events of a training as files that TensorBoard reads; needs the package tensorboard.
+
+Not by `torch.utils.tensorboard.SummaryWriter`, which writes in a thread: on a full disk it printed
+a traceback beside the error (torch 2.14, tensorboard 2.21), and files of one second are not read
+in the order in which they were written.
+"""
 
 import struct
 import time

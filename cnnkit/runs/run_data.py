@@ -24,8 +24,9 @@ from cnnkit.errors import UsageError
 from cnnkit.events import Note, TaskAdvanced, TaskEnded, TaskStarted, emit
 from cnnkit.runs.model_and_data import ModelAndData
 from cnnkit.runs.recipe import Recipe
-from cnnkit.system.device import available_bytes, memory_format
+from cnnkit.system.device import memory_format
 from cnnkit.system.distributed import ProcessGroup, Shard
+from cnnkit.system.memory import available_bytes
 
 EVENT_FILES = 256
 CACHE_SHARE = 0.25  # of the memory that is free may be filled with decoded images

@@ -127,7 +127,7 @@ class _Network(_Closed):
 
 
 class _Device(_Open):
-    name: Annotated[str, Field(pattern=r"^(cpu|mps|xpu|cuda(:[0-9]{1,4})?)$")]
+    name: Annotated[str, Field(pattern=r"^(cpu|mps|(cuda|xpu)(:[0-9]{1,4})?)$")]
     hardware: Text
     num_threads: Threads
 

@@ -1,8 +1,7 @@
 """Where to compute: choosing a device, and naming it."""
 
-import ctypes
 import os
-import sys
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -16,58 +15,55 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 
+_GPUS = {"cuda": "CUDA GPU", "mps": "Apple GPU", "xpu": "Intel GPU"}
+_NAME = re.compile(r"(?P<kind>cpu|mps)|(?P<numbered>cuda|xpu)(:(?P<number>[0-9]{1,9}))?")
+
 MIN_FLOPS_OF_BF16 = 10**9
 """A forward pass of a batch below this gains nothing by bf16: every layer casts what it is given,
 which takes as long as is saved."""
 
-CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/memory")  # of a container
-CGROUP_FILES = (
-    ("memory.max", "memory.current", "inactive_file"),
-    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-)
-# Of glibc's malloc.h: give memory back to the system above so many free bytes; map larger blocks.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-KEPT_BYTES = 2**30
-
 
 def choose_device(name: str = AUTO) -> "torch.device":
-    """Return the device of this name; `auto` takes cuda, then mps, then cpu.
+    """Return the device of this name; `auto` takes the accelerator that torch reports, or the CPU.
 
     Raises:
-        UsageError: the name is none of `auto`, `cpu`, `cuda`, `cuda:N`, `mps`.
+        UsageError: the name is none of `auto`, `cpu`, `cuda`, `cuda:N`, `mps`, `xpu`, `xpu:N`.
         UnavailableError: this machine does not have it; there is no silent fallback.
     """
     import torch
 
     if name == AUTO:
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (
-        number and not (kind == "cuda" and number.isdecimal())
-    ):
+        kind = accelerator()
+        return torch.device("cpu" if kind is None else kind)
+    found = _NAME.fullmatch(name)
+    if found is None:
         raise UsageError(
-            f"unknown device {name!r}", "choose one of auto, cpu, cuda, cuda:N (N from 0), mps"
+            f"unknown device {name!r}",
+            "choose one of auto, cpu, cuda, cuda:N (N from 0), mps, xpu, xpu:N",
         )
-    if kind == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if count == 0:
-            raise UnavailableError(
-                f"device {name} is not there: this machine has no usable CUDA GPU",
-                "use --device cpu or auto; `cnnkit doctor` tells what is missing",
-            )
-        if number and int(number) >= count:
-            raise UnavailableError(
-                f"device {name} is not there: this machine has {count}",
-                f"choose cuda:0{f' to cuda:{count - 1}' if count > 1 else ''}",
-            )
-    if kind == "mps" and not torch.backends.mps.is_available():
+    kind, number = found["kind"] or found["numbered"], found["number"]
+    if kind == "cpu":
+        return torch.device(kind)
+    if kind != accelerator():
         raise UnavailableError(
-            "device mps is not there: this machine has no Apple GPU that torch can use",
-            "use --device cpu or auto",
+            f"device {name} is not there: this machine has no {_GPUS[kind]} that torch can use",
+            "use --device cpu or auto; `cnnkit doctor` says what is missing",
         )
-    return torch.device(name)
+    count = torch.accelerator.device_count()
+    if number and int(number) >= count:
+        raise UnavailableError(
+            f"device {name} is not there: this machine has {count}",
+            f"choose {kind}:0{f' to {kind}:{count - 1}' if count > 1 else ''}",
+        )
+    return torch.device(kind, int(number)) if number else torch.device(kind)
+
+
+def accelerator() -> str | None:
+    """Return the kind of GPU that torch can use here: `cuda`, `mps` or `xpu`; None without one."""
+    import torch
+
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return found.type if found is not None and found.type in _GPUS else None
 
 
 def check_processes(device: "torch.device", number: int) -> None:
@@ -79,7 +75,7 @@ def check_processes(device: "torch.device", number: int) -> None:
 
     Raises:
         UsageError: one GPU was named for several processes.
-        UnavailableError: there are more processes than GPUs.
+        UnavailableError: there are more processes than GPUs, or the GPU is no CUDA GPU.
     """
     import torch
 
@@ -90,7 +86,12 @@ def check_processes(device: "torch.device", number: int) -> None:
             f"--device {device} is one GPU, and {number} processes need one each",
             f"use --device {device.type}",
         )
-    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if device.type != "cuda":
+        raise UnavailableError(
+            f"{number} processes compute on CPUs or CUDA GPUs, not on {device.type}",
+            "leave --nproc out, or use --device cpu",
+        )
+    count = torch.cuda.device_count()
     if number > count:
         raise UnavailableError(
             f"{number} processes are more than the {count} GPU{'s' if count > 1 else ''} of this "
@@ -138,6 +139,8 @@ def has_native_bf16(device: "torch.device") -> bool:
 
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
+    if device.type == "xpu":
+        return torch.xpu.is_bf16_supported(including_emulation=False)
     capabilities = processor_capabilities()
     return device.type == "cpu" and any(
         capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")
@@ -153,98 +156,23 @@ def autocast(device: "torch.device", precision: str) -> AbstractContextManager[o
     return torch.autocast(device.type, {"bf16": torch.bfloat16, "fp16": torch.float16}[precision])
 
 
-def keep_freed_memory() -> None:
-    """Let the C library keep the memory of tensors for the next ones.
-
-    By default it hands large blocks back to the system, which zeroes every page of the next one:
-    8 % of a step of ResNet-20 with 128 images on a processor. Only glibc is told; others go on as
-    they are.
-    """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
-        mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
-
-
-def available_bytes(device: "torch.device") -> int | None:
-    """Return how much memory is free for images on their way to a device; None if unknown."""
-    import torch
-
-    found = []
-    information = Path("/proc/meminfo")
-    if information.exists():
-        lines = dict(line.split(":", 1) for line in information.read_text().splitlines())
-        if "MemAvailable" in lines:
-            found.append(int(lines["MemAvailable"].split()[0]) * 1024)
-    found += [free for folder in map(Path, CGROUPS) if (free := _left_in(folder)) is not None]
-    if device.type == "cuda":
-        found.append(torch.cuda.mem_get_info(device)[0])
-    return min(found, default=None)
-
-
-def _left_in(folder: Path) -> int | None:
-    """Return how many bytes the limit of a container leaves; None where there is no limit.
-
-    What it holds of files is given back when it is wanted, and counts as free.
-    """
-    for limit, used, reclaimable in CGROUP_FILES:
-        files = [folder / name for name in (limit, used, "memory.stat")]
-        if not all(file.exists() for file in files):
-            continue
-        texts = [file.read_text() for file in files]
-        if not texts[0].strip().isdecimal():  # max
-            return None
-        held = dict(line.split() for line in texts[2].splitlines())
-        return max(0, int(texts[0]) - int(texts[1]) + int(held.get(reclaimable, 0)))
-    return None
-
-
-@contextmanager
-def explained_out_of_memory(hint: str) -> Iterator[None]:
-    """Turn the several ways in which memory runs out into one line.
-
-    Args:
-        hint: what to do about it.
-
-    Raises:
-        UnavailableError: memory ran out in the block.
-    """
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if is_out_of_memory(error):
-            raise UnavailableError("out of memory", hint) from error
-        raise
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error says that memory ran out: CUDA, MPS and the CPU each say it so."""
-    import torch
-
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        words in str(error) for words in ("MPS backend out of memory", "DefaultCPUAllocator")
-    )
-
-
 def synchronize(device: "torch.device") -> None:
     """Wait until all that was asked of a device is done; nothing to wait for on the CPU."""
     import torch
 
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def device_name(device: "torch.device") -> str:
     """Return what the hardware calls itself, or `unknown`."""
     import torch
 
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return processor_name()
+    if device.type == "cpu":
+        return processor_name()
+    if device.type == "mps":
+        return _GPUS["mps"]
+    return str(torch.get_device_module(device).get_device_name(device))
 
 
 def processor_name() -> str:

@@ -1,8 +1,11 @@
-"""One process a run: a lock that a killed process does not leave behind."""
+"""One process a run: a lock that a killed process does not leave behind.
+
+filelock locks the files that are opened and checked here. Its own `FileLock` (4.3) is not enough
+for the folder of a run: it leaves the file there, and writes through a hard link.
+"""
 
 import errno
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -47,6 +50,24 @@ def locked(folder: Path) -> Iterator[bool]:
         os.close(handle)
 
 
+def try_lock(handle: int) -> bool | None:
+    """Lock an open file until it is closed; return whether it is locked.
+
+    False where another process holds the lock, None where the disk has no locks.
+
+    Raises:
+        OSError: it cannot be locked for another reason.
+    """
+    from filelock import lock_descriptor  # 50 ms, which `--help` need not wait for
+
+    try:
+        return lock_descriptor(handle, blocking=False)
+    except OSError as error:
+        if error.errno in CANNOT_LOCK:
+            return None
+        raise
+
+
 @contextmanager
 def waiting_lock(path: Path) -> Iterator[None]:
     """Hold a lock on a file, for the moment that it takes to change another.
@@ -54,19 +75,13 @@ def waiting_lock(path: Path) -> Iterator[None]:
     Whoever holds it is waited for, but not for ever; a disk that cannot lock lets everybody in.
 
     Raises:
-        OSError: the file cannot be opened.
+        OSError: the file cannot be opened or locked.
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        for _ in range(round(MAX_WAIT_SECONDS / POLL_SECONDS)):
-            try:
-                lock_handle(handle)
-            except OSError as error:
-                if error.errno in CANNOT_LOCK:
-                    break
-                time.sleep(POLL_SECONDS)
-            else:
-                break
+        end = time.monotonic() + MAX_WAIT_SECONDS
+        while try_lock(handle) is False and time.monotonic() < end:
+            time.sleep(POLL_SECONDS)
         yield
     finally:
         os.close(handle)
@@ -80,17 +95,19 @@ def _opened(path: Path) -> tuple[int | None, bool]:
             os.close(handle)
             raise CheckFailedError(f"{path} is another file as well, by a hard link", "remove it")
         try:
-            lock_handle(handle)
-        except OSError as error:
-            if error.errno in CANNOT_LOCK:
-                return handle, False
+            is_locked = try_lock(handle)
+        except OSError:
             os.close(handle)
-            return None, False
+            raise
+        if is_locked is None:
+            return handle, False
         # Whoever held it may have removed the file since it was opened here.
         with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(handle), path.lstat()):
+            if is_locked and os.path.samestat(os.fstat(handle), path.lstat()):
                 return handle, True
         os.close(handle)
+        if not is_locked:
+            return None, False
 
 
 def _holder(path: Path) -> str:
@@ -99,19 +116,3 @@ def _holder(path: Path) -> str:
     except (OSError, ValueError):
         return ""  # Windows lets nobody read what is locked
     return f" ({text})" if text.isdecimal() else ""
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def lock_handle(handle: int) -> None:
-        """Lock an open file until it is closed, or raise OSError where that cannot be at once."""
-        os.lseek(handle, 0, os.SEEK_SET)
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def lock_handle(handle: int) -> None:
-        """Lock an open file until it is closed, or raise OSError where that cannot be at once."""
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

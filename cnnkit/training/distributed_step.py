@@ -11,8 +11,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cnnkit.models.layer_kinds import has_batch_norm
 from cnnkit.system.compat import copy_all
-from cnnkit.system.device import is_out_of_memory
 from cnnkit.system.distributed import ProcessGroup
+from cnnkit.system.memory import is_out_of_memory
 from cnnkit.training.step import MIN_PART, Stepper, WholeBatch, are_right
 
 # What newer versions of torch call the exchange of buffers before a pass.

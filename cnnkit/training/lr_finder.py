@@ -18,7 +18,7 @@ from cnnkit.results import LearningRatePoint, LearningRateSearch
 from cnnkit.runs.recipe import Recipe
 from cnnkit.runs.resolve import TrainRequest, resolve
 from cnnkit.system.determinism import deterministic_operations
-from cnnkit.system.random_state import own_randomness
+from cnnkit.system.randomness import own_randomness
 from cnnkit.system.shapes import ImageInput, as_image_shape
 from cnnkit.training.network import (
     build_network,

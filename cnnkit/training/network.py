@@ -23,16 +23,9 @@ from cnnkit.runs.run_data import LoaderConfig
 from cnnkit.runs.weights_file import last_layer
 from cnnkit.system.compat import lacks_compiler
 from cnnkit.system.determinism import deterministic_operations, is_refused
-from cnnkit.system.device import (
-    AUTO,
-    autocast,
-    choose_precision,
-    explained_out_of_memory,
-    has_native_bf16,
-    is_out_of_memory,
-    memory_format,
-)
-from cnnkit.system.random_state import own_randomness
+from cnnkit.system.device import AUTO, autocast, choose_precision, has_native_bf16, memory_format
+from cnnkit.system.memory import explained_out_of_memory, is_out_of_memory
+from cnnkit.system.randomness import own_randomness
 from cnnkit.training.optimizers import make_optimizer
 
 NUM_IMAGES = 1000
@@ -339,7 +332,7 @@ def compiled(network: nn.Module, run: ResolvedRun) -> Compiled | None:
     images = images.contiguous(memory_format=memory_format(device, setup.channels_last))
     with (
         left_as_it_was(network),
-        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        own_randomness(device),
     ):
         try:
             network.train()

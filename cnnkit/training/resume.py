@@ -32,7 +32,7 @@ from cnnkit.runs.run_data import LoaderConfig, with_decoded
 from cnnkit.runs.weights_file import WeightsFile, weights_file
 from cnnkit.system.device import choose_device, computing_with, num_usable_cores
 from cnnkit.system.distributed import ProcessGroup, joined_processes
-from cnnkit.system.random_state import own_randomness
+from cnnkit.system.randomness import own_randomness
 from cnnkit.training.network import build_network, explained
 from cnnkit.training.plan import say_plan
 from cnnkit.training.saved_state import SavedProgress

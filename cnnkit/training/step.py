@@ -16,8 +16,9 @@ from cnnkit.events import Warned, emit
 from cnnkit.models.layer_kinds import has_batch_norm
 from cnnkit.runs.recipe import Recipe
 from cnnkit.system.compat import copy_all, find_not_finite, norms
-from cnnkit.system.device import autocast, is_out_of_memory
-from cnnkit.system.random_state import random_state, set_random_state
+from cnnkit.system.device import autocast
+from cnnkit.system.memory import is_out_of_memory
+from cnnkit.system.randomness import random_state, set_random_state
 from cnnkit.training.network import Compiled
 from cnnkit.training.optimizers import make_optimizer, make_schedule
 from cnnkit.training.saved_state import (
@@ -277,8 +278,8 @@ class Stepper:
         """Undo what was done since `_state_before`, and give free memory back to the device."""
         for parameter in self._parameters:
             parameter.grad = None
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        if self.device.type != "cpu":
+            torch.accelerator.empty_cache()
         if self._buffers:
             copy_all(self._buffers, self._kept_buffers)
         set_random_state(random, self.device)

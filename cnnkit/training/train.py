@@ -23,7 +23,7 @@ from cnnkit.runs.run_data import checked_workers
 from cnnkit.runs.seen_images import keep_seen
 from cnnkit.system.device import choose_device, computing_with
 from cnnkit.system.distributed import ProcessGroup, joined_processes
-from cnnkit.system.random_state import own_randomness
+from cnnkit.system.randomness import own_randomness
 from cnnkit.system.shapes import ImageInput, as_image_shape
 from cnnkit.training.network import build_network, explained, in_precision
 from cnnkit.training.plan import say_plan

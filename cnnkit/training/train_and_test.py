@@ -23,10 +23,8 @@ from cnnkit.runs.resolved import ResolvedRun
 from cnnkit.runs.seen_images import keep_all_seen
 from cnnkit.runs.timm_config import timm_config
 from cnnkit.system.determinism import deterministic_operations
-from cnnkit.system.device import (
-    keep_freed_memory,
-)
 from cnnkit.system.distributed import RankLostError
+from cnnkit.system.memory import keep_freed_memory
 from cnnkit.system.torch_files import in_a_line
 from cnnkit.training.distributed_step import DistributedStepper
 from cnnkit.training.interrupt import terminated_as_interrupted

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cnnkit.bench import device_clock as devices
-from cnnkit.bench.device_clock import AppleGpu, CudaGpu, Processor, all_devices, open_device
+from cnnkit.bench.device_clock import Processor, all_devices, open_device
 
 
 class Kernels:
@@ -37,18 +37,21 @@ class Event:
 def kernels(monkeypatch: pytest.MonkeyPatch) -> Kernels:
     made = Kernels()
     Event.kernels = made
-    monkeypatch.setattr(devices, "choose_device", lambda name: torch.device("cpu"))
+    monkeypatch.setattr(devices, "choose_device", torch.device)
+    monkeypatch.setattr(devices, "device_name", str)
     monkeypatch.setattr(torch.mps, "synchronize", made.wait)
-    monkeypatch.setattr(torch.cuda, "synchronize", made.wait)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
-    monkeypatch.setattr(torch.cuda, "Event", Event)
+    for module in (torch.cuda, torch.xpu):
+        monkeypatch.setattr(module, "synchronize", made.wait)
+        monkeypatch.setattr(module, "current_stream", lambda device: None)
+        monkeypatch.setattr(module, "Event", Event)
     monkeypatch.setattr(devices.time, "perf_counter", lambda: made.clock)
     return made
 
 
-@pytest.mark.parametrize("kind", [CudaGpu, AppleGpu])
-def test_clocks_of_gpus_wait_for_their_kernels(kind: type, kernels: Kernels) -> None:
-    gpu = kind("cuda") if kind is CudaGpu else kind()
+@pytest.mark.parametrize("name", ["cuda", "cuda:1", "xpu", "xpu:1", "mps"])
+def test_clocks_of_gpus_wait_for_their_kernels(name: str, kernels: Kernels) -> None:
+    gpu = open_device(name)
+    assert gpu.name == name
     first = gpu.mark()
     kernels.end = kernels.clock + 0.25  # a kernel of which the call has returned at once
     last = gpu.mark()
@@ -68,6 +71,42 @@ def test_the_processor_is_always_there() -> None:
     assert processor.peak_bytes() is None
     if Path("/proc/meminfo").exists():
         assert (processor.free_bytes() or 0) > 2**20
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "names"),
+    [
+        (None, 0, ["cpu"]),
+        ("mps", 1, ["cpu", "mps"]),
+        ("xpu", 1, ["cpu", "xpu"]),
+        ("cuda", 2, ["cpu", "cuda:0", "cuda:1"]),
+    ],
+)
+def test_all_devices_are_those_that_torch_reports(
+    kind: str | None, count: int, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "accelerator", lambda: kind)
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: count)
+    assert all_devices() == names
+
+
+def test_memory_of_an_intel_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "choose_device", torch.device)
+    monkeypatch.setattr(devices, "device_name", str)
+    for name, number in (
+        ("memory_allocated", 3), ("max_memory_allocated", 9), ("memory_reserved", 5)
+    ):  # fmt: skip
+        monkeypatch.setattr(torch.xpu, name, lambda device, number=number: number)
+    monkeypatch.setattr(torch.accelerator, "get_memory_info", lambda device: (100, 200))
+    gpu = open_device("xpu")
+    assert (gpu.held_bytes(), gpu.peak_bytes(), gpu.free_bytes()) == (3, 9, 102)
+    assert gpu.lacks("tf32")
+
+    def silent(device: torch.device) -> tuple[int, int]:
+        raise RuntimeError("The device does not support querying the available free memory")
+
+    monkeypatch.setattr(torch.accelerator, "get_memory_info", silent)
+    assert gpu.free_bytes() is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA GPU")

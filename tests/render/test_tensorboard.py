@@ -1,6 +1,9 @@
 """What TensorBoard reads back is what the events said, however often a run was stopped."""
 
 import io
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from cnnkit.render.tensorboard import TensorBoardLog
 
 IMAGES = TrainingImages(1, 2, 2, 1, (bytes([0, 255, 0, 255]),) * 3, (0, 1, 0))
 COUNTS = ((3, 1), (0, 2))
+IN_PROJECT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def started(path: Path, *epochs: dict[str, Any]) -> RunStarted:
@@ -131,3 +135,21 @@ def test_what_is_written_is_there_at_once(tmp_path: Path) -> None:
     assert points(tmp_path, "Train/loss") == [(1, 1.0)]
     log.close()
     log.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits on the size of files here")
+def test_a_full_disk_is_an_error_and_no_traceback(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys; from cnnkit.events import EpochEnded, RunStarted\n"
+        "from cnnkit.render.tensorboard import TensorBoardLog\n"
+        "log = TensorBoardLog()\n"
+        "log(RunStarted(sys.argv[1], 'lenet5', 'digits', ('a', 'b'), 5, (), None))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))\n"
+        "try: [log(EpochEnded(n, 5, {'epoch': n, 'train_loss': 1.0}, False)) for n in range(9)]\n"
+        "except OSError: print('full')\n"
+        "log.close()"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, check=False, env=IN_PROJECT
+    )
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, b"full\n", b"")

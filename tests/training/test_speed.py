@@ -15,7 +15,9 @@ from cnnkit.runs import run_data as data_module
 from cnnkit.runs.checkpoints import CheckpointFolder
 from cnnkit.runs.model_and_data import ModelAndData
 from cnnkit.system import device as devices
-from cnnkit.system.device import available_bytes, choose_precision, keep_freed_memory
+from cnnkit.system import memory
+from cnnkit.system.device import choose_precision
+from cnnkit.system.memory import available_bytes, keep_freed_memory
 from cnnkit.training.network import forward_flops
 from cnnkit.training.step import Stepper
 from tests.conftest import Cnnkit
@@ -212,11 +214,11 @@ def test_the_layout_is_a_choice() -> None:
 def test_what_a_container_holds_is_not_free(
     version: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limit, used, reclaimable = devices.CGROUP_FILES[2 - version]
+    limit, used, reclaimable = memory.CGROUP_FILES[2 - version]
     (tmp_path / limit).write_text("1000\n")
     (tmp_path / used).write_text("700\n")
     (tmp_path / "memory.stat").write_text(f"anon 400\n{reclaimable} 250\n")
-    monkeypatch.setattr(devices, "CGROUPS", (str(tmp_path / "none"), str(tmp_path)))
+    monkeypatch.setattr(memory, "CGROUPS", (str(tmp_path / "none"), str(tmp_path)))
     assert available_bytes(CPU) == 550
     (tmp_path / limit).write_text("max\n")
     free = available_bytes(CPU)

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from cnnkit.data.sources.connections import RefusedRedirectError, Watch, opener
 from cnnkit.events import Note, TaskAdvanced, TaskEnded, TaskStarted, emit
-from cnnkit.system.locks import lock_handle
+from cnnkit.system.locks import try_lock
 
 CHUNK_BYTES = 1 << 18
 
@@ -460,9 +460,8 @@ def _locked(path: Path) -> BinaryIO | None:
     """Open and lock a file; None where another process has done so, or the disk cannot."""
     file = _opened(path)
     try:
-        lock_handle(file.fileno())
         # Whoever held it may have renamed it since it was opened here.
-        if os.path.samestat(os.fstat(file.fileno()), path.lstat()):
+        if try_lock(file.fileno()) and os.path.samestat(os.fstat(file.fileno()), path.lstat()):
             return file
     except OSError:
         pass

@@ -1,0 +1,40 @@
+"""The state of torch's random numbers, from which dropout draws."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+def random_state(device: torch.device) -> list[Tensor]:
+    """Return the state on the CPU, and on a GPU where that is the device."""
+    states = [torch.get_rng_state()]
+    if device.type == "mps":
+        states.append(torch.mps.get_rng_state())
+    elif device.type != "cpu":
+        states.append(torch.get_device_module(device).get_rng_state(device))
+    return states
+
+
+def set_random_state(states: list[Tensor], device: torch.device) -> None:
+    """Continue from where `random_state` was called."""
+    torch.set_rng_state(states[0])
+    if device.type == "mps":
+        torch.mps.set_rng_state(states[1])
+    elif device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(states[1], device)
+
+
+@contextmanager
+def own_randomness(*devices: torch.device) -> Iterator[None]:
+    """Leave the caller's random numbers on the CPU and on some GPUs as they are.
+
+    As `torch.random.fork_rng`, which cannot fork those of mps.
+    """
+    states = [(device, random_state(device)) for device in (torch.device("cpu"), *devices)]
+    try:
+        yield
+    finally:
+        for device, state in states:
+            set_random_state(state, device)
