@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.registry import did_you_mean
 
 if TYPE_CHECKING:
@@ -57,17 +57,17 @@ def parse_input_shape(text: str) -> InputShape:
     rest, _, dtype = text.partition(":")
     name, sign, sizes = rest.rpartition("=")
     if sign and not name.isidentifier():
-        raise UsageError(f"--input {text!r}: {name!r} is no name of an argument", _FORM)
+        raise UsageError(f"{setting('input')} {text!r}: {name!r} is no name of an argument", _FORM)
     if re.fullmatch(r"-?\d+([x,]-?\d+)*", sizes.strip().lower()) is None:
-        raise UsageError(f"--input {text!r} is no shape", _FORM)
+        raise UsageError(f"{setting('input')} {text!r} is no shape", _FORM)
     shape = tuple(int(size) for size in re.split("[x,]", sizes.strip().lower()))
     if min(shape) < 1:
-        raise UsageError(f"--input {text!r} has a size below 1", "sizes are 1 or more")
+        raise UsageError(f"{setting('input')} {text!r} has a size below 1", "sizes are 1 or more")
     dtype = _SHORT_DTYPES.get(dtype, dtype)
     if ":" in text and dtype not in (*INTEGER_DTYPES, *FLOAT_DTYPES):
         known = (*FLOAT_DTYPES, *INTEGER_DTYPES)
         raise UsageError(
-            f"--input {text!r}: {dtype!r} is no dtype",
+            f"{setting('input')} {text!r}: {dtype!r} is no dtype",
             did_you_mean(dtype, known) or f"choose one of {', '.join(known)}",
         )
     return InputShape(shape, name, dtype, is_square=len(shape) == 1 and not dtype)
@@ -97,7 +97,7 @@ def as_input_shapes(
     names = [one.name for one in inputs if one.name]
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"--input {name} is given twice", "leave one out")
+            raise UsageError(f"{setting('input')} {name} is given twice", "leave one out")
     return inputs
 
 

@@ -10,7 +10,7 @@ from cnnkit.bench.settings import CellSetting
 from cnnkit.bench.state import set_state
 from cnnkit.bench.timing import take_batches
 from cnnkit.bench.workload import Workload
-from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.errors import CnnkitError, UsageError, setting
 from cnnkit.results import SummaryResult
 from cnnkit.results.table import format_bytes
 from cnnkit.system.device import is_out_of_memory
@@ -141,6 +141,7 @@ def told(error: BaseException) -> str:
         return "out of memory"
     words = " ".join(str(error).split())
     if "more than 1 value per channel" in words:
-        return "batch norm cannot be trained on a single image; use --batch 2 or more"
+        hint = f"use {setting('batch_sizes')} 2 or more"
+        return f"batch norm cannot be trained on a single image; {hint}"
     kind = type(error).__name__
     return f"{kind}: {words[:200]}" if words else kind

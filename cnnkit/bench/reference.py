@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from cnnkit.architecture.inputs import InputShape
 from cnnkit.architecture.layer_kinds import BATCH_NORMS
 from cnnkit.bench.workload import RECIPE, Feed, Workload, float_tensors, without_dropout
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.training.steps.optimizers import make_optimizer
 
 MOST_CHECKED = 32  # images of a batch
@@ -204,7 +204,8 @@ def _gradients(network: nn.Module, feed: Feed) -> list[Tensor]:
         if not isinstance(logits, Tensor) or logits.dim() != 2:
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise UsageError(
-                f"it returns {shape} in training, not logits (images, classes)", "use --mode infer"
+                f"it returns {shape} in training, not logits (images, classes)",
+                f"use {setting('modes')} infer",
             )
         loss = functional.cross_entropy(logits, feed.labels)
         loss.backward()  # type: ignore[no-untyped-call]

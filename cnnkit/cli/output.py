@@ -6,15 +6,15 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any, TextIO, get_args
 
 import typer
-from typer.models import ArgumentInfo
+from typer.models import ArgumentInfo, OptionInfo
 
 from cnnkit.cli.processes import is_first
-from cnnkit.errors import NotFoundError, SettingError, UnavailableError, UsageError
+from cnnkit.errors import NotFoundError, UnavailableError, UsageError, settings_written
 from cnnkit.events import Note, emit, handled_by, ignore
 from cnnkit.render import Format, ProgressRenderer, export, plain_text, terminal_console, visible
 from cnnkit.results import Result
@@ -305,13 +305,44 @@ def _shared(
     """Declare the options that every command shares."""
 
 
+# Arguments of the library that a command has under another name.
+_ALIASES = {
+    "arguments": "model_arg",
+    "batch_sizes": "batch",
+    "classes": "class_names",
+    "dataset": "data",
+    "indices": "index",
+    "input": "input_shape",
+    "input_shape": "input",
+    "model_arguments": "model_arg",
+    "network": "own_network",
+    "num_runs": "runs",
+    "num_workers": "workers",
+    "remeasure_peaks": "peak",
+    "save_to": "save",
+    "target": "time_to",
+}
+
+
 def _as_typed(parameters: Mapping[str, inspect.Parameter], name: str) -> str:
     """Return a setting as a user of the command writes it: `--batch-size`, or `SIZE`."""
-    named = parameters.get(name)
-    if named is not None and any(
-        isinstance(one, ArgumentInfo) for one in get_args(named.annotation)
-    ):
-        return name.upper()
+    for one in (name, _ALIASES.get(name, ""), name.removesuffix("s")):
+        for kind in get_args(parameters[one].annotation) if one in parameters else ():
+            if isinstance(kind, ArgumentInfo):
+                return one.upper()
+            if isinstance(kind, OptionInfo):
+                # Typer takes the first declaration for the default until it makes the command.
+                texts = (kind.default, *(kind.param_decls or ()))
+                declared = [str(text).partition("/")[0] for text in texts]
+                return next(filter(_is_long, declared), _flag(one))
+    return _flag(_ALIASES.get(name, name))
+
+
+def _is_long(declared: str) -> bool:
+    return declared.startswith("--")
+
+
+def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
@@ -329,11 +360,11 @@ def with_output(command: Callable[..., None], suffixes: Sequence[str] = ()) -> C
     def run(**values: Any) -> None:
         chosen = {name: values.pop(name) for name in shared}
         chosen.pop("verbose")  # the error boundary looks at it
-        with Output(**chosen, suffixes=suffixes, can_plot="plot" in own) as output:
-            try:
-                command(output=output, **values)
-            except SettingError as error:
-                raise error.renamed(lambda name: _as_typed(own, name)) from error
+        with (
+            settings_written(partial(_as_typed, own)),
+            Output(**chosen, suffixes=suffixes, can_plot="plot" in own) as output,
+        ):
+            command(output=output, **values)
 
     parameters = [own[name] for name in own if name != "output"]
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from cnnkit.data import allow_large_files, default_data_dir, lasting_name
 from cnnkit.data.image_set import ImageSet
 from cnnkit.data.loading.batching import make_batches
 from cnnkit.data.loading.preprocessing import say_decoding
-from cnnkit.errors import CheckFailedError
+from cnnkit.errors import CheckFailedError, setting
 from cnnkit.evaluation.other_dataset import ALL, open_other_dataset, say_classes
 from cnnkit.evaluation.predictions import predict_all
 from cnnkit.evaluation.setup import Setup, check_fits
@@ -98,7 +98,7 @@ def evaluate(
         emit(Warned("no epoch of this run was judged the best; its last weights are used"))
     target = choose_device(device)
     with (
-        explained_out_of_memory("use another --device"),
+        explained_out_of_memory(f"use another {setting('device')}"),
         deterministic_operations(setup.deterministic),
     ):
         check_fits(setup, weights.weights, folder)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import ClassVar
 
+from cnnkit.errors import setting
 from cnnkit.results.base import Result
 from cnnkit.results.table import Column, Table, format_value
 
@@ -30,7 +31,7 @@ class LearningRatePoint:
 
 @dataclass(frozen=True)
 class LearningRateSearch(Result):
-    """The answer of `train --lr-find`.
+    """The answer of `find_learning_rate`.
 
     Attributes:
         model: name of the network.
@@ -93,7 +94,8 @@ class LearningRateSearch(Result):
             found = "no suggestion: the loss did not fall; look at the network and its input"
         else:
             found = (
-                f"suggestion: --lr {rate(self.suggestion)}, where the smoothed loss falls most "
+                f"suggestion: {setting('lr')} {rate(self.suggestion)}, where the smoothed loss "
+                "falls most "
                 "steeply"
             )
         return (

@@ -56,7 +56,7 @@ class ChannelFigures:
     histogram: tuple[int, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all but the histogram, which `--save` keeps."""
+        """Return all but the histogram, which a saved measurement keeps."""
         return _without(self, "histogram")
 
 
@@ -111,7 +111,7 @@ class SizeFigures:
     counts: Mapping[tuple[int, int], int]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all but the counts, which `--save` keeps."""
+        """Return all but the counts, which a saved measurement keeps."""
         return _without(self, "counts")
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.registry import did_you_mean
 from cnnkit.results.base import to_plain
 from cnnkit.results.layer_tree import LayerRow, folded, limited, total_of
@@ -18,7 +18,7 @@ SORT_KEYS = {"params": "params", "macs": "macs", "activation": "activation_bytes
 
 _WORDS = {"params": "parameters", "macs": "MACs", "activation_bytes": "activations"}
 
-# How a terminal shows a layer: by the name that `--columns` knows. Columns of a high rank go
+# How a terminal shows a layer: by its name. Columns of a high rank go
 # first where there is no room.
 _COLUMNS = {
     "type": Column("type", "type", "name"),
@@ -73,10 +73,10 @@ class SummaryView:
             if name not in _COLUMNS:
                 known = ", ".join(_COLUMNS)
                 raise UsageError(
-                    f"--columns: there is no column {name!r}",
+                    f"{setting('columns')}: there is no column {name!r}",
                     did_you_mean(name, _COLUMNS) or f"the columns are {known}",
                 )
-        for what, number in (("--depth", self.depth), ("--top", self.top)):
+        for what, number in ((setting("depth"), self.depth), (setting("top"), self.top)):
             if number is not None and number < 1:
                 raise UsageError(f"{what} is {number}", "it is 1 or more")
         self._check_for_idle_options()
@@ -84,14 +84,14 @@ class SummaryView:
     def _check_for_idle_options(self) -> None:
         """Refuse what would change nothing in what is shown."""
         of_trees = {
-            "--depth": self.depth is not None,
-            "--fold": self.fold is True,
-            "--no-fold": self.fold is False,
+            setting("depth"): self.depth is not None,
+            setting("fold"): self.fold is True,
+            setting("no_fold"): self.fold is False,
         }
-        of_lists = {"--sort": self.sort is not None, "--top": self.top is not None}
+        of_lists = {setting("sort"): self.sort is not None, setting("top"): self.top is not None}
         if self.kind == "structure":
-            other = "--view structure"
-            idle = of_trees | of_lists | {"--columns": self.columns is not None}
+            other = f"{setting('view')} structure"
+            idle = of_trees | of_lists | {setting("columns"): self.columns is not None}
         else:
             other = next((option for option, is_given in of_lists.items() if is_given), "")
             idle = of_trees if other else {}
@@ -151,7 +151,9 @@ def _layer_notes(
         return (f"{left_out} more layers have {_WORDS[share_key]}",) if left_out > 0 else ()
     depth = max(row.depth for row in summary.layers)
     if (view.depth or DEFAULT_DEPTH) < depth:
-        return (f"what lies deeper is added up in these; --depth {depth} shows all of it",)
+        return (
+            f"what lies deeper is added up in these; {setting('depth')} {depth} shows all of it",
+        )
     return ()
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from cnnkit.errors import CheckFailedError, CnnkitError, NotFoundError, UnavailableError
+from cnnkit.errors import CheckFailedError, CnnkitError, NotFoundError, UnavailableError, setting
 from cnnkit.system.files import (
     TooLargeError,
     explain_os_error,
@@ -38,8 +38,6 @@ RAW_WEIGHTS = "unaveraged.safetensors"
 TRAINING = "training.pt"
 MANIFEST = "manifest.json"
 MOST_MANIFEST_BYTES = 2**20
-
-RESTORE = "restore the file, choose another `--checkpoint`, or train again"
 
 
 @dataclass(frozen=True)
@@ -263,7 +261,9 @@ class _Files:
         try:
             self.manifest = Manifest.from_json(self._read(MANIFEST, MOST_MANIFEST_BYTES))
         except (ValueError, TooLargeError) as error:
-            raise CheckFailedError(f"{folder / MANIFEST} is damaged: {error}", RESTORE) from error
+            raise CheckFailedError(
+                f"{folder / MANIFEST} is damaged: {error}", _restore()
+            ) from error
 
     def tensors(self, name: str) -> "dict[str, Tensor]":
         """Return the tensors of a safetensors file."""
@@ -275,7 +275,7 @@ class _Files:
             return load(content)
         except Exception as error:  # a file that was made to harm may raise anything
             raise CheckFailedError(
-                f"{self.folder / name} is no file of safetensors: {in_a_line(error)}", RESTORE
+                f"{self.folder / name} is no file of safetensors: {in_a_line(error)}", _restore()
             ) from error
 
     def state(self) -> dict[str, Any]:
@@ -291,7 +291,7 @@ class _Files:
     def _checked(self, name: str) -> bytes:
         saved = self.manifest.files.get(name)
         if saved is None:
-            raise CheckFailedError(f"{self.folder / MANIFEST} does not name {name}", RESTORE)
+            raise CheckFailedError(f"{self.folder / MANIFEST} does not name {name}", _restore())
         try:
             content = self._read(name, saved.bytes)
         except TooLargeError as error:
@@ -323,7 +323,7 @@ class _Files:
     def _altered(self, name: str) -> CheckFailedError:
         return CheckFailedError(
             f"{self.folder / name} is not what was saved: its SHA-256 differs from the manifest's",
-            RESTORE,
+            _restore(),
         )
 
 
@@ -345,3 +345,7 @@ def _separate(weights: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
         separate[name] = tensor.clone() if address in seen else tensor
         seen.add(address)
     return separate
+
+
+def _restore() -> str:
+    return f"restore the file, choose another {setting('checkpoint')}, or train again"

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnkit.errors import UnavailableError, UsageError
+from cnnkit.errors import UnavailableError, UsageError, setting
 from cnnkit.system.compat import processor_capabilities
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def choose_device(name: str = AUTO) -> "torch.device":
         if count == 0:
             raise UnavailableError(
                 f"device {name} is not there: this machine has no usable CUDA GPU",
-                "use --device cpu or auto; `cnnkit doctor` tells what is missing",
+                f"use {setting('device')} cpu or auto; `cnnkit doctor` shows what is missing",
             )
         if number and int(number) >= count:
             raise UnavailableError(
@@ -65,7 +65,7 @@ def choose_device(name: str = AUTO) -> "torch.device":
     if kind == "mps" and not torch.backends.mps.is_available():
         raise UnavailableError(
             "device mps is not there: this machine has no Apple GPU that torch can use",
-            "use --device cpu or auto",
+            f"use {setting('device')} cpu or auto",
         )
     return torch.device(name)
 
@@ -87,15 +87,15 @@ def check_processes(device: "torch.device", number: int) -> None:
         return
     if device.index is not None:
         raise UsageError(
-            f"--device {device} is one GPU, and {number} processes need one each",
-            f"use --device {device.type}",
+            f"{setting('device')} {device} is one GPU, and {number} processes need one each",
+            f"use {setting('device')} {device.type}",
         )
     count = torch.cuda.device_count() if device.type == "cuda" else 1
     if number > count:
         raise UnavailableError(
             f"{number} processes are more than the {count} GPU{'s' if count > 1 else ''} of this "
             "machine",
-            f"use --nproc {count}, or --device cpu",
+            f"use {setting('nproc')} {count}, or {setting('device')} cpu",
         )
 
 
@@ -126,7 +126,7 @@ def choose_precision(name: str, device: "torch.device", flops: int) -> str:
         return "bf16" if gains else "fp32"
     if name == "fp16" and device.type != "cuda":
         raise UnavailableError(
-            f"--precision fp16 needs a CUDA GPU, and the device is {device}",
+            f"{setting('precision')} fp16 needs a CUDA GPU, and the device is {device}",
             "use bf16, which needs no scaling of the loss, or fp32",
         )
     return name

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,9 @@ class Checkpointing:
         """
         if not 0 <= minutes < math.inf:
             raise UsageError(
-                f"--checkpoint-minutes must be at least 0, not {minutes:g}", "0 stands for never"
+                f"{setting('checkpoint_minutes')} must be at least 0, not {minutes:g}",
+                "0 stands for never",
             )
         if steps is not None and steps < 1:
-            raise UsageError(f"--checkpoint-steps must be at least 1, not {steps}")
+            raise UsageError(f"{setting('checkpoint_steps')} must be at least 1, not {steps}")
         return cls(float(minutes), steps)

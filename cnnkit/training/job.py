@@ -14,6 +14,7 @@ from torch import nn
 
 from cnnkit import __version__
 from cnnkit.data.image_set import DecodedSet
+from cnnkit.errors import setting
 from cnnkit.evaluation import Setup
 from cnnkit.events import Note, emit
 from cnnkit.runs.recipe import Recipe
@@ -202,8 +203,9 @@ def own_randomness(device: torch.device) -> AbstractContextManager[None]:
 def explained(recipe: Recipe) -> AbstractContextManager[None]:
     """Return a context that tells what helps where memory runs out."""
     return explained_out_of_memory(
-        f"free some, or begin with a smaller -b/--batch-size than {recipe.batch_size}, or a "
-        "smaller --input"
+        f"free some, or begin with a smaller {setting('batch_size')} than {recipe.batch_size}, "
+        "or a "
+        f"smaller {setting('input')}"
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cnnkit.data import allow_large_files, default_data_dir, lasting_name
-from cnnkit.errors import CheckFailedError
+from cnnkit.errors import CheckFailedError, setting
 from cnnkit.evaluation import Setup, check_views
 from cnnkit.models import find_model
 from cnnkit.runs.recipe import Recipe
@@ -64,7 +64,9 @@ def prepare(
     target = group.place_on(choose_device(device))
     check_batch_size(recipe.batch_size, group.size)
     if recipe.compile:
-        group.require_one("--compile is for one process", "leave it or --nproc out")
+        group.require_one(
+            f"{setting('compile')} is for one process", f"leave it or {setting('nproc')} out"
+        )
     data_dir = data_dir or default_data_dir()
     workers = checked_workers(group.num_cores() if num_workers is None else num_workers)
     place = Place(target, workers, skip_bad)
@@ -134,7 +136,7 @@ def opened(
     if len(set(group.gather(data.fingerprint))) > 1:
         raise CheckFailedError(
             f"the training images of {dataset} are not the same on all machines",
-            "give each the same --data-dir, or copy them",
+            f"give each the same {setting('data_dir')}, or copy them",
         )
     return data
 

@@ -227,9 +227,7 @@ def test_out_of_memory_says_what_to_do(cnnkit: Cnnkit, monkeypatch: pytest.Monke
     monkeypatch.setattr("cnnkit.training.steps.loop.Trainer.fit", fails)
     answer = cnnkit("train", "linear", "--device", "cpu")
     assert answer.code == 4
-    assert (
-        "out of memory; free some, or begin with a smaller -b/--batch-size than 32" in answer.stderr
-    )
+    assert "out of memory; free some, or begin with a smaller --batch-size than 32" in answer.stderr
     assert not list(Path("runs").iterdir())
 
 

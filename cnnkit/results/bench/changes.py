@@ -38,7 +38,7 @@ class CellChange:
 
 @dataclass(frozen=True)
 class BenchComparison(Result):
-    """The answer of `bench compare`, and of `bench --against`.
+    """The answer of a comparison with an earlier run.
 
     Attributes:
         before: the file of then.

@@ -45,7 +45,7 @@ class PipelineRow:
 
 @dataclass(frozen=True)
 class PipelineResult(Result):
-    """The answer of `bench --data`.
+    """The answer of `benchmark_pipeline`.
 
     Attributes:
         machine: what it was measured on.

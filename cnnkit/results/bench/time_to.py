@@ -29,7 +29,7 @@ class TimedRun:
 
 @dataclass(frozen=True)
 class TimeToResult(Result):
-    """The answer of `bench --time-to`.
+    """The answer of `time_to_accuracy`.
 
     Attributes:
         machine: what it was measured on.

@@ -1,4 +1,4 @@
-"""What `--transform` does to an image before it is counted: resize, and crop at the centre."""
+"""The transform of an image before it is counted: resize, and crop at the center."""
 
 import re
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from PIL import Image
 from cnnkit.data.decode import DecodedImage
 from cnnkit.data.image_limits import check_resized
 from cnnkit.data.loading.preprocessing import centre_margin, covering_side
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 
 FORM = "the form is resize=256,crop=224; a size is S or HxW"
 STEP = re.compile(r"(resize|crop)=([0-9]+)(?:x([0-9]+))?")
@@ -41,12 +41,18 @@ class Transform:
         for part in text.replace(" ", "").split(","):
             match = STEP.fullmatch(part)
             if part in ("resize", "crop"):
-                raise UsageError(f"--transform {text!r}: the size of {part} is missing", FORM)
+                raise UsageError(
+                    f"{setting('transform')} {text!r}: the size of {part} is missing", FORM
+                )
             if match is None:
-                raise UsageError(f"--transform {text!r} has an unknown step {part!r}", FORM)
+                raise UsageError(
+                    f"{setting('transform')} {text!r} has an unknown step {part!r}", FORM
+                )
             kind, height, width = match[1], int(match[2]), int(match[3]) if match[3] else None
             if not 1 <= height <= LARGEST_SIDE or not 1 <= (width or 1) <= LARGEST_SIDE:
-                raise UsageError(f"--transform {part!r}: sizes are 1 to {LARGEST_SIDE:,}", FORM)
+                raise UsageError(
+                    f"{setting('transform')} {part!r}: sizes are 1 to {LARGEST_SIDE:,}", FORM
+                )
             if kind == "crop" and width is None:
                 width = height
             steps.append((kind, height, width))

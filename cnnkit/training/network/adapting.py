@@ -3,7 +3,7 @@
 from torch import nn
 
 from cnnkit.architecture.layer_kinds import BATCH_NORMS, DROPOUTS
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.runs.recipe import Recipe
 from cnnkit.training.network.weights_file import last_layer
 
@@ -23,7 +23,7 @@ def adapt_network(network: nn.Module, recipe: Recipe, model: str) -> None:
         layers = [layer for layer in network.modules() if isinstance(layer, DROPOUTS)]
         if not layers:
             raise UsageError(
-                f"{model} has no dropout layer that --dropout could set",
+                f"{model} has no dropout layer that {setting('dropout')} could set",
                 "leave it out, or choose another network",
             )
         for layer in layers:

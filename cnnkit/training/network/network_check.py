@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.architecture.tracing import trace_forward
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.evaluation import Setup
 from cnnkit.system.determinism import is_refused
 from cnnkit.system.device import autocast, is_out_of_memory
@@ -52,11 +52,11 @@ def _forward(network: nn.Module, images: Tensor, setup: Setup) -> object:
         if "more than 1 value per channel" in reason[0]:
             raise UsageError(
                 f"{setup.model} has batch norm, which cannot be trained on a single image",
-                "use a larger -b/--batch-size, or more images",
+                f"use a larger {setting('batch_size')}, or more images",
             ) from error
         raise UsageError(
             f"{setup.model} cannot take an input of {channels}x{height}x{width}: {reason[0]}",
-            "choose another --input, or another network",
+            f"choose another {setting('input')}, or another network",
         ) from error
     return output
 

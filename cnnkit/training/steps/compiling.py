@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cnnkit.errors import UnavailableError
+from cnnkit.errors import UnavailableError, setting
 from cnnkit.evaluation import Setup
 from cnnkit.events import Note, emit
 from cnnkit.runs.recipe import Recipe
@@ -45,7 +45,7 @@ def compiled(
     """
     device = next(network.parameters()).device
     if device.type == "mps":
-        raise UnavailableError("--compile is not for the device mps", "leave it out")
+        raise UnavailableError(f"{setting('compile')} is not for the device mps", "leave it out")
     num_images = -(-min(recipe.batch_size, num_train_images) // recipe.accumulate)
     start = time.perf_counter()
     torch.compiler.reset()  # what other networks of this process were compiled to counts as well
@@ -66,12 +66,13 @@ def compiled(
                 raise
             if lacks_compiler(error):
                 raise UnavailableError(
-                    "--compile needs a C++ compiler, and this machine has none",
-                    "install g++ or clang, or leave --compile out",
+                    f"{setting('compile')} needs a C++ compiler, and this machine has none",
+                    f"install g++ or clang, or leave {setting('compile')} out",
                 ) from error
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise UnavailableError(
-                f"torch cannot compile {setup.model}: {reason[0]}", "leave --compile out"
+                f"torch cannot compile {setup.model}: {reason[0]}",
+                f"leave {setting('compile')} out",
             ) from error
     network.zero_grad()
     emit(Note(f"compiled in {time.perf_counter() - start:.1f} s"))
