@@ -136,7 +136,7 @@ def conv(
         ),
     ] = False,
 ) -> None:
-    """Compute a convolution by hand: `cnnkit conv 227 --kernel 11 --stride 4`.
+    """Compute a convolution by hand: `cnnkit conv 227 --kernel 11`.
 
     The output size with its formula, parameters, MACs and receptive field; what stacked
     convolutions save; and a kernel that slides over a small matrix, sum by sum.

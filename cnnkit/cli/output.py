@@ -8,17 +8,18 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from pathlib import Path
-from typing import Annotated, Any, TextIO, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
 from cnnkit.cli.processes import is_first
+from cnnkit.cli.streams import wanted_color, write_answer
 from cnnkit.errors import NotFoundError, UnavailableError, UsageError, settings_written
 from cnnkit.events import Note, emit, handled_by, ignore
 from cnnkit.render import Format, ProgressRenderer, export, plain_text, terminal_console, visible
 from cnnkit.results import Result
-from cnnkit.system.files import explain_os_error, followed, is_stream, write_bytes, write_text
+from cnnkit.system.files import followed, is_stream, write_bytes, write_text
 
 PANEL = "Output"
 
@@ -172,37 +173,6 @@ class Output:
     ) -> str:
         console = terminal_console(self._stdout, color)
         return plain_text(result, console.width, console.color_system, without_rows)
-
-
-class PipeClosedError(Exception):
-    """Whoever reads our stdout has had enough."""
-
-
-def write_answer(stream: TextIO, text: str) -> None:
-    """Write an answer to stdout.
-
-    Raises:
-        PipeClosedError: nobody reads it any more.
-        UnavailableError: it cannot be written, as to a full disk.
-    """
-    try:
-        stream.write(text)
-        stream.flush()
-    except OSError as error:
-        # Python flushes stdout once more at exit, which would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        if isinstance(error, BrokenPipeError):
-            raise PipeClosedError from error
-        raise explain_os_error(error, "write the answer") from error
-
-
-def wanted_color(option: bool | None) -> bool | None:
-    """Return whether to colour: the option, then NO_COLOR, then FORCE_COLOR, else None."""
-    if option is not None:
-        return option
-    if os.environ.get("NO_COLOR"):
-        return False
-    return True if os.environ.get("FORCE_COLOR") else None
 
 
 def check_writable(path: Path, option: str = "-o") -> None:

@@ -177,7 +177,7 @@ def refused(kind: type[Exception], words: str, sweep: Sweep, model: str = "lenet
 
 
 def test_bad_settings_are_refused_before_anything_is_measured() -> None:
-    refused(UsageError, "batch 0", Sweep(batch_sizes=(0,)))
+    refused(UsageError, "batch_sizes 0", Sweep(batch_sizes=(0,)))
     refused(UsageError, "'inference' is unknown; did you mean infer", Sweep(modes=("inference",)))
     refused(UsageError, "'fp8' is unknown", Sweep(precisions=("fp8",)))
     refused(UsageError, "'nhwc' is unknown", Sweep(layouts=("nhwc",)))

@@ -179,7 +179,7 @@ ODD = {
     "pipe.png": "a pipe, not a file",
     "zero.jpg": "a device, not a file",
     "loop.png": "too many levels of symbolic links",
-    "sparse.jpg": "refused: 10,000,000,000 bytes, more than 134,217,728; allow_large reads it",
+    "sparse.jpg": "refused: 10,000,000,000 bytes, more than 134,217,728; --allow-large reads it",
     "socket.png": "a socket, not a file",
 }
 
