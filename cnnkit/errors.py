@@ -1,8 +1,35 @@
 """Errors that a user can do something about, and the exit codes they end with."""
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
+
+# Of the process, not of a context: a command line is the process, with all of its threads.
+_write: Callable[[str], str] = str
+
+
+def setting(name: str) -> str:
+    """Return the name of a setting as the user writes it.
+
+    That is the name itself in Python, `batch_size`, and its option on a command line,
+    `--batch-size`. Every message, hint and note names settings through this function: text from
+    data, which may look like a setting, is then never taken for one.
+
+    Args:
+        name: of the argument or field in Python.
+    """
+    return _write(name)
+
+
+@contextmanager
+def settings_written(write: Callable[[str], str]) -> Iterator[None]:
+    """Have `setting` return what `write` makes of a name, inside a block."""
+    global _write
+    before, _write = _write, write
+    try:
+        yield
+    finally:
+        _write = before
 
 
 class ExitCode(IntEnum):
@@ -44,27 +71,6 @@ class UsageError(CnnkitError):
     """A value that was asked for makes no sense (exit code 2)."""
 
     exit_code = ExitCode.USAGE
-
-
-class SettingError(UsageError):
-    """A setting makes no sense, or does not go with another.
-
-    Args:
-        message: as that of any error, with the names of settings in braces: `{batch_size} must be
-            at least 1, not 0`.
-        hint: likewise.
-    """
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        self._texts = message, hint
-        super().__init__(*self._named(str))
-
-    def renamed(self, name: Callable[[str], str]) -> UsageError:
-        """Return the error in the words of another place, where settings have other names."""
-        return UsageError(*self._named(name))
-
-    def _named(self, name: Callable[[str], str]) -> list[str]:
-        return [re.sub(r"\{(\w+)\}", lambda found: name(found[1]), text) for text in self._texts]
 
 
 class NotFoundError(CnnkitError):

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
-from cnnkit.cli.app import app
+from cnnkit.cli.app import COMMANDS, app, command_function, load_command
 
 DOCS = Path(__file__).parent
 
@@ -46,11 +46,9 @@ def reference() -> str:
         "## cnnkit",
         _options_table([_row(option, bool) for option in root.params]),
     ]
-    for registered in app.registered_commands:
-        assert registered.name is not None
-        assert registered.callback is not None
-        command = root.commands[registered.name]
-        signature = inspect.signature(registered.callback, eval_str=True)
+    for name in COMMANDS:
+        command = load_command(name)
+        signature = inspect.signature(command_function(name), eval_str=True)
         types = {name: value.annotation for name, value in signature.parameters.items()}
         arguments = [one for one in command.params if one.param_type_name == "argument"]
         options = [one for one in command.params if one.param_type_name == "option"]
@@ -58,10 +56,10 @@ def reference() -> str:
             one.name.upper() if one.required else f"[{one.name.upper()}]" for one in arguments
         )
         parts += [
-            f"## cnnkit {registered.name}",
+            f"## cnnkit {name}",
             _prose(command.help),
-            f"See [its page]({registered.name}.md).",
-            f"```text\ncnnkit {registered.name} [OPTIONS] {shown}".rstrip() + "\n```",
+            f"See [its page]({name}.md).",
+            f"```text\ncnnkit {name} [OPTIONS] {shown}".rstrip() + "\n```",
         ]
         if arguments:
             rows = [(f"`{one.name.upper()}`", *_default_and_meaning(one)) for one in arguments]

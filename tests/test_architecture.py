@@ -1,6 +1,7 @@
 """The rules of the house, held against the imports."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -142,6 +143,25 @@ def test_looking_around_imports_nothing_heavy(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def own_strings(path: Path) -> list[str]:
+    """Return every text of a file, docstrings too, without the command lines of cnnkit in it."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    texts = [n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    return [re.sub(r"`cnnkit [^`]*(`|$)", "", text) for text in texts]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_library_names_settings_and_the_command_line_names_flags(path: Path) -> None:
+    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if part in ("cli", "__main__", "errors"):  # errors.py explains `setting` by an example
+        return
+    flags = [text for text in own_strings(path) if re.search(r"(?<![\w-])--[a-z]", text)]
+    assert not flags, "name the setting by cnnkit.errors.setting"
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            assert "setting(" not in ast.unparse(node), "its name is known when the text is made"
 
 
 def test_progress_is_emitted_not_passed() -> None:

@@ -19,7 +19,8 @@ import yaml
 from packaging.version import Version
 
 import cnnkit as cnnkit_package
-from cnnkit.cli.app import app
+from cnnkit.cli.app import COMMANDS as ENTRIES
+from cnnkit.cli.app import app, load_command
 from cnnkit.errors import ExitCode
 from cnnkit.registry import Catalog
 from tests.conftest import Cnnkit
@@ -31,7 +32,8 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted(DOCS.glob("*.md")),
 ]
-COMMANDS: Any = typer.main.get_command(app)
+ROOT: Any = typer.main.get_command(app)
+COMMANDS = {name: load_command(name) for name in ENTRIES}
 HELP = {"-h", "--help"}
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -145,12 +147,12 @@ def test_the_reference_is_current() -> None:
     )
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS.commands))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_has_a_page_with_its_options_and_an_example(name: str) -> None:
     page = (DOCS / f"{name}.md").read_text("utf-8")
     output = (DOCS / "output.md").read_text("utf-8")
     assert "(output.md)" in page
-    for option in option_names(COMMANDS.commands[name]) - HELP:
+    for option in option_names(COMMANDS[name]) - HELP:
         assert f"`{option}" in page or f"`{option}" in output, option
     assert any(words[0] == name for words in shell_commands(DOCS / f"{name}.md"))
     assert any(words[0] == name for words in shell_commands(ROOT / "README.md"))
@@ -160,7 +162,7 @@ def test_every_command_has_a_page_with_its_options_and_an_example(name: str) -> 
 
 def test_environment_variables_are_told() -> None:
     told = (DOCS / "config.md").read_text("utf-8")
-    for command in COMMANDS.commands.values():
+    for command in COMMANDS.values():
         for one in command.params:
             if one.envvar:
                 assert f"| `{one.envvar}` | `{one.opts[-1]}` |" in told
@@ -190,22 +192,20 @@ def test_every_page_is_in_the_index() -> None:
 def test_commands_of_blocks_parse(page: Path) -> None:
     write_files(page)
     for name, *words in shell_commands(page):
-        command = COMMANDS.commands[name]
+        command = COMMANDS[name]
         assert {w.partition("=")[0] for w in words if w.startswith("-")} <= option_names(command)
         command.make_context(name, list(words))  # checks the values as well
 
 
 @by_page
 def test_commands_and_options_in_sentences_are_there(page: Path) -> None:
-    everywhere = HELP.union(
-        option_names(COMMANDS), *(option_names(one) for one in COMMANDS.commands.values())
-    )
+    everywhere = HELP.union(option_names(ROOT), *(option_names(one) for one in COMMANDS.values()))
     for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", prose(page)):
         words = " ".join(code.split()).replace("\\|", "|").split(" ")
         if words[0] == "cnnkit" and words[1:] and not words[1].startswith("-"):
             if words[1] == "COMMAND":
                 continue
-            known = option_names(COMMANDS.commands[words[1]]) | HELP
+            known = option_names(COMMANDS[words[1]]) | HELP
         elif words[0] == "cnnkit" or words[0].startswith("-"):
             known = everywhere
         else:
@@ -282,7 +282,7 @@ def test_commands_of_tables_parse(page: str, row: Row) -> None:
     from cnnkit.models import MODELS
 
     name, *words = shlex.split(row.command)[1:]
-    command = COMMANDS.commands[name]
+    command = COMMANDS[name]
     assert {w.partition("=")[0] for w in words if re.match(r"--?[a-z]", w)} <= option_names(command)
     given = command.make_context(name, list(words)).params
     for key in ("model", "models"):

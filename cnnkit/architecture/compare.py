@@ -11,7 +11,7 @@ from cnnkit.architecture.find_network import find_subject
 from cnnkit.architecture.input_shapes import InputShape, as_input_shapes
 from cnnkit.architecture.lecture_comparison import printed_figures
 from cnnkit.architecture.summarize import summary
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.events import (
     OnEvent,
     TaskAdvanced,
@@ -81,7 +81,7 @@ def compare(
     runs_dir = Path(runs_dir)
     if sort is not None and sort not in COMPARE_SORT_KEYS:
         raise UsageError(
-            f"--sort {sort!r} is unknown",
+            f"{setting('sort')} {sort!r} is unknown",
             did_you_mean(sort, COMPARE_SORT_KEYS)
             or f"choose one of {', '.join(COMPARE_SORT_KEYS)}",
         )

@@ -10,7 +10,7 @@ from torch import nn
 
 from cnnkit.architecture.input_shapes import InputShape, as_input_shapes
 from cnnkit.architecture.skeleton import build_skeleton, copy_of, skeleton_of
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.models import MODELS, build_model, find_model
 from cnnkit.models.description import ModelDescription
 from cnnkit.runs.code import Trusted, described_by, network_of
@@ -72,7 +72,7 @@ def find_subject(
     if model not in MODELS and (is_folder(runs_dir / model) or is_folder(Path(model))):
         return _network_of_run(model, inputs, runs_dir, trusted)
     if trusted.network is not None:
-        raise UsageError(f"--model is for a run, and {model} is none", "leave it out")
+        raise UsageError(f"{setting('network')} is for a run, and {model} is none", "leave it out")
     description = find_model(model)
     name = _told_name(model, description)
     inputs = _resolved(name, inputs, description.input)
@@ -143,7 +143,8 @@ def _resolved(
     """Return the inputs, the native one where none is given, with the channels of squares."""
     if not inputs and native is None:
         raise UsageError(
-            f"it is not known what {name} is fed", "say it with --input, such as 3x224x224"
+            f"it is not known what {name} is fed",
+            f"say it with {setting('input')}, such as 3x224x224",
         )
     if not inputs:
         assert native is not None
@@ -151,7 +152,8 @@ def _resolved(
     if any(one.is_square for one in inputs) and native is None:
         side = next(one.shape[0] for one in inputs if one.is_square)
         raise UsageError(
-            f"the channels of {name} are not known", f"write --input CxHxW, such as 3x{side}x{side}"
+            f"the channels of {name} are not known",
+            f"write {setting('input')} CxHxW, such as 3x{side}x{side}",
         )
     return tuple(
         replace(one, shape=(native[0], *one.shape * 2), is_square=False)

@@ -7,7 +7,7 @@ from torch import nn
 
 from cnnkit.architecture.forward_pass import ForwardError
 from cnnkit.architecture.input_shapes import InputShape
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.models.layer_kinds import (
     BATCH_NORMS,
     CONVOLUTIONS,
@@ -41,7 +41,8 @@ def check_number_of_inputs(name: str, network: nn.Module, inputs: Sequence[Input
         ]
         raise UsageError(
             f"{name} cannot be called with these inputs: {error}",
-            f"its forward wants {', '.join(wanted)}: give --input {wanted[0]}=SHAPE for each"
+            f"its forward wants {', '.join(wanted)}: give {setting('input')} {wanted[0]}=SHAPE "
+            "for each"
             if len(wanted) > len(inputs)
             else f"its forward takes {', '.join(taken) or 'none'}",
         ) from error

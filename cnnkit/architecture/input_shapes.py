@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from cnnkit.errors import SettingError, UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.registry import did_you_mean
 from cnnkit.system.shapes import check_positive, parse_sizes
 
@@ -57,16 +57,16 @@ def parse_input_shape(text: str) -> InputShape:
     rest, _, dtype = text.partition(":")
     name, sign, sizes = rest.rpartition("=")
     if sign and not name.isidentifier():
-        raise SettingError(f"{{input}} {text!r}: {name!r} is no name of an argument", _FORM)
+        raise UsageError(f"{setting('input')} {text!r}: {name!r} is no name of an argument", _FORM)
     shape = parse_sizes(sizes)
     if not shape:
-        raise SettingError(f"{{input}} {text!r} is no shape", _FORM)
+        raise UsageError(f"{setting('input')} {text!r} is no shape", _FORM)
     check_positive(text, shape)
     dtype = _SHORT_DTYPES.get(dtype, dtype)
     if ":" in text and dtype not in (*INTEGER_DTYPES, *FLOAT_DTYPES):
         known = (*FLOAT_DTYPES, *INTEGER_DTYPES)
-        raise SettingError(
-            f"{{input}} {text!r}: {dtype!r} is no dtype",
+        raise UsageError(
+            f"{setting('input')} {text!r}: {dtype!r} is no dtype",
             did_you_mean(dtype, known) or f"choose one of {', '.join(known)}",
         )
     return InputShape(shape, name, dtype, is_square=len(shape) == 1 and not dtype)
@@ -96,7 +96,7 @@ def as_input_shapes(
     names = [one.name for one in inputs if one.name]
     for name in names:
         if names.count(name) > 1:
-            raise SettingError(f"{{input}} {name} is given twice", "leave one out")
+            raise UsageError(f"{setting('input')} {name} is given twice", "leave one out")
     return inputs
 
 

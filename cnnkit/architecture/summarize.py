@@ -18,7 +18,7 @@ from cnnkit.architecture.layer_rows import layer_rows
 from cnnkit.architecture.lecture_tables import compare_with_print
 from cnnkit.architecture.skeleton import META
 from cnnkit.architecture.trace import Trace, trace_forward
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.events import Note, OnEvent, emit, takes_on_event
 from cnnkit.registry import did_you_mean
 from cnnkit.results.summary import SummaryResult, Totals, Uncounted
@@ -74,12 +74,12 @@ def summary(
         raise UsageError(f"the batch size is {batch_size}", "it is 1 or more")
     if dtype not in FLOAT_DTYPES:
         raise UsageError(
-            f"--dtype {dtype!r} is no dtype of weights",
+            f"{setting('dtype')} {dtype!r} is no dtype of weights",
             did_you_mean(dtype, FLOAT_DTYPES) or f"choose one of {', '.join(FLOAT_DTYPES)}",
         )
     if optimizer not in NUM_STATES:
         raise UsageError(
-            f"--optimizer {optimizer!r} is unknown",
+            f"{setting('optimizer')} {optimizer!r} is unknown",
             did_you_mean(optimizer, NUM_STATES) or f"choose one of {', '.join(NUM_STATES)}",
         )
     subject = find_subject(
@@ -168,7 +168,11 @@ def _look_at(
     except ForwardError as failure:
         saved = None
         reason = " ".join(str(failure.error).split())
-        hint = "; give a --batch of 2 or more" if "more than 1 value per" in reason else ""
+        hint = (
+            f"; give a {setting('batch_size')} of 2 or more"
+            if "more than 1 value per" in reason
+            else ""
+        )
         remarks.append(f"it does not run in training: {reason[:160]}{hint}")
     return _Look(network, feed.device, trace, saved, tuple(remarks))
 

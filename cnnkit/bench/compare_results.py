@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import model_validator
 
 from cnnkit.bench.median_intervals import ratio_interval
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.registry import some_of
 from cnnkit.results.bench import (
     BenchCell,
@@ -84,7 +84,7 @@ def check_tolerance(tolerance: float) -> None:
         UsageError: it is.
     """
     if not tolerance >= 0:
-        raise UsageError(f"--tolerance {tolerance:g} is below 0", "0.05 allows 5 %")
+        raise UsageError(f"{setting('tolerance')} {tolerance:g} is below 0", "0.05 allows 5 %")
 
 
 def read_cells(path: str | Path) -> Cells:

@@ -23,7 +23,7 @@ from cnnkit.bench.sweep import AUTO, CellSetting, Sweep, suitable_batch
 from cnnkit.bench.timing import QUOTABLE, Timed, time_in_rounds
 from cnnkit.bench.torch_state import preserved_state, set_state
 from cnnkit.bench.utilization import measure_peaks, with_shares
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.events import (
     OnEvent,
     TaskAdvanced,
@@ -98,10 +98,13 @@ def benchmark(
     sweep.check()
     check_tolerance(tolerance)
     if not max_seconds > 0:
-        raise UsageError(f"--max-seconds is {max_seconds:g}", "it is above 0")
+        raise UsageError(f"{setting('max_seconds')} is {max_seconds:g}", "it is above 0")
     given = [models] if isinstance(models, str | nn.Module) else list(models)
     if not given and not remeasure_peaks:
-        raise UsageError("name a network to measure, such as resnet18", "or give --peak alone")
+        raise UsageError(
+            "name a network to measure, such as resnet18",
+            f"or give {setting('remeasure_peaks')} alone",
+        )
     earlier = read_cells(against) if against is not None else None
     networks = [
         _network(model, input, num_classes, arguments or {}, runs_dir, trust_code)

@@ -18,7 +18,7 @@ from cnnkit.data.image_set import ImageSet
 from cnnkit.data.loading.batches import Batch, Batches
 from cnnkit.data.loading.batching import make_batches
 from cnnkit.data.normalization import measure_channels
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.events import Note, OnEvent, TaskAdvanced, TaskEnded, TaskStarted, emit, takes_on_event
 from cnnkit.models import ModelDescription, build_model, find_model
 from cnnkit.results.bench_data import PipelineResult, PipelineRow
@@ -80,7 +80,10 @@ def benchmark_pipeline(
     sweep = sweep or Sweep()
     sweep.check()
     if AUTO in sweep.batch_sizes:
-        raise UsageError("--batch auto cannot be used with --data", "name numbers")
+        raise UsageError(
+            f"{setting('batch_sizes')} auto cannot be used with {setting('dataset')}",
+            "name numbers",
+        )
     if not models:
         raise UsageError("name a network to measure, such as resnet18")
     workers = checked_workers(num_usable_cores() if num_workers is None else num_workers)
@@ -94,8 +97,8 @@ def benchmark_pipeline(
     settings = sweep.cells(len(models), devices, torch.get_num_threads())
     emit(TaskStarted(TASK, round(len(settings) * max_seconds), "s"))
     try:
-        for number, setting in enumerate(settings):
-            description = find_model(models[setting.model])
+        for number, chosen in enumerate(settings):
+            description = find_model(models[chosen.model])
             shape = choose_input(description, images, as_image_shape(input))
             treatment = not_normalized(shape, allow_large)
             # What the numbers are does not change how long it takes, so a few images have to do.
@@ -108,34 +111,34 @@ def benchmark_pipeline(
             if number == 0:
                 emit(Note(describe_fit(images, shape, normalization)))
             with preserved_state():
-                set_state(setting.threads, setting.precision)
-                batch_size = min(_batch_size(setting, shape), len(images))
-                where = setting.device.torch_device
-                layout = torch.channels_last if setting.channels_last else torch.contiguous_format
+                set_state(chosen.threads, chosen.precision)
+                batch_size = min(_batch_size(chosen, shape), len(images))
+                where = chosen.device.torch_device
+                layout = torch.channels_last if chosen.channels_last else torch.contiguous_format
                 batches = make_batches(
                     images, treatment, batch_size, where, layout, workers, skip_bad
                 )
-                work = _workload(description, images, shape, setting, batches, arguments or {})
-                rows.append(_row(description.name, work, batches, setting, max_seconds))
+                work = _workload(description, images, shape, chosen, batches, arguments or {})
+                rows.append(_row(description.name, work, batches, chosen, max_seconds))
             emit(TaskAdvanced(TASK, round((number + 1) * max_seconds)))
     finally:
         emit(TaskEnded(TASK))
     return PipelineResult(machine, dataset, len(images), workers, tuple(rows))
 
 
-def _batch_size(setting: CellSetting, shape: ImageShape) -> int:
-    if isinstance(setting.batch_size, int):
-        return setting.batch_size
+def _batch_size(chosen: CellSetting, shape: ImageShape) -> int:
+    if isinstance(chosen.batch_size, int):
+        return chosen.batch_size
     # A network is not counted here: so many values as images of 224x224 have suit most.
     values = shape.channels * shape.height * shape.width
-    return max(2, suitable_batch(4e9 * values / (3 * 224 * 224), setting.device, True))
+    return max(2, suitable_batch(4e9 * values / (3 * 224 * 224), chosen.device, True))
 
 
 def _workload(
     model: ModelDescription,
     images: ImageSet,
     shape: ImageShape,
-    setting: CellSetting,
+    chosen: CellSetting,
     batches: Batches,
     arguments: dict[str, str],
 ) -> Workload:
@@ -149,15 +152,15 @@ def _workload(
     some, labels = next(_shuffled(batches))
     feed = Feed((some.cpu(),), {}, labels.cpu())
     return Workload(
-        network, feed, setting.device, setting.mode, setting.precision, setting.channels_last,
-        setting.compiled,
+        network, feed, chosen.device, chosen.mode, chosen.precision, chosen.channels_last,
+        chosen.compiled,
     )  # fmt: skip
 
 
 def _row(
-    model: str, work: Workload, batches: Batches, setting: CellSetting, max_seconds: float
+    model: str, work: Workload, batches: Batches, chosen: CellSetting, max_seconds: float
 ) -> PipelineRow:
-    device, share = setting.device, max_seconds / (3 * ROUNDS + 1)
+    device, share = chosen.device, max_seconds / (3 * ROUNDS + 1)
     take_batches(work, 2)  # warm
     rates: dict[str, list[float]] = {"loading": [], "network": [], "both": []}
     for number in range(ROUNDS):
@@ -170,12 +173,12 @@ def _row(
     return PipelineRow(
         model=model,
         device=device.name,
-        mode=setting.mode,
+        mode=chosen.mode,
         batch_size=batches.batch_size,
-        precision=setting.precision,
-        layout=setting.layout,
-        compile=setting.compiled,
-        threads=setting.threads,
+        precision=chosen.precision,
+        layout=chosen.layout,
+        compile=chosen.compiled,
+        threads=chosen.threads,
         loading_images_per_second=loading,
         network_images_per_second=network,
         both_images_per_second=both,

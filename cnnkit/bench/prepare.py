@@ -10,7 +10,7 @@ from cnnkit.bench.sweep import CellSetting
 from cnnkit.bench.timing import take_batches
 from cnnkit.bench.torch_state import set_state
 from cnnkit.bench.workload import Workload
-from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.errors import CnnkitError, UsageError, setting
 from cnnkit.results import SummaryResult
 from cnnkit.system.memory import is_out_of_memory
 
@@ -140,6 +140,7 @@ def told(error: BaseException) -> str:
         return "out of memory"
     words = " ".join(str(error).split())
     if "more than 1 value per channel" in words:
-        return "batch norm cannot be trained on a single image; use --batch 2 or more"
+        hint = f"use {setting('batch_sizes')} 2 or more"
+        return f"batch norm cannot be trained on a single image; {hint}"
     kind = type(error).__name__
     return f"{kind}: {words[:200]}" if words else kind

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cnnkit.architecture.input_shapes import InputShape
 from cnnkit.bench.workload import RECIPE, Feed, Workload, float_tensors, without_dropout
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.models.layer_kinds import BATCH_NORMS
 from cnnkit.training.optimizers import make_optimizer
 
@@ -204,7 +204,8 @@ def _gradients(network: nn.Module, feed: Feed) -> list[Tensor]:
         if not isinstance(logits, Tensor) or logits.dim() != 2:
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise UsageError(
-                f"it returns {shape} in training, not logits (images, classes)", "use --mode infer"
+                f"it returns {shape} in training, not logits (images, classes)",
+                f"use {setting('modes')} infer",
             )
         loss = functional.cross_entropy(logits, feed.labels)
         loss.backward()  # type: ignore[no-untyped-call]

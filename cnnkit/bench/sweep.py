@@ -6,7 +6,7 @@ from itertools import product
 from typing import Literal
 
 from cnnkit.bench.device_clock import DTYPES, Device, all_devices, open_device
-from cnnkit.errors import UnavailableError, UsageError
+from cnnkit.errors import UnavailableError, UsageError, setting
 from cnnkit.registry import did_you_mean
 from cnnkit.system.device import num_usable_cores
 
@@ -82,20 +82,25 @@ class Sweep:
         Raises:
             UsageError: one of them does not.
         """
-        _check_known("--mode", self.modes, MODES)
-        _check_known("--precision", self.precisions, PRECISIONS)
-        _check_known("--layout", self.layouts, LAYOUTS)
+        _check_known(setting("modes"), self.modes, MODES)
+        _check_known(setting("precisions"), self.precisions, PRECISIONS)
+        _check_known(setting("layouts"), self.layouts, LAYOUTS)
         if not self.devices:
-            raise UsageError("--device names no device", "such as --device cpu,cuda")
+            raise UsageError(
+                f"{setting('devices')} names no device", f"such as {setting('devices')} cpu,cuda"
+            )
         for batch_size in self.batch_sizes:
             if isinstance(batch_size, int) and batch_size < 1:
-                raise UsageError(f"--batch {batch_size} has no image", "it is 1 or more, or auto")
+                raise UsageError(
+                    f"{setting('batch_sizes')} {batch_size} has no image",
+                    "it is 1 or more, or auto",
+                )
         for number in self.threads:
             if number < 1:
-                raise UsageError(f"--threads {number} is none", "it is 1 or more")
+                raise UsageError(f"{setting('threads')} {number} is none", "it is 1 or more")
             if number > num_usable_cores():
                 raise UsageError(
-                    f"--threads {number} is more than this process may use",
+                    f"{setting('threads')} {number} is more than this process may use",
                     f"it has {num_usable_cores()} cores",
                 )
 
@@ -114,8 +119,8 @@ class Sweep:
             reasons = [device.lacks(precision) for device in devices]
             if all(reasons):
                 raise UnavailableError(
-                    f"--precision {precision} cannot be had: {reasons[0]}",
-                    "leave it out, or name another --device",
+                    f"{setting('precisions')} {precision} cannot be had: {reasons[0]}",
+                    f"leave it out, or name another {setting('devices')}",
                 )
         return devices
 

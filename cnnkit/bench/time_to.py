@@ -11,7 +11,7 @@ from cnnkit.bench.device_clock import open_device
 from cnnkit.bench.machine import describe_machine
 from cnnkit.bench.torch_state import preserved_state
 from cnnkit.data import allow_large_files, find_dataset
-from cnnkit.errors import RunFailedError, UsageError
+from cnnkit.errors import RunFailedError, UsageError, setting
 from cnnkit.events import (
     EpochEnded,
     Event,
@@ -78,10 +78,13 @@ def time_to_accuracy(
         CheckFailedError: the recipe names code that the user does not trust.
     """
     if not 0 < target <= 1:
-        raise UsageError(f"--time-to {target:g} is no accuracy", "it is above 0, and 1 at most")
+        raise UsageError(
+            f"{setting('target')} {target:g} is no accuracy", "it is above 0, and 1 at most"
+        )
     if num_runs < MIN_RUNS:
         raise UsageError(
-            f"--runs {num_runs} is too few", "the fastest and the slowest are dropped: 3 or more"
+            f"{setting('num_runs')} {num_runs} is too few",
+            "the fastest and the slowest are dropped: 3 or more",
         )
     if allow_large and dataset is not None:
         allow_large_files(dataset)
@@ -93,7 +96,7 @@ def time_to_accuracy(
     if model is None or dataset is None:
         raise UsageError(
             f"the recipe {recipe} names no {'model' if model is None else 'dataset'}",
-            "name it: `cnnkit bench lenet5 --data digits`",
+            "name one, such as lenet5" if model is None else f"give {setting('dataset')}",
         )
     if not is_its_model:  # the size of the input and the arguments are those of its network
         named = replace(named, input=None, model_arguments={})

@@ -15,7 +15,7 @@ from cnnkit.bench.device_clock import Device
 from cnnkit.bench.median_intervals import half_width, steady_interval
 from cnnkit.bench.torch_state import set_state
 from cnnkit.bench.workload import Workload
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 
 ROUND_SECONDS = 0.25  # of one cell, before the next has its turn
 MIN_ROUNDS = 9  # of so many medians an interval leaves the highest and the lowest out
@@ -84,7 +84,7 @@ class Timed:
             if typical > self.max_seconds:
                 raise UsageError(
                     f"a batch takes {typical:.2g} s, longer than the {self.max_seconds:g} s of "
-                    "--max-seconds",
+                    f"{setting('max_seconds')}",
                     "give more",
                 )
             has_settled = SETTLED * before <= typical

@@ -13,7 +13,7 @@ from torch.nn import functional
 from cnnkit.architecture.forward_pass import tensors_in
 from cnnkit.architecture.input_shapes import InputShape, make_tensors
 from cnnkit.bench.device_clock import DTYPES, Device
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.runs.recipe import Recipe
 from cnnkit.training.optimizers import make_optimizer
 
@@ -174,7 +174,7 @@ class Workload:
                 shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
                 raise UsageError(
                     f"it returns {shape} in training, not logits (images, classes)",
-                    "use --mode infer",
+                    f"use {setting('modes')} infer",
                 )
             loss = functional.cross_entropy(logits, feed.labels)
         return logits, self.scaler.scale(loss)

@@ -5,57 +5,120 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from cnnkit import __version__
-from cnnkit.cli import (
-    bench,
-    compare,
-    conv,
-    datasets,
-    doctor,
-    evaluate,
-    models,
-    recipes,
-    show,
-    stats,
-    summary,
-    train,
-)
-from cnnkit.cli.output import PipeClosedError, wanted_color, write_answer
 from cnnkit.cli.processes import is_first
+from cnnkit.cli.streams import PipeClosedError, wanted_color, write_answer
 from cnnkit.errors import CnnkitError, ExitCode, ToldElsewhereError
-from cnnkit.registry import did_you_mean
-from cnnkit.render import visible
-from cnnkit.system.validation import is_bound, requirement
 
 ISSUES = "please report it with the lines above"
 
+_STYLE: dict[str, Any] = {
+    "rich_markup_mode": "markdown",
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+    "pretty_exceptions_enable": False,
+    "suggest_commands": False,
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the overview says of a command, whose module is imported when it is called.
+
+    Attributes:
+        panel: that it stands in.
+        about: the first line of its docstring.
+        module: in `cnnkit.cli`, with a function of the same name.
+    """
+
+    panel: str
+    about: str
+    module: str
+
+
+COMMANDS = {
+    "stats": Entry("Data", "Measure a dataset exactly: `cnnkit stats mnist`.", "stats"),
+    "show": Entry(
+        "Data", "Look at images of a dataset: `cnnkit show cifar10 -o samples.png`.", "show"
+    ),
+    "summary": Entry(
+        "Networks", "Show a network layer by layer: `cnnkit summary vgg16`.", "summary"
+    ),
+    "compare": Entry(
+        "Networks", "Compare networks side by side: `cnnkit compare vgg16 resnet50`.", "compare"
+    ),
+    "conv": Entry(
+        "Networks", "Compute a convolution by hand: `cnnkit conv 227 --kernel 11`.", "conv"
+    ),
+    "train": Entry(
+        "Training", "Train a network on a dataset: `cnnkit train lenet5 mnist`.", "train"
+    ),
+    "recipes": Entry(
+        "Training", "List the recipes, or print one: `cnnkit recipes mnist-fast`.", "recipes"
+    ),
+    "eval": Entry(
+        "Evaluation", "Evaluate a trained network: `cnnkit eval runs/lenet5-mnist-...`.", "evaluate"
+    ),
+    "bench": Entry(
+        "Speed", "Measure how fast networks are here: `cnnkit bench resnet18`.", "bench"
+    ),
+    "models": Entry(
+        "Look around", "List the networks of the zoo: `cnnkit models 'resnet*'`.", "models"
+    ),
+    "datasets": Entry(
+        "Look around", "List the datasets by name: `cnnkit datasets 'cifar*'`.", "datasets"
+    ),
+    "doctor": Entry(
+        "Look around", "Show versions, devices and folders, and what is missing.", "doctor"
+    ),
+}
+
+
+def command_function(name: str) -> Callable[..., None]:
+    """Return the function of a command, which imports its module."""
+    module = COMMANDS[name].module
+    function: Callable[..., None] = getattr(import_module(f"cnnkit.cli.{module}"), module)
+    return function
+
+
+def load_command(name: str) -> Any:
+    """Return a command as Typer makes it of its function."""
+    alone = typer.Typer(add_completion=False, **_STYLE)
+    alone.command(name)(command_function(name))
+    return _tidied(typer.main.get_command(alone))
+
+
+class _Commands(TyperGroup):
+    """The commands: to list them takes their names, to run one its module."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command if name is None else load_command(name), rest
+
+
 app = typer.Typer(
     name="cnnkit",
+    cls=_Commands,
     help="Datasets, architectures and training of convolutional networks in PyTorch.",
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
-    suggest_commands=False,
+    **_STYLE,
 )
-app.command("train")(train.train)
-app.command("eval")(evaluate.evaluate)
-app.command("stats")(stats.stats)
-app.command("show")(show.show)
-app.command("summary")(summary.summary)
-app.command("compare")(compare.compare)
-app.command("conv")(conv.conv)
-app.command("bench")(bench.bench)
-app.command("recipes")(recipes.recipes)
-app.command("models")(models.models)
-app.command("datasets")(datasets.datasets)
-app.command("doctor")(doctor.doctor)
+
+
+def _not_loaded() -> None:
+    """Stand for a command until it is called."""
+
+
+for _name, _entry in COMMANDS.items():
+    app.command(_name, help=_entry.about, rich_help_panel=_entry.panel)(_not_loaded)
 
 
 def _print_version(value: bool) -> None:
@@ -76,16 +139,13 @@ def _root(
         typer.echo(context.get_help())
 
 
-def _made() -> Any:
-    """Return the command line with what Typer cannot be told of an option."""
-    root: Any = typer.main.get_command(app)
-    for command in (root, *root.commands.values()):
-        context = typer.Context(command)
-        for parameter in command.get_params(context):
-            if getattr(parameter, "is_flag", False):
-                parameter.metavar = ""  # the help shows no value, for there is none
-            parameter.opts.sort(key=lambda name: not name.startswith("--"))  # errors name the first
-    return root
+def _tidied(command: Any) -> Any:
+    """Return a command after changing what Typer has no way to say of an option."""
+    for parameter in command.get_params(typer.Context(command)):
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""  # the help shows no value, for there is none
+        parameter.opts.sort(key=lambda name: not name.startswith("--"))  # errors name the first
+    return command
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -105,7 +165,8 @@ def _run(arguments: Sequence[str]) -> int:
             reconfigure(errors="replace")
     _set_help_color(arguments)
     try:
-        code = _made()(
+        root = _tidied(typer.main.get_command(app))
+        code = root(
             list(arguments), prog_name="cnnkit", standalone_mode=False, obj=tuple(arguments)
         )
     except PipeClosedError:
@@ -146,6 +207,8 @@ def _fail(
         return code  # several processes fail alike, and the first one tells
     if not traced and any(argument in ("-v", "-qv", "-vq", "--verbose") for argument in arguments):
         _say(traceback.format_exc())
+    from cnnkit.render.safe_text import visible
+
     line = f"{message}; {hint}" if hint else message
     _say(f"cnnkit: {visible(line)}\n")
     if _wants_json(arguments):
@@ -165,6 +228,8 @@ def _fail(
 
 def _say(text: str) -> None:
     """Write lines to stderr, whatever is in them."""
+    from cnnkit.render.safe_text import visible
+
     with contextlib.suppress(BrokenPipeError):  # then nobody is there to read them
         sys.stderr.write(visible(text, kept="\n\t"))
         sys.stderr.flush()
@@ -172,6 +237,8 @@ def _say(text: str) -> None:
 
 def _usage_message(arguments: Sequence[str], error: TyperException) -> tuple[str, str]:
     """Return message and hint of an error that the parser found."""
+    from cnnkit.registry import did_you_mean
+
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else _command_path(arguments)
     hint = f"see `{path} --help`"
@@ -180,7 +247,7 @@ def _usage_message(arguments: Sequence[str], error: TyperException) -> tuple[str
         return f"no such option: {option}", did_you_mean(option, error.possibilities or ()) or hint
     unknown = _unknown_command(arguments)
     if unknown is not None:
-        return f"no such command {unknown!r}", did_you_mean(unknown, _command_names()) or hint
+        return f"no such command {unknown!r}", did_you_mean(unknown, COMMANDS) or hint
     parameter = getattr(error, "param", None)
     if isinstance(error, typer.BadParameter) and error.message and parameter is not None:
         return _wrong_value(arguments, error, parameter, context), hint
@@ -192,6 +259,8 @@ def _wrong_value(
     arguments: Sequence[str], error: typer.BadParameter, parameter: Any, context: Any
 ) -> str:
     """Return what is wrong with the value of an option or an argument."""
+    from cnnkit.system.validation import is_bound, requirement
+
     given: object = _given_value(arguments, parameter)
     defaults: dict[str, object] = getattr(context, "default_map", None) or {}
     where = ""
@@ -210,19 +279,15 @@ def _wrong_value(
     return f"invalid value{where} for {parameter.get_error_hint()}: {wanted}"
 
 
-def _command_names() -> list[str]:
-    return [command.name for command in app.registered_commands if command.name is not None]
-
-
 def _unknown_command(arguments: Sequence[str]) -> str | None:
     """Return the first word of a command line where it is no command; None where it is one."""
     first = arguments[0] if arguments else "-"
-    return None if first.startswith("-") or first in _command_names() else first
+    return None if first.startswith("-") or first in COMMANDS else first
 
 
 def _command_path(arguments: Sequence[str]) -> str:
     """Return `cnnkit train`, as far as the arguments name a command."""
-    is_command = bool(arguments) and arguments[0] in _command_names()
+    is_command = bool(arguments) and arguments[0] in COMMANDS
     return f"cnnkit {arguments[0]}" if is_command else "cnnkit"
 
 

@@ -104,7 +104,7 @@ def compare(
     runs_dir: RunsDir = Path("runs"),
     trust_code: TrustCode = False,
 ) -> None:
-    """Set networks side by side: `cnnkit compare alexnet_2012 vgg16 googlenet resnet152`.
+    """Compare networks side by side: `cnnkit compare vgg16 resnet50`.
 
     Parameters, MACs, memory, depth, receptive field, and published accuracy. Nothing is allocated.
     """

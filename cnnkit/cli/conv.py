@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cnnkit.cli.output import Output, with_default, with_output
-from cnnkit.errors import SettingError
+from cnnkit.errors import UsageError, setting
 from cnnkit.system.shapes import parse_sizes
 
 COST_PANEL = "Parameters and MACs"
@@ -136,7 +136,7 @@ def conv(
         ),
     ] = False,
 ) -> None:
-    """Compute a convolution by hand: `cnnkit conv 227 --kernel 11 --stride 4`.
+    """Compute a convolution by hand: `cnnkit conv 227 --kernel 11`.
 
     The output size with its formula, parameters, MACs and receptive field; what stacked
     convolutions save; and a kernel that slides over a small matrix, sum by sum.
@@ -177,5 +177,5 @@ def _parse_size(name: str, text: str | None) -> int | tuple[int, int] | None:
     sizes = parse_sizes(text)
     if len(sizes) not in (1, 2):
         hint = "write one number such as 3, or HxW as 3x5"
-        raise SettingError(f"{{{name}}} {text!r} is no size", hint)
+        raise UsageError(f"{setting(name)} {text!r} is no size", hint)
     return sizes[0] if len(sizes) == 1 else (sizes[0], sizes[1])

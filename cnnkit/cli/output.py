@@ -6,19 +6,20 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
-from typing import Annotated, Any, TextIO, get_args
+from typing import Annotated, Any, get_args
 
 import typer
-from typer.models import ArgumentInfo
+from typer.models import ArgumentInfo, OptionInfo
 
 from cnnkit.cli.processes import is_first
-from cnnkit.errors import NotFoundError, SettingError, UnavailableError, UsageError
+from cnnkit.cli.streams import wanted_color, write_answer
+from cnnkit.errors import NotFoundError, UnavailableError, UsageError, settings_written
 from cnnkit.events import Note, emit, handled_by, ignore
 from cnnkit.render import Format, ProgressRenderer, export, plain_text, terminal_console, visible
 from cnnkit.results import Result
-from cnnkit.system.files import explain_os_error, followed, is_stream, write_bytes, write_text
+from cnnkit.system.files import followed, is_stream, write_bytes, write_text
 
 PANEL = "Output"
 
@@ -174,37 +175,6 @@ class Output:
         return plain_text(result, console.width, console.color_system, without_rows)
 
 
-class PipeClosedError(Exception):
-    """Whoever reads our stdout has had enough."""
-
-
-def write_answer(stream: TextIO, text: str) -> None:
-    """Write an answer to stdout.
-
-    Raises:
-        PipeClosedError: nobody reads it any more.
-        UnavailableError: it cannot be written, as to a full disk.
-    """
-    try:
-        stream.write(text)
-        stream.flush()
-    except OSError as error:
-        # Python flushes stdout once more at exit, which would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        if isinstance(error, BrokenPipeError):
-            raise PipeClosedError from error
-        raise explain_os_error(error, "write the answer") from error
-
-
-def wanted_color(option: bool | None) -> bool | None:
-    """Return whether to colour: the option, then NO_COLOR, then FORCE_COLOR, else None."""
-    if option is not None:
-        return option
-    if os.environ.get("NO_COLOR"):
-        return False
-    return True if os.environ.get("FORCE_COLOR") else None
-
-
 def check_writable(path: Path, option: str = "-o") -> None:
     """Refuse a file that could not be written before the work is done, not after.
 
@@ -305,13 +275,44 @@ def _shared(
     """Declare the options that every command shares."""
 
 
+# Arguments of the library that a command has under another name.
+_ALIASES = {
+    "arguments": "model_arg",
+    "batch_sizes": "batch",
+    "classes": "class_names",
+    "dataset": "data",
+    "indices": "index",
+    "input": "input_shape",
+    "input_shape": "input",
+    "model_arguments": "model_arg",
+    "network": "own_network",
+    "num_runs": "runs",
+    "num_workers": "workers",
+    "remeasure_peaks": "peak",
+    "save_to": "save",
+    "target": "time_to",
+}
+
+
 def _as_typed(parameters: Mapping[str, inspect.Parameter], name: str) -> str:
     """Return a setting as a user of the command writes it: `--batch-size`, or `SIZE`."""
-    named = parameters.get(name)
-    if named is not None and any(
-        isinstance(one, ArgumentInfo) for one in get_args(named.annotation)
-    ):
-        return name.upper()
+    for one in (name, _ALIASES.get(name, ""), name.removesuffix("s")):
+        for kind in get_args(parameters[one].annotation) if one in parameters else ():
+            if isinstance(kind, ArgumentInfo):
+                return one.upper()
+            if isinstance(kind, OptionInfo):
+                # Typer takes the first declaration for the default until it makes the command.
+                texts = (kind.default, *(kind.param_decls or ()))
+                declared = [str(text).partition("/")[0] for text in texts]
+                return next(filter(_is_long, declared), _flag(one))
+    return _flag(_ALIASES.get(name, name))
+
+
+def _is_long(declared: str) -> bool:
+    return declared.startswith("--")
+
+
+def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
@@ -329,11 +330,11 @@ def with_output(command: Callable[..., None], suffixes: Sequence[str] = ()) -> C
     def run(**values: Any) -> None:
         chosen = {name: values.pop(name) for name in shared}
         chosen.pop("verbose")  # the error boundary looks at it
-        with Output(**chosen, suffixes=suffixes, can_plot="plot" in own) as output:
-            try:
-                command(output=output, **values)
-            except SettingError as error:
-                raise error.renamed(lambda name: _as_typed(own, name)) from error
+        with (
+            settings_written(partial(_as_typed, own)),
+            Output(**chosen, suffixes=suffixes, can_plot="plot" in own) as output,
+        ):
+            command(output=output, **values)
 
     parameters = [own[name] for name in own if name != "output"]
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

@@ -22,7 +22,7 @@ def recipes(
         ),
     ] = None,
 ) -> None:
-    """List the recipes with what they reached, or print one: `cnnkit recipes mnist-fast`."""
+    """List the recipes, or print one: `cnnkit recipes mnist-fast`."""
     from cnnkit.runs.recipe_files import find_recipe, list_recipes
 
     if name is None:

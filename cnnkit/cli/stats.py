@@ -152,7 +152,7 @@ def stats(
     ] = False,
     workers: Workers = None,
 ) -> None:
-    """Measure a dataset exactly: `cnnkit stats mnist`, `cnnkit stats ./photos`.
+    """Measure a dataset exactly: `cnnkit stats mnist`.
 
     Mean and deviation of each channel with the line to paste, classes, sizes, modes, and broken
     files. `cnnkit stats merge part*.json` adds up parts that were measured with `--shard`.

@@ -164,7 +164,7 @@ def summary(
     own_network: OwnNetwork = None,
     trust_code: TrustCode = False,
 ) -> None:
-    """Show a network layer by layer: `cnnkit summary vgg16 --input 3x224x224`.
+    """Show a network layer by layer: `cnnkit summary vgg16`.
 
     Shapes, parameters, MACs and FLOPs, memory and receptive field. Nothing is allocated.
     """

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from cnnkit.errors import setting
+
 MAX_PIXELS = 89_478_485
 """More pixels in one image are refused unless allowed: Pillow's own limit, a quarter of 1 GiB."""
 
@@ -31,7 +33,7 @@ class StoppedError(Exception):
 def too_large(what: str, limit: int | str) -> str:
     """Return the reason of what is above a limit: what it has, the limit, and the option."""
     shown = f"{limit:,}" if isinstance(limit, int) else limit
-    return f"refused: {what}, more than {shown}; --allow-large reads it"
+    return f"refused: {what}, more than {shown}; {setting('allow_large')} reads it"
 
 
 def check_file_size(size: int) -> None:

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
+from cnnkit.errors import setting
 from cnnkit.registry import did_you_mean
 
 NORMALIZE_WORDS = ("auto", "published", "measured", "none")
@@ -33,7 +34,7 @@ class MeanStd:
 
         Raises:
             ValueError: it says something else, or a value is out of range; the message is to stand
-                behind `--normalize TEXT`.
+                behind the name of the setting.
         """
         parts = text.split("/")
         if len(parts) > 2:
@@ -103,7 +104,7 @@ def normalize_text(text: str) -> str:
     """Return the text of `normalize` in one form: a word, or the shortest that says its numbers.
 
     Raises:
-        ValueError: it is neither; the message names the setting in braces.
+        ValueError: it is neither; the message names the setting.
     """
     written = text.strip()
     if written in NORMALIZE_WORDS:
@@ -112,10 +113,10 @@ def normalize_text(text: str) -> str:
         close = did_you_mean(written, NORMALIZE_WORDS)
         words = ", ".join(NORMALIZE_WORDS)
         raise ValueError(
-            f"{{normalize}} must be {words} or numbers such as 0.5/0.25, not {text!r}"
+            f"{setting('normalize')} must be {words} or numbers such as 0.5/0.25, not {text!r}"
             + (f"; {close}" if close else "")
         )
     try:
         return str(MeanStd.parse(written))
     except ValueError as error:
-        raise ValueError(f"{{normalize}} {text} {error}") from error
+        raise ValueError(f"{setting('normalize')} {text} {error}") from error

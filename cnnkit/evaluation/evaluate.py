@@ -8,6 +8,7 @@ from cnnkit.data.image_set import ImageSet
 from cnnkit.data.loading.batching import make_batches
 from cnnkit.data.loading.preprocessing import say_decoding
 from cnnkit.data.loading.views import check_views
+from cnnkit.errors import setting
 from cnnkit.evaluation.other_dataset import ALL, open_other_dataset, say_classes
 from cnnkit.evaluation.predictions import predict_all
 from cnnkit.evaluation.unseen import SEEN, TOO_GOOD, without_seen
@@ -90,7 +91,7 @@ def evaluate(
     weights = read_weights(folder, checkpoint)
     target = choose_device(device)
     with (
-        explained_out_of_memory("use another --device"),
+        explained_out_of_memory(f"use another {setting('device')}"),
         deterministic_operations(setup.deterministic),
     ):
         trained = loaded(folder, setup, weights, target)

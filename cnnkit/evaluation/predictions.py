@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from cnnkit.data.loading.batches import Batches
 from cnnkit.data.loading.views import mean_logits
-from cnnkit.errors import DivergedRunError, RunFailedError
+from cnnkit.errors import DivergedRunError, RunFailedError, setting
 from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, emit
 from cnnkit.results import ClassMetrics, Metrics
 from cnnkit.system.device import autocast
@@ -150,7 +150,7 @@ def predict_all(
         number = int((~entropies.isfinite()).sum())
         raise DivergedRunError(
             f"the loss of {number:,} of {len(truths):,} images to {task} is not finite",
-            "the network has diverged: train with a smaller --lr",
+            f"the network has diverged: train with a smaller {setting('lr')}",
         )
     return Predictions(truths, highest, hits, entropies.double(), num_classes, seconds)
 

@@ -8,7 +8,7 @@ import torch
 from cnnkit.data import find_dataset, open_dataset
 from cnnkit.data.content_hashes import HASH, ContentHashes, Hashes, pixel_hashes
 from cnnkit.data.image_set import EncodedSet, ImageSet, TensorSet
-from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.errors import CnnkitError, UsageError, setting
 from cnnkit.events import Warned, emit
 from cnnkit.runs.folder import RunFolder
 from cnnkit.runs.model_and_data import ModelAndData
@@ -64,7 +64,8 @@ def without_seen(
     if number == len(images):
         raise UsageError(
             f"every image of {dataset} was {SEEN}",
-            "name images that were kept apart; --split train evaluates images that were trained on",
+            f"name images that were kept apart; {setting('split')} train evaluates images that "
+            "were trained on",
         )
     emit(Warned(f"{of_all}, and are left out"))
     return images.subset(torch.from_numpy(np.flatnonzero(~is_seen)))

@@ -1,4 +1,4 @@
-"""A network's own arguments: from the text of `--model-arg NAME=VALUE` to what a builder wants."""
+"""A network's own arguments: from the text `NAME=VALUE` to what a builder wants."""
 
 import ast
 import inspect
@@ -7,7 +7,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.registry import did_you_mean
 
 FROM_DATASET = ("num_classes", "in_channels", "image_size")
@@ -69,11 +69,13 @@ def convert_arguments(
     for name, text in arguments.items():
         if name in from_dataset:
             raise UsageError(
-                f"{name} cannot be set by --model-arg",
+                f"{name} cannot be set by {setting('model_arguments')}",
                 "it comes from the dataset, or from the input that is asked for",
             )
         if name in fixed:
-            raise UsageError(f"{name} of {who} cannot be set by --model-arg", "leave it out")
+            raise UsageError(
+                f"{name} of {who} cannot be set by {setting('model_arguments')}", "leave it out"
+            )
         if name in legal:
             try:
                 converted[name] = _convert(text, _wanted_type(parameters[name]))

@@ -15,7 +15,7 @@ from types import ModuleType
 
 from torch import nn
 
-from cnnkit.errors import NotFoundError, UsageError
+from cnnkit.errors import NotFoundError, UsageError, setting
 from cnnkit.models.arguments import FROM_DATASET, builder_parameters, convert_arguments, takes
 from cnnkit.models.description import ModelDescription
 from cnnkit.registry import did_you_mean
@@ -132,7 +132,8 @@ def _check_complete(factory: _Factory, keywords: Mapping[str, object]) -> None:
                 f"give {name} a default in {factory.path.name}",
             )
         raise UsageError(
-            f"{factory.who} wants an argument {name!r}", f"give it with --model-arg {name}=VALUE"
+            f"{factory.who} wants an argument {name!r}",
+            f"give it with {setting('model_arguments')} {name}=VALUE",
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from cnnkit.errors import NotFoundError, UnavailableError, UsageError
+from cnnkit.errors import NotFoundError, UnavailableError, UsageError, setting
 from cnnkit.models.arguments import convert_arguments
 from cnnkit.models.description import ModelDescription
 from cnnkit.registry import did_you_mean
@@ -81,7 +81,7 @@ def build_timm(
         words = " ".join(str(error).split())
         raise UsageError(
             f"timm cannot build {name}: {type(error).__name__}: {words}",
-            "check the --model-arg values" if arguments else "",
+            f"check the {setting('model_arguments')} values" if arguments else "",
         ) from error
     return network
 

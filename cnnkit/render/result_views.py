@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from cnnkit.errors import SettingError
+from cnnkit.errors import UsageError, setting
 from cnnkit.render.tabular import Column
 from cnnkit.results.base import Records, Result
 from cnnkit.results.layer_tree import LayerRow, folded, largest, layer_records, limited
@@ -54,7 +54,7 @@ class SummaryView:
         columns: which columns; None for those that there is room for.
 
     Raises:
-        SettingError: a value is not among those that there are, or would change nothing.
+        UsageError: a value is not among those that there are, or would change nothing.
     """
 
     view: str = "tree"
@@ -72,12 +72,12 @@ class SummaryView:
         }
         for name, (chosen, legal) in known.items():
             for value in set(chosen) - set(legal):
-                raise SettingError(
-                    f"{{{name}}}: there is no {value!r}", f"there are {', '.join(legal)}"
+                raise UsageError(
+                    f"{setting(name)}: there is no {value!r}", f"there are {', '.join(legal)}"
                 )
         for name, number in (("depth", self.depth), ("top", self.top)):
             if number is not None and number < 1:
-                raise SettingError(f"{{{name}}} is {number}", "it is 1 or more")
+                raise UsageError(f"{setting(name)} is {number}", "it is 1 or more")
         self._check_for_idle_settings()
 
     def _check_for_idle_settings(self) -> None:
@@ -96,7 +96,7 @@ class SummaryView:
             idle = of_trees if other else {}
         for setting, is_given in idle.items():
             if is_given:
-                raise SettingError(
+                raise UsageError(
                     f"{setting} and {other} contradict each other", "leave one of them out"
                 )
 

@@ -44,7 +44,7 @@ class ChannelStats:
     histogram: tuple[int, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all but the histogram, which `--save` keeps."""
+        """Return all but the histogram, which a saved measurement keeps."""
         return _without(self, "histogram")
 
 
@@ -99,7 +99,7 @@ class SizeStats:
     counts: Mapping[tuple[int, int], int]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all but the counts, which `--save` keeps."""
+        """Return all but the counts, which a saved measurement keeps."""
         return _without(self, "counts")
 
 

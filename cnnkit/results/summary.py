@@ -77,7 +77,7 @@ class SummaryResult(Result):
 
     Attributes:
         model: name of the network.
-        input: shapes of the inputs without the batch, as `--input` takes them.
+        input: shapes of the inputs without the batch, as the verb takes them.
         batch_size: images a batch; shapes, counts and memory are for all of it.
         dtype: of weights and activations.
         optimizer: whose state the training memory holds.

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from cnnkit.errors import CheckFailedError, CnnkitError, NotFoundError, UnavailableError, UsageError
+from cnnkit.errors import (
+    CheckFailedError,
+    CnnkitError,
+    NotFoundError,
+    UnavailableError,
+    UsageError,
+    setting,
+)
 from cnnkit.system.files import (
     TooLargeError,
     explain_os_error,
@@ -41,8 +48,6 @@ RAW_WEIGHTS = "unaveraged.safetensors"
 TRAINING = "training.pt"
 MANIFEST = "manifest.json"
 MOST_MANIFEST_BYTES = 2**20
-
-RESTORE = "restore the file, choose another `--checkpoint`, or train again"
 
 
 @dataclass(frozen=True)
@@ -271,7 +276,9 @@ class _Files:
         try:
             self.manifest = Manifest.from_json(self._read(MANIFEST, MOST_MANIFEST_BYTES))
         except (ValueError, TooLargeError) as error:
-            raise CheckFailedError(f"{folder / MANIFEST} is damaged: {error}", RESTORE) from error
+            raise CheckFailedError(
+                f"{folder / MANIFEST} is damaged: {error}", _restore()
+            ) from error
 
     def tensors(self, name: str) -> "dict[str, Tensor]":
         """Return the tensors of a safetensors file."""
@@ -283,7 +290,7 @@ class _Files:
             return load(content)
         except Exception as error:  # a file that was made to harm may raise anything
             raise CheckFailedError(
-                f"{self.folder / name} is no file of safetensors: {in_a_line(error)}", RESTORE
+                f"{self.folder / name} is no file of safetensors: {in_a_line(error)}", _restore()
             ) from error
 
     def config(self) -> dict[str, Any] | None:
@@ -294,10 +301,10 @@ class _Files:
             config = parse_json(self._checked(CONFIG))
         except ValueError as error:
             raise CheckFailedError(
-                f"{self.folder / CONFIG} is damaged: {error}", RESTORE
+                f"{self.folder / CONFIG} is damaged: {error}", _restore()
             ) from error
         if not isinstance(config, dict):
-            raise CheckFailedError(f"{self.folder / CONFIG} is damaged", RESTORE)
+            raise CheckFailedError(f"{self.folder / CONFIG} is damaged", _restore())
         return config
 
     def state(self) -> dict[str, Any]:
@@ -313,7 +320,7 @@ class _Files:
     def _checked(self, name: str) -> bytes:
         saved = self.manifest.files.get(name)
         if saved is None:
-            raise CheckFailedError(f"{self.folder / MANIFEST} does not name {name}", RESTORE)
+            raise CheckFailedError(f"{self.folder / MANIFEST} does not name {name}", _restore())
         try:
             content = self._read(name, saved.bytes)
         except TooLargeError as error:
@@ -345,7 +352,7 @@ class _Files:
     def _altered(self, name: str) -> CheckFailedError:
         return CheckFailedError(
             f"{self.folder / name} is not what was saved: its SHA-256 differs from the manifest's",
-            RESTORE,
+            _restore(),
         )
 
 
@@ -397,8 +404,13 @@ class Checkpointing:
         """
         if not 0 <= minutes < math.inf:
             raise UsageError(
-                f"--checkpoint-minutes must be at least 0, not {minutes:g}", "0 stands for never"
+                f"{setting('checkpoint_minutes')} must be at least 0, not {minutes:g}",
+                "0 stands for never",
             )
         if steps is not None and steps < 1:
-            raise UsageError(f"--checkpoint-steps must be at least 1, not {steps}")
+            raise UsageError(f"{setting('checkpoint_steps')} must be at least 1, not {steps}")
         return cls(float(minutes), steps)
+
+
+def _restore() -> str:
+    return f"restore the file, choose another {setting('checkpoint')}, or train again"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnkit.errors import CheckFailedError, UsageError
+from cnnkit.errors import CheckFailedError, UsageError, setting
 from cnnkit.events import Warned, emit
 from cnnkit.runs.folder import NETWORK_FOLDER, RunFolder
 from cnnkit.system.files import explain_os_error, files_below, replace_bytes
@@ -97,7 +97,9 @@ def network_of(
     folder = run.path / NETWORK_FOLDER
     if trusted.network is not None:
         if not names_code(trusted.network):
-            raise UsageError(f"--model {trusted.network!r} is no FILE.py:FACTORY", "name a file")
+            raise UsageError(
+                f"{setting('network')} {trusted.network!r} is no FILE.py:FACTORY", "name a file"
+            )
         if is_resumed and not _is_code_of(run, description, trusted.network):
             raise CheckFailedError(
                 f"{trusted.network} is not the code that the run of {spec} began with", CHANGED
@@ -109,7 +111,8 @@ def network_of(
         if not trusted.code:
             raise CheckFailedError(
                 f"{run.path} has no copy of the code of its network, and names {spec}",
-                "look at that file and add --trust-code, or name one with --model FILE.py:FACTORY",
+                f"look at that file and add {setting('trust_code')}, or name one with "
+                f"{setting('network')} FILE.py:FACTORY",
             )
         now = file_sha256(spec)  # None where it is gone, which is found out when it is run
         found, what = spec, f"the file of {spec}"
@@ -165,13 +168,13 @@ def _check_copy(
     if is_changed:
         raise CheckFailedError(
             f"{folder} is not what the run kept: a file in it was changed, added or removed",
-            "restore it, or look at it and add --trust-code",
+            f"restore it, or look at it and add {setting('trust_code')}",
         )
     arguments = description["setup"].get("model_arguments", {})
     if not is_trusted(call_sha256(sha256, kept["entry"], arguments)):
         raise CheckFailedError(
             f"{run.path} brings code that you have not trusted: {folder / kept['entry']}",
-            "look at it, then add --trust-code",
+            f"look at it, then add {setting('trust_code')}",
         )
     return False
 

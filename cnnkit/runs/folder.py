@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cnnkit.errors import CheckFailedError, NotFoundError, UnavailableError, UsageError
+from cnnkit.errors import CheckFailedError, NotFoundError, UnavailableError, UsageError, setting
 from cnnkit.events import Warned, emit
 from cnnkit.registry import did_you_mean
 from cnnkit.runs.checkpoints import CHECKPOINT_NAMES, Checkpoint, CheckpointFolder
@@ -31,8 +31,6 @@ from cnnkit.system.locks import locked
 SCHEMA = "cnnkit.run/1"
 
 NETWORK_FOLDER = "network"
-
-OTHER_RUNS_DIR = "choose another --runs-dir"
 
 MOST_BYTES = 100  # of network and dataset each in the name of a run, whose limit is 255
 
@@ -242,7 +240,7 @@ def check_runs_dir(runs_dir: Path) -> None:
         reason = f"nobody may write to {there}"
     else:
         return
-    raise UnavailableError(f"runs cannot be kept in {runs_dir}: {reason}", OTHER_RUNS_DIR)
+    raise UnavailableError(f"runs cannot be kept in {runs_dir}: {reason}", _other_runs_dir())
 
 
 def create_run(runs_dir: Path, model: str, dataset: str) -> RunFolder:
@@ -262,11 +260,13 @@ def create_run(runs_dir: Path, model: str, dataset: str) -> RunFolder:
         except FileExistsError as error:
             if not path.is_dir():
                 reason = f"{runs_dir} is no folder"
-                raise UnavailableError(f"cannot create {path}: {reason}", OTHER_RUNS_DIR) from error
+                raise UnavailableError(
+                    f"cannot create {path}: {reason}", _other_runs_dir()
+                ) from error
             number += 1
         except FileNotFoundError as error:  # a folder of the system, such as /proc, takes none
             reason = f"{runs_dir} takes no folders"
-            raise UnavailableError(f"cannot create {path}: {reason}", OTHER_RUNS_DIR) from error
+            raise UnavailableError(f"cannot create {path}: {reason}", _other_runs_dir()) from error
         except OSError as error:
             raise explain_os_error(error, f"create {path}") from error
 
@@ -307,3 +307,7 @@ def locked_run(run: RunFolder) -> Iterator[None]:
                 Warned(f"the disk of {run.path} has no locks: let no other process train this run")
             )
         yield
+
+
+def _other_runs_dir() -> str:
+    return f"choose another {setting('runs_dir')}"

@@ -8,7 +8,7 @@ from cnnkit.data.image_set import ImageSet
 from cnnkit.data.loading.preprocessing import Decoding, Preprocessing
 from cnnkit.data.mean_std import NORMALIZE_WORDS, MeanStd
 from cnnkit.data.normalization import MeasuredChannels
-from cnnkit.errors import SettingError, UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.models import ModelDescription, check_request
 from cnnkit.runs.pretrained import PretrainedWeights
 
@@ -54,7 +54,7 @@ def choose_input(
         raise UsageError(
             f"the images of {images.dataset} differ in size, and {model.name} does not say which "
             "it wants",
-            "choose one with --input, such as --input 3x224x224",
+            f"choose one with {setting('input')}, such as {setting('input')} 3x224x224",
         )
     height, width = images.size
     smallest = model.min_size or 1
@@ -136,15 +136,16 @@ def known_normalization(
         return Normalization(given.mean, given.std, "given")
     published = dataset.published
     if normalize == "published" and published is None:
-        raise SettingError(
+        raise UsageError(
             f"no mean and standard deviation are published for {dataset.name}",
-            "use {normalize} measured, or give numbers such as {normalize} 0.5/0.25",
+            f"use {setting('normalize')} measured, or give numbers such as "
+            f"{setting('normalize')} 0.5/0.25",
         )
     is_usable = published is not None and len(published.mean) in (1, channels)
     if normalize == "published" and not is_usable:
-        raise SettingError(
+        raise UsageError(
             f"the published values of {dataset.name} are for colour, and the network sees grey",
-            "use {normalize} measured",
+            f"use {setting('normalize')} measured",
         )
     if weights is not None and normalize == "auto":
         return Normalization(weights.mean, weights.std, "weights")
@@ -158,8 +159,9 @@ def _given(normalize: str, channels: int) -> MeanStd:
     try:
         return MeanStd.parse(normalize).for_channels(channels)
     except ValueError as error:
-        raise SettingError(
-            f"{{normalize}} {normalize} {error}", "give one number for all channels, or one each"
+        raise UsageError(
+            f"{setting('normalize')} {normalize} {error}",
+            "give one number for all channels, or one each",
         ) from error
 
 

@@ -16,7 +16,7 @@ from pydantic import (
 
 from cnnkit.data.loading.augmentation import MAX_RANDAUGMENT, Augmentation, Flip
 from cnnkit.data.mean_std import NORMALIZE_WORDS, normalize_text
-from cnnkit.errors import SettingError, UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.registry import did_you_mean
 from cnnkit.system.validation import requirement
 
@@ -328,30 +328,38 @@ class Recipe(BaseModel):
         ):
             if is_given and self.optimizer not in owners:
                 raise ValueError(
-                    f"{{{name}}} belongs to the optimizer {' and '.join(owners)}, not to "
+                    f"{setting(name)} belongs to the optimizer {' and '.join(owners)}, not to "
                     f"{self.optimizer}"
                 )
         if self.nesterov and self.momentum == 0:
-            raise ValueError("{nesterov} needs a {momentum} above 0")
+            raise ValueError(f"{setting('nesterov')} needs a {setting('momentum')} above 0")
         if self.pretrained and self.weights is not None:
-            raise ValueError("{pretrained} and {weights} contradict each other: leave one out")
+            raise ValueError(
+                f"{setting('pretrained')} and {setting('weights')} contradict each other: leave "
+                "one out"
+            )
         if self.freeze and not self.pretrained and self.weights is None:
             raise ValueError(
-                "{freeze} keeps the weights of {pretrained} or {weights}: it needs one of them"
+                f"{setting('freeze')} keeps the weights of {setting('pretrained')} or "
+                f"{setting('weights')}: it needs one of them"
             )
         if self.warmup_epochs is not None and self.warmup_epochs >= self.epochs:
             raise ValueError(
-                f"{{warmup_epochs}} must be below {{epochs}}, and {self.warmup_epochs:g} is not "
+                f"{setting('warmup_epochs')} must be below {setting('epochs')}, and "
+                f"{self.warmup_epochs:g} is not "
                 f"below {self.epochs}"
             )
         if self.accumulate > self.batch_size:
             raise ValueError(
-                f"{{accumulate}} must be at most {{batch_size}}, and {self.accumulate} is above "
+                f"{setting('accumulate')} must be at most {setting('batch_size')}, and "
+                f"{self.accumulate} is above "
                 f"{self.batch_size}"
             )
         if self.augmentation.mixes and self.batch_size < 2:
             name = "mixup" if self.mixup else "cutmix"
-            raise ValueError(f"{{{name}}} mixes two images of a batch, and {{batch_size}} is 1")
+            raise ValueError(
+                f"{setting(name)} mixes two images of a batch, and {setting('batch_size')} is 1"
+            )
         return self
 
     @property
@@ -410,5 +418,5 @@ def _explained(name: str, problem: Mapping[str, Any], cls: type[BaseModel]) -> U
         )
     wanted = requirement(problem)
     if problem["type"] == "value_error":
-        return SettingError(wanted)
-    return SettingError(f"{{{name}}} {wanted}, not {problem['input']!r}")
+        return UsageError(wanted)
+    return UsageError(f"{setting(name)} {wanted}, not {problem['input']!r}")

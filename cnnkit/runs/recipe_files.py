@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from cnnkit.data import find_dataset
-from cnnkit.errors import NotFoundError, UsageError
+from cnnkit.errors import NotFoundError, UsageError, settings_written
 from cnnkit.models import find_model
 from cnnkit.registry import did_you_mean
 from cnnkit.results import RecipeList, RecipeRow
@@ -254,6 +254,7 @@ def _table(where: str, cls: type[Model], settings: object) -> Model:
     if not isinstance(settings, dict):
         raise UsageError(f"{where}: {cls.__name__.lower()} must be a table")
     try:
-        return validated(cls, settings)
+        with settings_written(str):  # as the file has them
+            return validated(cls, settings)
     except UsageError as error:
         raise UsageError(f"{where}: {error.message}", error.hint) from error

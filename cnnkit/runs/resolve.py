@@ -7,7 +7,7 @@ from pathlib import Path
 from cnnkit.data import allow_large_files, as_data_dir, find_dataset, lasting_name
 from cnnkit.data.entry import DatasetEntry
 from cnnkit.data.loading.views import check_views
-from cnnkit.errors import CheckFailedError
+from cnnkit.errors import CheckFailedError, setting
 from cnnkit.models import ModelDescription, find_model
 from cnnkit.runs.checkpoints import Checkpointing
 from cnnkit.runs.model_and_data import ModelAndData
@@ -89,7 +89,9 @@ def resolve(request: TrainRequest, group: ProcessGroup = ONE) -> ResolvedRun:
     target = group.place_on(choose_device(request.device))
     check_batch_size(recipe.batch_size, group.size)
     if recipe.compile:
-        group.require_one("--compile is for one process", "leave it or --nproc out")
+        group.require_one(
+            f"{setting('compile')} is for one process", f"leave it or {setting('nproc')} out"
+        )
     data_dir = as_data_dir(request.data_dir)
     wanted = request.num_workers
     workers = checked_workers(group.num_cores() if wanted is None else wanted)
@@ -161,7 +163,7 @@ def open_on_all(
     if len(set(group.gather(data.fingerprint))) > 1:
         raise CheckFailedError(
             f"the training images of {entry.name} are not the same on all machines",
-            "give each the same --data-dir, or copy them",
+            f"give each the same {setting('data_dir')}, or copy them",
         )
     return data
 

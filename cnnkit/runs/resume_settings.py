@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnkit.data import lasting_name
-from cnnkit.errors import CheckFailedError, UsageError
+from cnnkit.errors import CheckFailedError, UsageError, setting
 from cnnkit.models import find_model
 from cnnkit.runs.checkpoints import Checkpointing
 from cnnkit.runs.model_and_data import ModelAndData
@@ -133,11 +133,13 @@ def _as_the_run_has_it(name: str, value: Any, then: Mapping[str, Any]) -> Any:
 def _check_epochs(recipe: Recipe, epochs: int) -> None:
     if epochs < recipe.epochs:
         raise UsageError(
-            f"--epochs {epochs} is below the {recipe.epochs:,} of the run", "it may only rise"
+            f"{setting('epochs')} {epochs} is below the {recipe.epochs:,} of the run",
+            "it may only rise",
         )
     if recipe.schedule != "constant":
         raise UsageError(
-            f"--epochs cannot be changed with --schedule {recipe.schedule}, whose learning rate "
+            f"{setting('epochs')} cannot be changed with {setting('schedule')} "
+            f"{recipe.schedule}, whose learning rate "
             f"depends on it: it was {recipe.epochs}, not {epochs}",
             BEGIN_ANEW,
         )
@@ -146,11 +148,11 @@ def _check_epochs(recipe: Recipe, epochs: int) -> None:
 def _changed(name: str, old: Any, new: Any) -> UsageError:
     if name in ("model", "dataset"):
         return UsageError(f"the run is of {old}, not of {new}", BEGIN_ANEW)
-    option = {"model_arguments": "--model-arg"}.get(name, f"--{name.replace('_', '-')}")
     if name == "input":
         old, new = ("x".join(map(str, shape)) for shape in (old, new))
     return UsageError(
-        f"{option} cannot be changed in a run that goes on: it was {_told(old)}, not {_told(new)}",
+        f"{setting(name)} cannot be changed in a run that goes on: it was {_told(old)}, not "
+        f"{_told(new)}",
         BEGIN_ANEW,
     )
 

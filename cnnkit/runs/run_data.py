@@ -20,7 +20,7 @@ from cnnkit.data.loading.preprocessing import Preprocessing
 from cnnkit.data.normalization import MeasuredChannels, measure_channels
 from cnnkit.data.sources.file_sets import MOST_MEASURED
 from cnnkit.data.splits import stratified_holdout
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.events import Note, TaskAdvanced, TaskEnded, TaskStarted, emit
 from cnnkit.runs.model_and_data import ModelAndData
 from cnnkit.runs.recipe import Recipe
@@ -105,15 +105,17 @@ def open_data(
         order = torch.cat([stay, held_out])
     if recipe.patience is not None and val is None:
         raise UsageError(
-            "--patience waits for a better epoch, and nothing is held out to tell by",
-            "use a --val-split above 0",
+            f"{setting('patience')} waits for a better epoch, and nothing is held out to tell by",
+            f"use a {setting('val_split')} above 0",
         )
     test: ImageSet | None = None
     if "test" in entry.splits:
         test = open_dataset(entry, "test", data_dir=data_dir)
         test = test if len(test) else None  # of classes with an image each nothing can be held out
     if recipe.monitor == "test" and test is None:
-        raise UsageError(f"{entry.name} has no test set to monitor", "use --monitor val")
+        raise UsageError(
+            f"{entry.name} has no test set to monitor", f"use {setting('monitor')} val"
+        )
     return RunData(
         entry, images, val, test, fingerprint, val_fingerprint, order, _hashes(images), _hashes(val)
     )
@@ -135,10 +137,10 @@ def _check_classes(dataset: str, images: ImageSet, held_out: Tensor) -> None:
     if empty:
         shown = ", ".join(map(repr, empty[:3])) + (", ..." if len(empty) > 3 else "")
         raise UsageError(
-            f"--val-split leaves no validation image of {len(empty)} "
+            f"{setting('val_split')} leaves no validation image of {len(empty)} "
             f"class{'es' if len(empty) > 1 else ''} of {dataset} ({shown}): two images of a class "
             "are the least",
-            "use --val-split 0, or bring more images",
+            f"use {setting('val_split')} 0, or bring more images",
         )
 
 
@@ -149,7 +151,7 @@ def checked_workers(num_workers: int) -> int:
         UsageError: it is below 0.
     """
     if num_workers < 0:
-        raise UsageError(f"--workers must be at least 0, not {num_workers}")
+        raise UsageError(f"{setting('num_workers')} must be at least 0, not {num_workers}")
     return num_workers
 
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from cnnkit.errors import CheckFailedError, NotFoundError, UsageError
+from cnnkit.errors import CheckFailedError, NotFoundError, UsageError, setting
 from cnnkit.events import handled_by, ignore
 from cnnkit.models.layer_kinds import WEIGHTED_LAYERS
 from cnnkit.registry import some_of
@@ -226,7 +226,10 @@ class WeightsFile:
     def _no_fit(self, reason: str) -> CheckFailedError:
         return CheckFailedError(
             f"{self.path} does not hold the weights of the network: {reason}",
-            self._way_out("name the network, --input and --model-arg that they were trained with"),
+            self._way_out(
+                f"name the network, {setting('input')} and {setting('model_arguments')} that "
+                "they were trained with"
+            ),
         )
 
     def _way_out(self, of_own: str) -> str:

@@ -1,4 +1,4 @@
-"""What `--against` names: a saved file, or another dataset, which is then measured as well."""
+"""The other side of a comparison: a saved file, or a dataset that is measured too."""
 
 from dataclasses import replace
 from pathlib import Path

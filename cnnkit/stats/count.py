@@ -7,7 +7,7 @@ from cnnkit.data.encoded import Chooser
 from cnnkit.data.image_limits import BadImageError
 from cnnkit.data.image_set import EncodedSet, TensorSet
 from cnnkit.data.opening import ALL, open_images, split_names
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.events import Note, Warned, emit, handled_by, ignore
 from cnnkit.stats.combine import combine
 from cnnkit.stats.counting.cache import RecordCache
@@ -41,7 +41,8 @@ def measure(request: Request, examinations: Examinations, group: ProcessGroup = 
     """
     if request.limit is not None or request.shard is not None:
         group.require_one(
-            "--limit and --shard do not go with torchrun", "leave them out, or run without it"
+            f"{setting('limit')} and {setting('shard')} do not go with torchrun",
+            "leave them out, or run without it",
         )
     measured, error = None, None
     try:
@@ -143,7 +144,7 @@ def _check_transform(request: Request, images: TensorSet) -> None:
     try:
         request.transform.check(width, height, request.allow_large)
     except BadImageError as error:
-        raise UsageError(f"--transform {request.transform}: {error}") from error
+        raise UsageError(f"{setting('transform')} {request.transform}: {error}") from error
 
 
 def _chooser(request: Request, group: ProcessGroup, source: Source) -> Chooser:

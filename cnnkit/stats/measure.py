@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.events import Note, OnEvent, emit, takes_on_event
 from cnnkit.results.stats import DatasetStatistics, Weighting
 from cnnkit.stats.against import load_against, with_against
@@ -95,8 +95,10 @@ def measure_dataset(
     _check_weighting(weighting)
     if labels_only:
         if against is not None:
-            raise UsageError("--labels-only decodes nothing, so --against has no meaning",
-                             "leave one out")  # fmt: skip
+            raise UsageError(
+                f"{setting('labels_only')} decodes nothing, so {setting('against')} has no meaning",
+                "leave one out",
+            )
         request.check_for_labels()
         return count_labels(request)
     other = load_against(against, allow_large) if against is not None else None
@@ -147,7 +149,9 @@ def merge_parts(
     started = time.monotonic()
     _check_weighting(weighting)
     if not paths:
-        raise UsageError("there is nothing to merge", "name the files that --save wrote")
+        raise UsageError(
+            "there is nothing to merge", f"name the files that {setting('save_to')} wrote"
+        )
     measured = merge(load_parts(paths, allow_large))
     measured = replace(measured, seconds=time.monotonic() - started)
     other = load_against(against, allow_large) if against is not None else None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.stats.counting.transform import Transform
 from cnnkit.system.device import num_usable_cores
 
@@ -36,25 +36,32 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
-            raise UsageError(f"--limit {self.limit} measures nothing", "1 is the least")
+            raise UsageError(f"{setting('limit')} {self.limit} measures nothing", "1 is the least")
         if self.seed < 0:
-            raise UsageError(f"--seed {self.seed} is below 0", "0 is the least")
+            raise UsageError(f"{setting('seed')} {self.seed} is below 0", "0 is the least")
         if self.num_workers < 0:
-            raise UsageError(f"--workers {self.num_workers} is below 0", "0 decodes in one thread")
+            raise UsageError(
+                f"{setting('num_workers')} {self.num_workers} is below 0", "0 decodes in one thread"
+            )
         if self.limit is not None and self.duplicates:
             raise UsageError(
-                "--limit and --duplicates contradict each other",
+                f"{setting('limit')} and {setting('duplicates')} contradict each other",
                 "most copies would be outside the sample; leave one out",
             )
         if self.shard is None:
             return
         number, of = self.shard
         if not 1 <= number <= of:
-            raise UsageError(f"there is no part {number} of {of}", "such as --shard 3/8")
-        for option, given in (("--limit", self.limit), ("--duplicates", self.duplicates)):
+            raise UsageError(
+                f"there is no part {number} of {of}", f"such as {setting('shard')} 3/8"
+            )
+        for option, given in (
+            (setting("limit"), self.limit),
+            (setting("duplicates"), self.duplicates),
+        ):
             if given:
                 raise UsageError(
-                    f"{option} and --shard contradict each other",
+                    f"{option} and {setting('shard')} contradict each other",
                     "a part does not know the others; leave one out",
                 )
 
@@ -65,16 +72,17 @@ class Request:
             UsageError: such an option was given.
         """
         options = {
-            "--transform": self.transform.steps,
-            "--limit": self.limit,
-            "--shard": self.shard,
-            "--save": self.with_fingerprint,
-            "--duplicates": self.duplicates,
-            "--issues": self.issues,
-            "--cache": self.cache,
+            setting("transform"): self.transform.steps,
+            setting("limit"): self.limit,
+            setting("shard"): self.shard,
+            setting("save_to"): self.with_fingerprint,
+            setting("duplicates"): self.duplicates,
+            setting("issues"): self.issues,
+            setting("cache"): self.cache,
         }
         for option, given in options.items():
             if given:
                 raise UsageError(
-                    f"--labels-only decodes nothing, so {option} has no meaning", "leave one out"
+                    f"{setting('labels_only')} decodes nothing, so {option} has no meaning",
+                    "leave one out",
                 )

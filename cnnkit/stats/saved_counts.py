@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from cnnkit.data.histogram import EXACT_IN_INT64, Counts, from_sparse, to_sparse
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.stats.counting.tally import (
     DEVIATION_BITS,
     FRACTION_BITS,
@@ -162,7 +162,8 @@ def merge(parts: Sequence[tuple[Path, Measurement]]) -> Measurement:
     for path, part in parts:
         if part.shard is None:
             raise UsageError(
-                f"{path} is no part but all of {part.dataset}", "save parts with --shard 1/8"
+                f"{path} is no part but all of {part.dataset}",
+                f"save parts with {setting('shard')} 1/8",
             )
         for what, mine, others in (
             ("dataset", first.fingerprint, part.fingerprint),
@@ -192,7 +193,8 @@ def merge(parts: Sequence[tuple[Path, Measurement]]) -> Measurement:
         raise UsageError(
             f"of {first.shard[1]} parts {', '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} missing",
-            f"measure with --shard {missing[0]}/{first.shard[1]} --save FILE",
+            f"measure with {setting('shard')} {missing[0]}/{first.shard[1]} "
+            f"{setting('save_to')} FILE",
         )
     if sum(part.tally.num_pixels for _, part in parts) > EXACT_IN_INT64:
         raise UsageError("the parts have more pixels than can be counted", "measure them again")
@@ -393,7 +395,7 @@ def _sampled(row: Any) -> SampledImage:
 
 
 def _too_large(path: Path, why: str) -> UsageError:
-    return UsageError(f"{path} is too large: {why}", "--allow-large reads it")
+    return UsageError(f"{path} is too large: {why}", f"{setting('allow_large')} reads it")
 
 
 def _no_measurement(path: Path, why: str) -> UsageError:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from cnnkit.errors import UnavailableError
+from cnnkit.errors import UnavailableError, setting
 
 REFUSAL = re.compile(r"(.+?) does not have a deterministic implementation")
 
@@ -45,7 +45,7 @@ def deterministic_operations(wanted: bool) -> Iterator[None]:
             raise
         raise UnavailableError(
             f"torch has no {found[1]} that gives the same numbers every time on this device",
-            "leave --deterministic out",
+            f"leave {setting('deterministic')} out",
         ) from error
     finally:
         mode, inductor.deterministic, cudnn.benchmark, memory.fill_uninitialized_memory = earlier

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnkit.errors import UnavailableError, UsageError
+from cnnkit.errors import UnavailableError, UsageError, setting
 from cnnkit.system.compat import processor_capabilities
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def choose_device(name: str = AUTO) -> "torch.device":
     if kind != accelerator():
         raise UnavailableError(
             f"device {name} is not there: this machine has no {_GPUS[kind]} that torch can use",
-            "use --device cpu or auto; `cnnkit doctor` says what is missing",
+            f"use {setting('device')} cpu or auto; `cnnkit doctor` shows what is missing",
         )
     count = torch.accelerator.device_count()
     if number and int(number) >= count:
@@ -83,20 +83,20 @@ def check_processes(device: "torch.device", number: int) -> None:
         return
     if device.index is not None:
         raise UsageError(
-            f"--device {device} is one GPU, and {number} processes need one each",
-            f"use --device {device.type}",
+            f"{setting('device')} {device} is one GPU, and {number} processes need one each",
+            f"use {setting('device')} {device.type}",
         )
     if device.type != "cuda":
         raise UnavailableError(
             f"{number} processes compute on CPUs or CUDA GPUs, not on {device.type}",
-            "leave --nproc out, or use --device cpu",
+            f"leave {setting('nproc')} out, or use {setting('device')} cpu",
         )
     count = torch.cuda.device_count()
     if number > count:
         raise UnavailableError(
             f"{number} processes are more than the {count} GPU{'s' if count > 1 else ''} of this "
             "machine",
-            f"use --nproc {count}, or --device cpu",
+            f"use {setting('nproc')} {count}, or {setting('device')} cpu",
         )
 
 
@@ -127,7 +127,7 @@ def choose_precision(name: str, device: "torch.device", flops: int) -> str:
         return "bf16" if gains else "fp32"
     if name == "fp16" and device.type != "cuda":
         raise UnavailableError(
-            f"--precision fp16 needs a CUDA GPU, and the device is {device}",
+            f"{setting('precision')} fp16 needs a CUDA GPU, and the device is {device}",
             "use bf16, which needs no scaling of the loss, or fp32",
         )
     return name

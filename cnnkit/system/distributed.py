@@ -14,7 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from cnnkit.errors import CnnkitError, ExitCode, RunFailedError, ToldElsewhereError, UsageError
+from cnnkit.errors import (
+    CnnkitError,
+    ExitCode,
+    RunFailedError,
+    ToldElsewhereError,
+    UsageError,
+    setting,
+)
 from cnnkit.events import Warned, emit, handled_by, ignore
 from cnnkit.system.compat import default_store, without_output_of_gloo
 from cnnkit.system.device import check_processes, num_usable_cores
@@ -86,7 +93,8 @@ def check_batch_size(batch_size: int, num_processes: int) -> None:
     """
     if num_processes > 1 and batch_size < MIN_SHARD * num_processes:
         raise UsageError(
-            f"-b/--batch-size {batch_size} is too small for {num_processes} processes: each takes "
+            f"{setting('batch_size')} {batch_size} is too small for {num_processes} processes: "
+            "each takes "
             f"its part of every batch, of at least {MIN_SHARD} images",
             f"use at least {MIN_SHARD * num_processes}, or fewer processes",
         )

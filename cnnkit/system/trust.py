@@ -8,7 +8,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 
-from cnnkit.errors import CheckFailedError, CnnkitError
+from cnnkit.errors import CheckFailedError, CnnkitError, setting
 from cnnkit.events import Warned, emit
 from cnnkit.system.files import explain_os_error, read_plain, replacing
 from cnnkit.system.locks import waiting_lock
@@ -32,7 +32,7 @@ def check_named(spec: str, where: str, trust_code: bool) -> None:
 
     Args:
         spec: the network.
-        where: what names it, such as `--config mine.toml`.
+        where: what names it, such as `the file mine.toml`.
         trust_code: whether the user has said that it may run.
 
     Raises:
@@ -41,7 +41,7 @@ def check_named(spec: str, where: str, trust_code: bool) -> None:
     if names_code(spec) and not trust_code:
         raise CheckFailedError(
             f"{where} names code, {spec}, which runs only if you say so",
-            "look at the file, then name it in the command, or add --trust-code",
+            f"look at the file, then name it in the command, or add {setting('trust_code')}",
         )
 
 
@@ -111,7 +111,7 @@ def trust(
         emit(
             Warned(
                 f"{reason.message}; so cnnkit does not remember that you trust this network's "
-                "code, and its run needs --trust-code"
+                f"code, and its run needs {setting('trust_code')}"
             )
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn, optim
 
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.models.layer_kinds import WEIGHTED_LAYERS
 from cnnkit.system.device import has_native_bf16
 
@@ -48,7 +48,7 @@ class MuonAndAdamW(optim.Optimizer):
         if not filters:
             raise UsageError(
                 "muon trains the layers between the first and the last, and none is trained here",
-                "use --optimizer adamw or sgd",
+                f"use {setting('optimizer')} adamw or sgd",
             )
         chosen = {id(one) for one in filters}
         rest = [one for one in model.parameters() if one.requires_grad and id(one) not in chosen]

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from cnnkit.architecture.trace import trace_forward
 from cnnkit.data.image_set import ImageSet
 from cnnkit.data.loading.batches import epoch_order
-from cnnkit.errors import UnavailableError, UsageError
+from cnnkit.errors import UnavailableError, UsageError, setting
 from cnnkit.events import Note, emit
 from cnnkit.models.layer_kinds import BATCH_NORMS, DROPOUTS
 from cnnkit.runs.model_and_data import ModelAndData
@@ -95,8 +95,8 @@ def _check(network: nn.Module, run: ResolvedRun) -> None:
 def explained(recipe: Recipe) -> AbstractContextManager[None]:
     """Return a context that says what helps where memory runs out."""
     return explained_out_of_memory(
-        f"free some, or begin with a smaller -b/--batch-size than {recipe.batch_size}, or a "
-        "smaller --input"
+        f"free some, or begin with a smaller {setting('batch_size')} than {recipe.batch_size}, or "
+        f"a smaller {setting('input')}"
     )
 
 
@@ -143,7 +143,7 @@ def _forward(network: nn.Module, images: Tensor, setup: ModelAndData) -> object:
             ) from error
         raise UsageError(
             f"{setup.model} cannot take an input of {channels}x{height}x{width}: {reason[0]}",
-            "choose another --input, or another network",
+            f"choose another {setting('input')}, or another network",
         ) from error
     return output
 
@@ -222,7 +222,7 @@ def adapt_network(network: nn.Module, recipe: Recipe, model: str) -> None:
         layers = [layer for layer in network.modules() if isinstance(layer, DROPOUTS)]
         if not layers:
             raise UsageError(
-                f"{model} has no dropout layer that --dropout could set",
+                f"{model} has no dropout layer that {setting('dropout')} could set",
                 "leave it out, or choose another network",
             )
         for layer in layers:
@@ -323,7 +323,7 @@ def compiled(network: nn.Module, run: ResolvedRun) -> Compiled | None:
         return None
     device = next(network.parameters()).device
     if device.type == "mps":
-        raise UnavailableError("--compile is not for the device mps", "leave it out")
+        raise UnavailableError(f"{setting('compile')} is not for the device mps", "leave it out")
     num_images = -(-min(recipe.batch_size, len(run.data.train)) // recipe.accumulate)
     start = time.perf_counter()
     torch.compiler.reset()  # what other networks of this process were compiled to counts as well
@@ -344,12 +344,13 @@ def compiled(network: nn.Module, run: ResolvedRun) -> Compiled | None:
                 raise
             if lacks_compiler(error):
                 raise UnavailableError(
-                    "--compile needs a C++ compiler, and this machine has none",
-                    "install g++ or clang, or leave --compile out",
+                    f"{setting('compile')} needs a C++ compiler, and this machine has none",
+                    f"install g++ or clang, or leave {setting('compile')} out",
                 ) from error
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise UnavailableError(
-                f"torch cannot compile {setup.model}: {reason[0]}", "leave --compile out"
+                f"torch cannot compile {setup.model}: {reason[0]}",
+                f"leave {setting('compile')} out",
             ) from error
     network.zero_grad()
     emit(Note(f"compiled in {time.perf_counter() - start:.1f} s"))

@@ -15,6 +15,7 @@ from cnnkit.errors import (
     NotFoundError,
     UnavailableError,
     UsageError,
+    setting,
 )
 from cnnkit.events import Note, OnEvent, Warned, emit, handled_by, ignore, takes_on_event
 from cnnkit.models import ModelDescription, find_model
@@ -246,7 +247,7 @@ def _check_processes(description: Mapping[str, Any], group: ProcessGroup) -> Non
 
 def _complete(run: RunFolder, recipe: Recipe) -> UsageError:
     way_on = (
-        "give more --epochs to go on"
+        f"give more {setting('epochs')} to go on"
         if recipe.schedule == "constant"
         else f"its learning rate ({recipe.schedule}) has come to its end; begin a new run for more"
     )

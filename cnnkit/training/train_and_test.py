@@ -13,6 +13,7 @@ from cnnkit.errors import (
     DivergedRunError,
     InterruptedRunError,
     ToldElsewhereError,
+    setting,
 )
 from cnnkit.evaluation import predict_all
 from cnnkit.events import Note, RunStarted, emit
@@ -87,7 +88,7 @@ def _way_on(error: CnnkitError, run: RunFolder) -> str:
     if isinstance(error, RankLostError):
         return resume_hint(run)
     if isinstance(error, BrokenImageError):  # the run is of these images, and of no fewer
-        return f"restore it, and {resume_hint(run)}; or begin a new run with --skip-bad"
+        return f"restore it, and {resume_hint(run)}; or begin a new run with {setting('skip_bad')}"
     return f"{error.hint}; {resume_hint(run)}" if error.hint else resume_hint(run)
 
 

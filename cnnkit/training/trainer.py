@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from cnnkit.data.loading.batches import Batches
-from cnnkit.errors import DivergedRunError, RunFailedError
+from cnnkit.errors import DivergedRunError, RunFailedError, setting
 from cnnkit.evaluation import Predictions, predict_all
 from cnnkit.events import (
     ConfusionCounted,
@@ -260,7 +260,7 @@ class Trainer:
         if not self._group.is_in_step(number, self.progress.step):
             raise RunFailedError(
                 f"all images of a part of batch {self.progress.step + 1:,} are broken",
-                "use a larger -b/--batch-size, or remove them",
+                f"use a larger {setting('batch_size')}, or remove them",
             )
 
     def _check_weights(self) -> None:
@@ -274,7 +274,7 @@ class Trainer:
         kept = self.record.run.checkpoints.find("last")
         return DivergedRunError(
             f"{what} step {step} of epoch {self.progress.epoch}: the training has diverged",
-            f"try a smaller --lr than {self.recipe.lr:g}, or --clip-grad 1"
+            f"try a smaller {setting('lr')} than {self.recipe.lr:g}, or {setting('clip_grad')} 1"
             + (f"; the last good checkpoint is {kept}" if kept is not None else ""),
         )
 

@@ -309,7 +309,7 @@ def test_batch_norm_of_one_value_does_not_train() -> None:
     assert (result.totals.training_bytes, result.totals.saved_bytes) == (None, None)
     (remark,) = result.remarks
     assert remark.startswith("it does not run in training: ")
-    assert remark.endswith("; give a --batch of 2 or more")
+    assert remark.endswith("; give a batch_size of 2 or more")
     totals = next(table for table in build_tables(result) if table.name == "totals")
     assert ("training step", "unknown") in [one[:2] for one in totals.rows]
     assert look(network, 3, 8, 8, batch_size=2).totals.saved_bytes is not None

@@ -143,8 +143,11 @@ def test_batch_norm_needs_two_images() -> None:
     sweep = Sweep(("cpu",), batch_sizes=(1, 2), threads=(1,))
     cells = benchmark("resnet20", sweep, input=(3, 4, 4), max_seconds=1).cells
     assert [cell.error for cell in cells] == [
-        None, None, "batch norm cannot be trained on a single image; use --batch 2 or more", None,
-    ]  # fmt: skip
+        None,
+        None,
+        "batch norm cannot be trained on a single image; use batch_sizes 2 or more",
+        None,
+    ]
 
 
 def test_networks_without_flops_have_no_share_of_the_peak() -> None:
@@ -174,16 +177,16 @@ def refused(kind: type[Exception], words: str, sweep: Sweep, model: str = "lenet
 
 
 def test_bad_settings_are_refused_before_anything_is_measured() -> None:
-    refused(UsageError, "batch 0", Sweep(batch_sizes=(0,)))
+    refused(UsageError, "batch_sizes 0", Sweep(batch_sizes=(0,)))
     refused(UsageError, "'inference' is unknown; did you mean infer", Sweep(modes=("inference",)))
     refused(UsageError, "'fp8' is unknown", Sweep(precisions=("fp8",)))
     refused(UsageError, "'nhwc' is unknown", Sweep(layouts=("nhwc",)))
-    refused(UsageError, "--threads 0", Sweep(threads=(0,)))
-    refused(UsageError, "--threads 4096 is more than", Sweep(threads=(4096,)))
+    refused(UsageError, "threads 0", Sweep(threads=(0,)))
+    refused(UsageError, "threads 4096 is more than", Sweep(threads=(4096,)))
     refused(UsageError, "unknown device 'gpu'", Sweep(("gpu",)))
     refused(UnavailableError, "only CUDA GPUs have TF32", Sweep(("cpu",), precisions=("tf32",)))
     refused(NotFoundError, "lenet55", Sweep(), "lenet55")
-    with pytest.raises(UsageError, match="--max-seconds is 0"):
+    with pytest.raises(UsageError, match="max_seconds is 0"):
         benchmark("lenet5", max_seconds=0)
     with pytest.raises(UsageError, match="name a network"):
         benchmark()

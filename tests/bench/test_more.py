@@ -127,7 +127,7 @@ def test_the_bottleneck_is_named(
 
 
 def test_pipelines_refuse_what_makes_no_sense() -> None:
-    with pytest.raises(UsageError, match="--batch auto cannot be used with --data"):
+    with pytest.raises(UsageError, match="batch_sizes auto cannot be used with dataset"):
         benchmark_pipeline(["lenet5"], "digits", Sweep(("cpu",), batch_sizes=("auto",)))
     with pytest.raises(UsageError, match="name a network"):
         benchmark_pipeline([], "digits")
@@ -184,14 +184,14 @@ def test_a_run_that_never_reaches_it_or_diverges_failed() -> None:
 def test_recipes_that_make_no_sense() -> None:
     file = write_recipe(epochs=1)
     for words, kind, arguments in [
-        ("--time-to 1.5 is no accuracy", UsageError, (1.5, file)),
+        ("target 1.5 is no accuracy", UsageError, (1.5, file)),
         ("names no model", UsageError, (0.5, file)),
         ("unknown recipe 'fats'; did you mean fast", NotFoundError, (0.5, "fats")),
         ("cannot read the recipe gone.toml", NotFoundError, (0.5, "gone.toml")),
     ]:
         with pytest.raises(kind, match=words):
             time_to_accuracy(*arguments, device="cpu")
-    with pytest.raises(UsageError, match="--runs 2 is too few"):
+    with pytest.raises(UsageError, match="num_runs 2 is too few"):
         time_to_accuracy(0.5, file, num_runs=2)
     file = write_recipe(model="linear", dataset="digits", epoch=1)
     with pytest.raises(UsageError, match="unknown key 'epoch'"):

@@ -1,3 +1,4 @@
+import inspect
 import json
 import os
 import re
@@ -11,9 +12,8 @@ import torch
 
 import cnnkit as package
 from cnnkit.cli import app as app_module
+from cnnkit.cli.app import COMMANDS, command_function, load_command
 from tests.conftest import Cnnkit
-
-COMMANDS = ("train", "eval", "conv", "models", "datasets", "doctor")
 
 
 def process(*arguments: str, **options: object) -> "subprocess.Popen[str]":
@@ -227,9 +227,7 @@ def test_out_of_memory_says_what_to_do(cnnkit: Cnnkit, monkeypatch: pytest.Monke
     monkeypatch.setattr("cnnkit.training.trainer.Trainer.fit", fails)
     answer = cnnkit("train", "linear", "--device", "cpu")
     assert answer.code == 4
-    assert (
-        "out of memory; free some, or begin with a smaller -b/--batch-size than 32" in answer.stderr
-    )
+    assert "out of memory; free some, or begin with a smaller --batch-size than 32" in answer.stderr
     assert not list(Path("runs").iterdir())
 
 
@@ -237,3 +235,61 @@ def test_every_exit_code_stands_in_one_place() -> None:
     source = Path(app_module.__file__).read_text()
     assert "sys.exit" not in source
     assert not re.search(r"return [1-9]", source)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_overview_says_what_the_command_says(name: str) -> None:
+    about = (inspect.getdoc(command_function(name)) or "").splitlines()[0]
+    assert COMMANDS[name].about == about
+    assert about in load_command(name).help
+
+
+def test_the_overview_imports_no_command() -> None:
+    code = (
+        "import sys; from cnnkit.cli.app import run; assert run([{}]) == 0; "
+        "print(*(m for m in sys.modules if m.startswith('cnnkit.')))"
+    )
+    allowed = {"cnnkit.cli", "cnnkit.errors"} | {
+        f"cnnkit.cli.{one}" for one in ("app", "processes", "streams")
+    }
+
+    def loaded_by(arguments: str) -> set[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(arguments)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return set(done.stdout.splitlines()[-1].split())
+
+    for arguments in ("'--help'", "'--version'", ""):
+        assert loaded_by(arguments) == allowed
+    loaded = loaded_by("'doctor', '--help'")
+    assert "cnnkit.cli.doctor" in loaded
+    assert "cnnkit.cli.train" not in loaded
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("cnnkit ben", "bench"),
+        ("cnnkit train lenet", "lenet5"),
+        ("cnnkit train lenet5 --nest", "--nesterov"),
+        ("cnnkit stats mni", "mnist"),
+    ],
+)
+def test_the_shell_completes(words: str, found: str) -> None:
+    environment = {
+        **os.environ,
+        "_CNNKIT_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "cnnkit"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert found in done.stdout.split(), done.stderr

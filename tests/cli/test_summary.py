@@ -384,7 +384,7 @@ def test_a_batch_of_one_that_does_not_train(cnnkit: Cnnkit, networks: Path) -> N
     answer = cnnkit("summary", "net.py:norm", "--input", "3x8x8", "--json")
     assert answer.json["totals"]["training_bytes"] is None
     (remark,) = answer.json["remarks"]
-    assert "give a --batch of 2 or more" in remark
+    assert "give a --batch-size of 2 or more" in remark
 
 
 # What was not counted

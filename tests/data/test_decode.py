@@ -387,7 +387,7 @@ def test_huge_images_are_refused_unless_allowed(
     result = measure_dataset(str(tmp_path / "set"))
     assert result.num_images == 1
     (bad,) = result.bad_files
-    assert bad.reason == "refused: 20 x 20 pixels, more than 200; --allow-large reads it"
+    assert bad.reason == "refused: 20 x 20 pixels, more than 200; allow_large reads it"
     allowed = measure_dataset(str(tmp_path / "set"), allow_large=True)
     assert (allowed.num_images, allowed.num_pixels, allowed.bad_files) == (2, 500, ())
 

@@ -216,8 +216,8 @@ def test_things_that_are_no_function(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("signature", "message", "hint"),
     [
-        ("depth", "wants an argument 'depth'", "give it with --model-arg depth=VALUE"),
-        ("*, depth: int", "wants an argument 'depth'", "give it with --model-arg depth=VALUE"),
+        ("depth", "wants an argument 'depth'", "give it with model_arguments depth=VALUE"),
+        ("*, depth: int", "wants an argument 'depth'", "give it with model_arguments depth=VALUE"),
         (
             "in_channels",
             "wants in_channels, and there is no dataset to take it from",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cnnkit.errors import SettingError
+from cnnkit.errors import UsageError
 from cnnkit.render import SummaryView
 from cnnkit.render.tables.summary import window_text
 from cnnkit.results.summary import SummaryResult
@@ -149,7 +149,7 @@ def test_windows_in_short(values: dict[str, object], text: str | None) -> None:
     ],
 )
 def test_a_view_that_makes_no_sense_is_refused(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(SettingError) as error:
+    with pytest.raises(UsageError) as error:
         SummaryView(**settings)
     assert str(error.value).startswith(message)
 

@@ -263,6 +263,6 @@ def test_dropout_sets_every_layer_of_dropout() -> None:
     assert [m.p for m in network.modules() if isinstance(m, nn.Dropout)] == [0.25, 0.25]
     adapt_network(network, Recipe(), "alexnet")
     assert [m.p for m in network.modules() if isinstance(m, nn.Dropout)] == [0.25, 0.25]
-    with pytest.raises(UsageError, match="lenet5 has no dropout layer that --dropout could set"):
+    with pytest.raises(UsageError, match="lenet5 has no dropout layer that dropout could set"):
         cnnkit.train("lenet5", "digits", Recipe.of(dropout=0.5), device="cpu")
     assert not Path("runs").exists()

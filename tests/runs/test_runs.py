@@ -19,7 +19,7 @@ def test_a_run_is_named_in_any_script_and_fits_the_file_system(tmp_path: Path) -
 def test_what_runs_cannot_be_kept_in_is_said_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "e.csv").write_text("")
     for folder in (tmp_path / "e.csv", tmp_path / "e.csv" / "deeper"):
-        with pytest.raises(UnavailableError, match="is a file; choose another --runs-dir"):
+        with pytest.raises(UnavailableError, match="is a file; choose another runs_dir"):
             check_runs_dir(folder)
     check_runs_dir(tmp_path / "not" / "yet")
     assert not (tmp_path / "not").exists()
@@ -27,5 +27,5 @@ def test_what_runs_cannot_be_kept_in_is_said_before_the_work(tmp_path: Path) -> 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc here")
 def test_a_folder_that_takes_none(tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match="choose another --runs-dir"):
+    with pytest.raises(UnavailableError, match="choose another runs_dir"):
         create_run(Path("/proc/x"), "linear", "digits")

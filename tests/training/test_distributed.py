@@ -478,7 +478,7 @@ def train_where_rank_1_has_little() -> str:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["-b", "3", "--nproc", "2"], ExitCode.USAGE, "-b/--batch-size 3 is too small for 2"),
+        (["-b", "3", "--nproc", "2"], ExitCode.USAGE, "--batch-size 3 is too small for 2"),
         (["--nproc", "0"], ExitCode.USAGE, "--nproc"),
         (["--max-restarts", "-1"], ExitCode.USAGE, "--max-restarts"),
         (["--nproc", "2", "--device", "cuda:7"], ExitCode.UNAVAILABLE, "device cuda:7 is not"),
@@ -499,7 +499,7 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -
     check_processes(torch.device("cuda"), 2)
     with pytest.raises(UnavailableError, match="3 processes are more than the 2 GPUs"):
         check_processes(torch.device("cuda"), 3)
-    with pytest.raises(UsageError, match="--device cuda:1 is one GPU, and 2 processes need one"):
+    with pytest.raises(UsageError, match=r"^device cuda:1 is one GPU, and 2 processes need one"):
         check_processes(torch.device("cuda:1"), 2)
 
 

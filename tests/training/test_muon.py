@@ -262,7 +262,7 @@ def test_first_and_last_layer_are_left_to_adamw_even_where_they_are_frozen() -> 
 
 def test_a_network_without_layers_between_is_refused() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(32, 8), nn.ReLU(), nn.Linear(8, 4))
-    with pytest.raises(UsageError, match="use --optimizer adamw or sgd"):
+    with pytest.raises(UsageError, match="use optimizer adamw or sgd"):
         make_stepper(model)
 
 

@@ -206,7 +206,7 @@ def test_broken_images_stop_the_run_or_are_counted(photos: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_nothing_useless() -> None:
-    with pytest.raises(RunFailedError, match="diverged; try a smaller --lr than 1e"):
+    with pytest.raises(RunFailedError, match="diverged; try a smaller lr than 1e"):
         trained("linear", optimizer="sgd", lr=1e38, schedule="constant")
     assert not list(Path("runs").glob("*"))
 

@@ -4,7 +4,7 @@ from math import gcd
 from typing import Any
 
 from cnnkit.architecture.conv.matrices import ExactMatrix
-from cnnkit.errors import SettingError
+from cnnkit.errors import UsageError, setting
 from cnnkit.results.conv import Size
 
 Pair = tuple[int, int]
@@ -31,27 +31,34 @@ def check_together(**options: Any) -> None:
     given = {name for name, value in options.items() if value is not None and value is not False}
     pool = options["pool"]
     if pool not in (None, "max", "avg"):
-        raise SettingError(f"{{pool}} must be max or avg, not {pool!r}")
+        raise UsageError(f"{setting('pool')} must be max or avg, not {pool!r}")
     is_pooling = bool(given & {"pool", "ceil"})
     has_channels = given >= {"in_channels", "out_channels"} or (
         "in_channels" in given and (is_pooling or "stack" in given)
     )
-    image = '--image "0 1 0; 1 1 1" on the command line, image=[[0, 1, 0], ...] in Python'
+    image = f'give {setting("image")}, such as "0 1 0; 1 1 1", or a list of rows in Python'
     for applies, names, reason, hint in (
         (
             "stack" in given,
             _OF_ONE_LAYER,
-            "does not go with {stack}",
+            f"does not go with {setting('stack')}",
             "write the stride of a layer as 3s2, its dilation as 3d2"
             if given & {"stride", "dilation"}
             else "leave one of the two out",
         ),
-        ("image" not in given, ("weight", "show"), "needs {image}", image),
-        ("image" in given, _OF_CHANNELS, "does not go with {image}", "it has one channel"),
+        ("image" not in given, ("weight", "show"), f"needs {setting('image')}", image),
+        (
+            "image" in given,
+            _OF_CHANNELS,
+            f"does not go with {setting('image')}",
+            "it has one channel",
+        ),
         (
             is_pooling,
             ("transposed", "same", "weight", "groups", "no_bias"),
-            "does not go with {pool}" if "pool" in given else "does not go with {ceil}",
+            f"does not go with {setting('pool')}"
+            if "pool" in given
+            else f"does not go with {setting('ceil')}",
             "a pooling has no weights, and PyTorch's takes no such padding"
             if "pool" in given
             else "in PyTorch ceil belongs to poolings; leave it out of a convolution",
@@ -60,25 +67,30 @@ def check_together(**options: Any) -> None:
             not is_pooling and "stack" not in given and not has_channels,
             _OF_CHANNELS,
             "says nothing alone",
-            "give both {in_channels} and {out_channels}",
+            f"give both {setting('in_channels')} and {setting('out_channels')}",
         ),
         (
             "stack" in given and "in_channels" not in given,
             ("out_channels", "no_bias"),
             "says nothing alone",
-            "give {in_channels} as well",
+            f"give {setting('in_channels')} as well",
         ),
-        ("transposed" in given, ("same",), "does not go with {transposed}", "give {padding}"),
+        (
+            "transposed" in given,
+            ("same",),
+            f"does not go with {setting('transposed')}",
+            f"give {setting('padding')}",
+        ),
         (
             "transposed" not in given,
             ("output_padding",),
             "belongs to a transposed convolution",
-            "add {transposed}, or leave it out",
+            f"add {setting('transposed')}, or leave it out",
         ),
         (
             "same" in given,
             ("padding",),
-            "does not go with {same}, which chooses it",
+            f"does not go with {setting('same')}, which chooses it",
             "leave one out",
         ),
         (
@@ -90,11 +102,17 @@ def check_together(**options: Any) -> None:
     ):
         for name in names:
             if applies and name in given:
-                raise SettingError(f"{{{name}}} {reason}", hint)
+                raise UsageError(f"{setting(name)} {reason}", hint)
     if "image" in given and pool is None and "weight" not in given:
         if "ceil" in given:
-            raise SettingError("{image} needs a pooling that is named", "give {pool} as max or avg")
-        raise SettingError("{image} needs {weight} to slide over it, or {pool}", "give one of them")
+            raise UsageError(
+                f"{setting('image')} needs a pooling that is named",
+                f"give {setting('pool')} as max or avg",
+            )
+        raise UsageError(
+            f"{setting('image')} needs {setting('weight')} to slide over it, or {setting('pool')}",
+            "give one of them",
+        )
 
 
 def check_channels(
@@ -112,16 +130,16 @@ def check_channels(
         check_number("out_channels", out_channels, 1),
     )
     if is_pooling and channels[0] != channels[1]:
-        raise SettingError(
+        raise UsageError(
             f"a pooling keeps its {channels[0]:,} channels, and cannot make {channels[1]:,} of "
             "them",
-            "leave {out_channels} out",
+            f"leave {setting('out_channels')} out",
         )
     groups = 1 if groups is None else check_number("groups", groups, 1)
     for name, value in zip(("in_channels", "out_channels"), channels, strict=True):
         if value % groups:
-            raise SettingError(
-                f"{{groups}} {groups:,} does not divide {{{name}}} {value:,}",
+            raise UsageError(
+                f"{setting('groups')} {groups:,} does not divide {setting(name)} {value:,}",
                 f"both are divided by {_divisors(gcd(*channels))}",
             )
     return channels
@@ -134,11 +152,11 @@ def check_number(name: str, value: object, least: int) -> int:
         UsageError: it is no whole number, or out of bounds.
     """
     if not isinstance(value, int) or isinstance(value, bool):
-        raise SettingError(f"{{{name}}} must be a whole number, not {value!r}")
+        raise UsageError(f"{setting(name)} must be a whole number, not {value!r}")
     if value < least:
-        raise SettingError(f"{{{name}}} must be at least {least}, not {value}")
+        raise UsageError(f"{setting(name)} must be at least {least}, not {value}")
     if value > MAX_NUMBER:
-        raise SettingError(f"{{{name}}} must be at most {MAX_NUMBER:,}, not {value:,}")
+        raise UsageError(f"{setting(name)} must be at most {MAX_NUMBER:,}, not {value:,}")
     return value
 
 
@@ -150,13 +168,14 @@ def to_pair(name: str, value: object) -> Pair:
     """
     if value is None:
         ways = {"kernel": "such as 3 or 3x5", "size": "such as 224, or 227x300"}
-        raise SettingError(
-            f"{{{name}}} is missing", f"give it, {ways[name]}" if name in ways else ""
+        raise UsageError(
+            f"{setting(name)} is missing", f"give it, {ways[name]}" if name in ways else ""
         )
     values = value if isinstance(value, tuple | list) else (value, value)
     if len(values) != 2:
-        raise SettingError(
-            f"{{{name}}} must be a whole number, or a pair of them (height, width), not {value!r}"
+        raise UsageError(
+            f"{setting(name)} must be a whole number, or a pair of them (height, width), not "
+            f"{value!r}"
         )
     least = 0 if "padding" in name else 1
     return check_number(name, values[0], least), check_number(name, values[1], least)
@@ -177,9 +196,10 @@ def agreed_size(
         return found[0] if name == "kernel" and found[0] == found[1] else found
     if to_pair(name, size) != found:
         given = "x".join(map(str, to_pair(name, size)))
-        raise SettingError(
-            f"{{{name}}} {given} contradicts {{{matrix_name}}}, which is {found[0]}x{found[1]}",
-            f"leave {{{name}}} out",
+        raise UsageError(
+            f"{setting(name)} {given} contradicts {setting(matrix_name)}, which is "
+            f"{found[0]}x{found[1]}",
+            f"leave {setting(name)} out",
         )
     return size
 

@@ -2,7 +2,7 @@
 
 from math import gcd
 
-from cnnkit.errors import SettingError, UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.results.conv import ConvAxis, Formula
 
 
@@ -118,8 +118,8 @@ def transposed_axis(
         UsageError: nothing is left of the output, or `output_padding` is too large.
     """
     if output_padding >= max(stride, dilation):
-        raise SettingError(
-            f"{{output_padding}} must be smaller than the stride or the dilation, not "
+        raise UsageError(
+            f"{setting('output_padding')} must be smaller than the stride or the dilation, not "
             f"{output_padding} at stride {stride} and dilation {dilation}",
             f"it may be 0 to {max(stride, dilation) - 1}",
         )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from cnnkit.architecture.conv.settings import MAX_NUMBER
 from cnnkit.architecture.conv.sizes import window_axis
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.results.conv import Stack, StackLayer
 
 MAX_LAYERS = 1_000
@@ -71,7 +71,7 @@ def stack_layers(
             if stride > 1:
                 raise UsageError(
                     f"layer {index} cannot keep the size at stride {stride}",
-                    "leave --same or its stride out",
+                    f"leave {setting('same')} or its stride out",
                 )
             pads = ((reach - 1) // 2, reach - 1 - (reach - 1) // 2)
         else:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 
 Flip = Literal["none", "random", "alternating"]
 
@@ -51,12 +51,12 @@ class Augmentation:
             raise UsageError(
                 f"crop {self.crop} is too large for images of {height}x{width}: its reflection "
                 f"takes at most {side - 1} pixels",
-                "use a smaller crop, or a larger --input",
+                f"use a smaller crop, or a larger {setting('input')}",
             )
         if self.cutout > side:
             raise UsageError(
                 f"cutout {self.cutout} is larger than images of {height}x{width}",
-                "use a smaller cutout, or a larger --input",
+                f"use a smaller cutout, or a larger {setting('input')}",
             )
 
     def sentence(self) -> str:

@@ -17,7 +17,7 @@ from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.data.loading.augmenting import Augmenter
 from cnnkit.data.loading.batches import Batch, Batches, NumberedBatch
 from cnnkit.data.loading.preprocessing import Preprocessing
-from cnnkit.errors import BrokenImageError
+from cnnkit.errors import BrokenImageError, setting
 from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, emit
 
 DECODED_AT_ONCE = 64  # images that a worker takes where a whole set is decoded
@@ -203,5 +203,6 @@ def decoded(
 def broken_image(name: str, error: BadImageError) -> BrokenImageError:
     """Return the error that names a broken image."""
     return BrokenImageError(
-        f"broken image {name}: {error}", "repair or remove it, or leave it out with --skip-bad"
+        f"broken image {name}: {error}",
+        f"repair or remove it, or leave it out with {setting('skip_bad')}",
     )

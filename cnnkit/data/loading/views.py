@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.registry import did_you_mean
 
 TTA_KINDS = ("none", "mirror", "shift")
@@ -25,7 +25,8 @@ def check_views(tta: str, height: int, width: int) -> None:
         )
     if tta == "shift" and min(height, width) < 2:
         raise UsageError(
-            f"images of {height}x{width} cannot be shifted by reflection", "use --tta mirror"
+            f"images of {height}x{width} cannot be shifted by reflection",
+            f"use {setting('tta')} mirror",
         )
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Self, cast
 
 from cnnkit.data.image_limits import MAX_FILE_BYTES, too_large
+from cnnkit.errors import setting
 from cnnkit.system.files import open_regular
 
 ARCHIVE_SUFFIXES = (
@@ -448,7 +449,7 @@ class _XzStream(io.RawIOBase):
             if "limit" not in str(error).lower():
                 raise
             told = f"refused: it takes more than {MAX_XZ_BYTES:,} bytes of memory to unpack"
-            raise BrokenArchiveError(f"{told}; --allow-large reads it") from error
+            raise BrokenArchiveError(f"{told}; {setting('allow_large')} reads it") from error
 
     def _begin_next(self) -> bool:
         """Begin the next of several streams, with zeros between them; false where there is none."""

@@ -25,7 +25,7 @@ from cnnkit.data.sources.torchvision_files import FileService
 from cnnkit.data.sources.torchvision_readers import READERS, Contents
 from cnnkit.data.sources.unpacking import ArchiveError
 from cnnkit.data.sources.unverified import check_unverified
-from cnnkit.errors import CnnkitError, UnavailableError
+from cnnkit.errors import CnnkitError, UnavailableError, setting
 from cnnkit.events import Note, Warned, emit
 
 NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -103,7 +103,7 @@ def _load(request: _Request) -> Contents:
             reason_text = str(getattr(error, "strerror", None) or error).lower()
             raise UnavailableError(
                 f"no room left on the disk of {request.data_dir}: {reason_text}",
-                "free some, or choose another folder with --data-dir",
+                f"free some, or choose another folder with {setting('data_dir')}",
             ) from error
         if reason in NO_PERMISSION:
             contents = _load_aside(request)
@@ -111,7 +111,7 @@ def _load(request: _Request) -> Contents:
                 return contents
             place = getattr(error, "filename", None) or request.data_dir
             raise UnavailableError(
-                f"no permission to use {place}", "choose another folder with --data-dir"
+                f"no permission to use {place}", f"choose another folder with {setting('data_dir')}"
             ) from error
         raise _unavailable(request, service, error) from error
 

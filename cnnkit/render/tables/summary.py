@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from cnnkit.errors import setting
 from cnnkit.render.format import format_bytes
 from cnnkit.render.result_views import DEFAULT_DEPTH, LAYER_COLUMNS, ShownSummary, SummaryView
 from cnnkit.render.tabular import Column, Table, attribute_rows, build_tables
@@ -85,7 +86,9 @@ def _layer_notes(
         return (f"{left_out} more layers have {_WORDS[view.sort_key]}",) if left_out > 0 else ()
     depth = max(row.depth for row in summary.layers)
     if (view.depth or DEFAULT_DEPTH) < depth:
-        return (f"what lies deeper is added up in these; --depth {depth} shows all of it",)
+        return (
+            f"what lies deeper is added up in these; {setting('depth')} {depth} shows all of it",
+        )
     return ()
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import PurePath
 
+from cnnkit.errors import setting
 from cnnkit.render.format import Kind, format_count, format_seconds, format_value
 from cnnkit.render.tables.eval import metric_notes, treatment_notes
 from cnnkit.render.tabular import Column, Table, attribute_rows, build_tables
@@ -88,8 +89,8 @@ def _search_notes(search: LearningRateSearch) -> tuple[str, ...]:
     found = "no suggestion: the loss did not fall; look at the network and its input"
     if search.suggestion is not None:
         found = (
-            f"suggestion: --lr {rate(search.suggestion)}, where the smoothed loss falls most "
-            "steeply"
+            f"suggestion: {setting('lr')} {rate(search.suggestion)}, where the smoothed loss falls "
+            "most steeply"
         )
     return (
         found,

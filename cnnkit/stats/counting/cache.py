@@ -17,7 +17,7 @@ import PIL
 from pydantic import Field
 
 from cnnkit.data.encoded import EncodedImage, Stamp
-from cnnkit.errors import UnavailableError
+from cnnkit.errors import UnavailableError, setting
 from cnnkit.events import Warned, emit
 from cnnkit.stats.counting.tally import ImageRecord
 from cnnkit.system.files import opened_regular
@@ -197,7 +197,7 @@ class RecordCache:
         except (*_ERRORS, OSError) as error:
             raise UnavailableError(
                 f"the cache {self.path} cannot be used: {getattr(error, 'strerror', error)}",
-                "remove it, or leave --cache out",
+                f"remove it, or leave {setting('cache')} out",
             ) from error
 
 

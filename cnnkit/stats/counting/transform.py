@@ -1,4 +1,4 @@
-"""What `--transform` does to an image before it is counted: resize, and crop at the centre."""
+"""The transform of an image before it is counted: resize, and crop at the center."""
 
 import re
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from PIL import Image
 from cnnkit.data.decode import DecodedImage
 from cnnkit.data.image_limits import check_resized
 from cnnkit.data.loading.preprocessing import centre_margin, covering_side
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.system.shapes import parse_sizes
 
 FORM = "the form is resize=256,crop=224; a size is S or HxW"
@@ -42,13 +42,19 @@ class Transform:
         for part in text.replace(" ", "").split(","):
             match = STEP.fullmatch(part)
             if part in ("resize", "crop"):
-                raise UsageError(f"--transform {text!r}: the size of {part} is missing", FORM)
+                raise UsageError(
+                    f"{setting('transform')} {text!r}: the size of {part} is missing", FORM
+                )
             sizes = parse_sizes(match[2]) if match is not None else ()
             if match is None or len(sizes) not in (1, 2):
-                raise UsageError(f"--transform {text!r} has an unknown step {part!r}", FORM)
+                raise UsageError(
+                    f"{setting('transform')} {text!r} has an unknown step {part!r}", FORM
+                )
             kind, height, width = match[1], sizes[0], sizes[1] if len(sizes) == 2 else None
             if not all(1 <= size <= LARGEST_SIDE for size in sizes):
-                raise UsageError(f"--transform {part!r}: sizes are 1 to {LARGEST_SIDE:,}", FORM)
+                raise UsageError(
+                    f"{setting('transform')} {part!r}: sizes are 1 to {LARGEST_SIDE:,}", FORM
+                )
             if kind == "crop" and width is None:
                 width = height
             steps.append((kind, height, width))

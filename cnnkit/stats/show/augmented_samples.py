@@ -9,7 +9,7 @@ from torch import Tensor
 from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.data.loading.augmenting import Augmenter
 from cnnkit.data.loading.preprocessing import Preprocessing
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.results.show import Sample
 from cnnkit.stats.show.sample_pictures import Figures, ImageTreatment, to_bytes, to_image
 
@@ -51,7 +51,7 @@ def with_augmented(
     if len({image.shape for image in pixels}) > 1:
         raise UsageError(
             "the images differ in size or channels, and those of a batch do not",
-            "choose one with --input, such as --input 3x224x224",
+            f"choose one with {setting('input')}, such as {setting('input')} 3x224x224",
         )
     batch = torch.stack(list(pixels))
     channels, height, width = batch.shape[1:]

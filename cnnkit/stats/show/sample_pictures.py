@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from cnnkit.data.loading.preprocessing import Preprocessing, to_channels
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, setting
 from cnnkit.results.show import Normalization, Picture
 
 MAX_PICTURE_PIXELS = 2**26
@@ -137,7 +137,8 @@ class ImageTreatment:
             raise UsageError(
                 f"images of more than {MAX_KEPT_PIXELS:,} pixels together are not augmented as "
                 "they are",
-                "choose a size with --input, fewer with --num, or --allow-large",
+                f"choose a size with {setting('input')}, fewer with {setting('num')}, or "
+                f"{setting('allow_large')}",
             )
         self.treated.append(_to_tensor(image))
 

@@ -18,7 +18,7 @@ from cnnkit.data.loading.preprocessing import Preprocessing
 from cnnkit.data.mean_std import NORMALIZE_WORDS, MeanStd, normalize_text
 from cnnkit.data.normalization import measure_channels
 from cnnkit.data.opening import ALL, open_dataset, open_images
-from cnnkit.errors import BrokenImageError, NotFoundError, RunFailedError, SettingError, UsageError
+from cnnkit.errors import BrokenImageError, NotFoundError, RunFailedError, UsageError, setting
 from cnnkit.events import OnEvent, Warned, emit, takes_on_event
 from cnnkit.registry import did_you_mean, some_of
 from cnnkit.results.show import Sample, SampleList
@@ -85,7 +85,10 @@ def show_dataset(
     """
     data_dir = None if data_dir is None else Path(data_dir)
     if indices and classes:
-        raise UsageError("--index and --class are both given", "leave one of the two out")
+        raise UsageError(
+            f"{setting('indices')} and {setting('classes')} are both given",
+            "leave one of the two out",
+        )
     input_shape = as_image_shape(input)
     if input_shape is not None and input_shape[0] not in (None, 1, 3):
         raise UsageError(f"images have 1 or 3 channels, not {input_shape[0]}")
@@ -230,7 +233,7 @@ def _checked(normalize: str) -> str:
     try:
         return normalize_text(normalize)
     except ValueError as error:
-        raise SettingError(str(error)) from error
+        raise UsageError(str(error)) from error
 
 
 def _figures(
@@ -254,17 +257,17 @@ def _figures(
         try:
             given = MeanStd.parse(normalize).for_channels(channels)
         except ValueError as error:
-            raise SettingError(
-                f"{{normalize}} {normalize} {error}",
+            raise UsageError(
+                f"{setting('normalize')} {normalize} {error}",
                 "give one number for all channels, or one each",
             ) from error
         return Figures(given.mean, given.std, "as given")
     entry = DATASETS.get(source.dataset)
     published = entry.published if entry is not None else None
     if normalize == "published" and published is None:
-        raise SettingError(
+        raise UsageError(
             f"no mean and standard deviation are published for {source.dataset}",
-            "use {normalize} measured",
+            f"use {setting('normalize')} measured",
         )
     is_too_grey = published is not None and channels is not None and channels < len(published.mean)
     if normalize == "published" or (normalize == "auto" and published and not is_too_grey):

@@ -123,7 +123,7 @@ def test_limits_and_the_option_that_lifts_them(
     if suffix == ".tar":  # nothing in it is packed
         assert not reasons
     else:
-        assert "more than 20,000; --allow-large reads it" in reasons[-1]
+        assert "more than 20,000; allow_large reads it" in reasons[-1]
     assert read_or_reason(path, allow_large=True) == (CONTENTS, [])
 
 
@@ -138,7 +138,7 @@ def test_a_member_that_is_too_long_is_named_and_the_others_read(
         content for content in CONTENTS.values() if len(content) <= 5000
     ]
     assert {one.reason for one in found if one.reason} == {
-        f"refused: {len(content):,} bytes, more than 5,000; --allow-large reads it"
+        f"refused: {len(content):,} bytes, more than 5,000; allow_large reads it"
         for content in CONTENTS.values()
         if len(content) > 5000
     }

@@ -162,7 +162,7 @@ def test_classes_and_indices(photos: Path) -> None:
         ({"classes": ["bird"]}, NotFoundError, "has no class 'bird'; it has cat, dog"),
         ({"indices": [20]}, UsageError, "has no image 20; they are numbered from 0 to 19"),
         ({"indices": [-1]}, UsageError, "has no image -1"),
-        ({"indices": [1], "classes": ["dog"]}, UsageError, "--index and --class are both given"),
+        ({"indices": [1], "classes": ["dog"]}, UsageError, "indices and classes are both given"),
         ({"split": "val"}, UsageError, "has no split 'val'"),
         ({"input": (2, 8, 8)}, UsageError, "1 or 3 channels, not 2"),
         ({"normalize": "published"}, UsageError, "no mean and standard deviation are published"),
@@ -359,7 +359,7 @@ def test_what_is_cut_out_has_the_mean_colour(photos: Path) -> None:
 def test_images_that_make_no_batch_are_refused(photos: Path) -> None:
     changes = Augmentation(flip="random")
     Image.new("RGB", (9, 9)).save(photos / "cat" / "small.png")
-    with pytest.raises(UsageError, match=r"differ in size or channels.*--input 3x224x224"):
+    with pytest.raises(UsageError, match=r"differ in size or channels.*such as input 3x224x224"):
         show_dataset(str(photos), num=21, augmentation=changes)
     (photos / "dog" / "broken.png").write_bytes(b"x")
     shown = show_dataset(str(photos), num=22, input=(3, 16, 16), augmentation=changes)
