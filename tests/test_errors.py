@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from cnnkit.bench.settings import Sweep
 
+from cnnkit.bench.sweep import Sweep
 from cnnkit.errors import UsageError, setting, settings_written
 from cnnkit.runs.recipe import Recipe
 from cnnkit.stats import measure_dataset

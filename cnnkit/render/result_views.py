@@ -83,21 +83,22 @@ class SummaryView:
     def _check_for_idle_settings(self) -> None:
         """Refuse what would change nothing in what is shown."""
         of_trees = {
-            "{depth}": self.depth is not None,
-            "{fold}": self.fold is True,
-            "{no_fold}": self.fold is False,
+            "depth": self.depth is not None,
+            "fold": self.fold is True,
+            "no_fold": self.fold is False,
         }
-        of_lists = {"{sort}": self.sort is not None, "{top}": self.top is not None}
+        of_lists = {"sort": self.sort is not None, "top": self.top is not None}
         if self.view == "structure":
-            other = "{view} structure"
-            idle = of_trees | of_lists | {"{columns}": self.columns is not None}
+            other = f"{setting('view')} structure"
+            idle = of_trees | of_lists | {"columns": self.columns is not None}
         else:
-            other = next((setting for setting, is_given in of_lists.items() if is_given), "")
+            given = next((name for name, is_given in of_lists.items() if is_given), "")
+            other = given and setting(given)
             idle = of_trees if other else {}
-        for setting, is_given in idle.items():
+        for name, is_given in idle.items():
             if is_given:
                 raise UsageError(
-                    f"{setting} and {other} contradict each other", "leave one of them out"
+                    f"{setting(name)} and {other} contradict each other", "leave one of them out"
                 )
 
     @property

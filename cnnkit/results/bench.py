@@ -261,7 +261,7 @@ class CellChange:
 
 @dataclass(frozen=True)
 class BenchComparison(Result):
-    """The answer of `bench compare`, and of `bench --against`.
+    """Two measurements of the same configurations, compared.
 
     Attributes:
         before: the file of then.

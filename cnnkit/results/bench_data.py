@@ -44,7 +44,7 @@ class PipelineRow:
 
 @dataclass(frozen=True)
 class PipelineResult(Result):
-    """The answer of `bench --data`.
+    """The speed of loading and of computing, alone and together.
 
     Attributes:
         machine: what it was measured on.
@@ -100,7 +100,7 @@ class TimedRun:
 
 @dataclass(frozen=True)
 class TimeToResult(Result):
-    """The answer of `bench --time-to`.
+    """The time that a recipe needs to reach an accuracy.
 
     Attributes:
         machine: what it was measured on.

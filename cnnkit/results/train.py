@@ -108,7 +108,7 @@ class LearningRatePoint:
 
 @dataclass(frozen=True)
 class LearningRateSearch(Result):
-    """The answer of `train --lr-find`.
+    """What a search for a learning rate found.
 
     Attributes:
         model: name of the network.

@@ -210,6 +210,12 @@ def _choose_one(recipes: Iterable[NamedRecipe]) -> str:
 
 
 def _parsed(name: str, text: str) -> NamedRecipe:
+    """Return what a file holds; in it settings have their own names, and not those of options."""
+    with settings_written(str):
+        return _validated(name, text)
+
+
+def _validated(name: str, text: str) -> NamedRecipe:
     where = f"the recipe {name}"
     try:
         given = {key.replace("-", "_"): value for key, value in tomllib.loads(text).items()}

@@ -139,7 +139,7 @@ def _forward(network: nn.Module, images: Tensor, setup: ModelAndData) -> object:
         if "more than 1 value per channel" in reason[0]:
             raise UsageError(
                 f"{setup.model} has batch norm, which cannot be trained on a single image",
-                "use a larger -b/--batch-size, or more images",
+                f"use a larger {setting('batch_size')}, or more images",
             ) from error
         raise UsageError(
             f"{setup.model} cannot take an input of {channels}x{height}x{width}: {reason[0]}",

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnnkit.errors import UsageError
+from cnnkit.errors import UsageError, settings_written
 from cnnkit.system.shapes import parse_image_shape, parse_sizes
 
 SIZES = st.lists(st.integers(-(10**11), 10**11), min_size=1, max_size=5)
@@ -32,6 +32,10 @@ def test_an_image_is_a_square_or_channels_height_width() -> None:
     [("3x32", "is no shape"), ("1x2x3x4", "is no shape"), ("3x0x3", "below 1"), ("-1", "below 1")],
 )
 def test_errors_name_the_setting(text: str, message: str) -> None:
-    with pytest.raises(UsageError, match=f"input '{text}' .*{message}") as told:
+    with pytest.raises(UsageError, match=f"^input '{text}' .*{message}"):
         parse_image_shape(text)
-    assert told.value.renamed(lambda name: f"--{name}").message.startswith(f"--input '{text}'")
+    with (
+        settings_written(lambda name: f"--{name}"),
+        pytest.raises(UsageError, match=f"^--input '{text}' .*{message}"),
+    ):
+        parse_image_shape(text)
