@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from cnnkit.architecture.inputs import FLOAT_DTYPES, InputShape, make_tensors
 from cnnkit.architecture.layers import layer_rows
-from cnnkit.architecture.memory import NUM_STATES, bytes_by_dtype, saved_bytes
+from cnnkit.architecture.memory import NUM_STATES, bytes_by_dtype, optimizer_bytes, saved_bytes
 from cnnkit.architecture.printed_tables import compare_with_print
 from cnnkit.architecture.refusals import check_number_of_inputs, refusal
 from cnnkit.architecture.running import ForwardError, run_network
@@ -227,10 +227,10 @@ def _result(
     weight_bytes = sum(by_dtype.values())
     trained = [one for one in network.parameters() if one.requires_grad]
     gradient_bytes = sum(one.numel() * one.element_size() for one in trained)
-    optimizer_bytes = NUM_STATES[optimizer] * gradient_bytes
+    state_bytes = optimizer_bytes(network, optimizer)
     training_bytes = None
     if look.saved_bytes is not None:
-        training_bytes = weight_bytes + gradient_bytes + optimizer_bytes + look.saved_bytes
+        training_bytes = weight_bytes + gradient_bytes + state_bytes + look.saved_bytes
     macs = sum(row.macs for row in rows)
     result = SummaryResult(
         model=subject.name,
@@ -259,7 +259,7 @@ def _result(
         layers=rows,
         weight_bytes_by_dtype=by_dtype,
         gradient_bytes=gradient_bytes,
-        optimizer_bytes=optimizer_bytes,
+        optimizer_bytes=state_bytes,
         num_weighted_layers=trace.num_weighted_layers,
         remarks=look.remarks,
     )

@@ -29,7 +29,7 @@ from cnnkit.system.distributed import ProcessGroup
 from cnnkit.system.randomness import own_randomness
 from cnnkit.training.data import Place, with_decoded
 from cnnkit.training.execution import carry_out
-from cnnkit.training.job import Job, describe_machine, explained, now
+from cnnkit.training.job import Job, computed_on, explained, now
 from cnnkit.training.network.pretrained import find_weights
 from cnnkit.training.network.weights_file import WeightsFile, weights_file
 from cnnkit.training.plan import say_plan
@@ -132,7 +132,7 @@ def go_on(
         job = Job(
             setup, settled.recipe, data, place, settled.checkpointing, where, fit, file, group
         )
-        machine = describe_machine(device)
+        machine = computed_on(device)
         with (
             own_randomness(device),
             explained(job.recipe),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from cnnkit.errors import CheckFailedError, NotFoundError, UsageError
 from cnnkit.events import handled_by, ignore
+from cnnkit.models.hidden_layers import LAYERS
 from cnnkit.registry import some_of
 from cnnkit.runs.checkpoints import WEIGHTS
 from cnnkit.runs.folder import RunFolder, open_run
@@ -31,7 +32,6 @@ from cnnkit.system.torch_files import (
     look_into,
 )
 from cnnkit.system.torch_parts import is_torch_file
-from cnnkit.training.steps.muon import LAYERS
 
 SAFETENSORS = ".safetensors"
 SUFFIXES = (SAFETENSORS, ".pt", ".pth")  # of what is no run, even where it is not there

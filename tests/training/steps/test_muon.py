@@ -14,8 +14,9 @@ from torch.nn import functional
 import cnnkit
 from cnnkit.errors import InterruptedRunError, UsageError
 from cnnkit.events import EpochEnded, Event
+from cnnkit.models.hidden_layers import hidden_weights
 from cnnkit.runs.recipe import Recipe
-from cnnkit.training.steps.muon import Muon, hidden_weights, orthogonalized
+from cnnkit.training.steps.muon import Muon, orthogonalized
 from cnnkit.training.steps.optimizers import make_optimizer, make_schedule
 from cnnkit.training.steps.stepping import Stepper
 from tests.training.killing import outcome, same
