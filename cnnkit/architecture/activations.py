@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from cnnkit.architecture.forward_pass import run_network
+from cnnkit.models.layer_kinds import hidden_weights
 from cnnkit.system.compat import storage_key
 
 # Tensors that an optimizer keeps for every parameter, of its shape and dtype: Adam two averages of
-# the gradient, sgd its momentum, plain sgd nothing.
-NUM_STATES = {"adam": 2, "adamw": 2, "sgd": 1, "plain-sgd": 0}
+# the gradient, sgd its momentum, plain sgd nothing; muon one, and for what it leaves to AdamW two.
+NUM_STATES = {"adam": 2, "adamw": 2, "sgd": 1, "plain-sgd": 0, "muon": 2}
 
 
 def bytes_by_dtype(network: nn.Module) -> dict[str, int]:
@@ -23,6 +24,17 @@ def bytes_by_dtype(network: nn.Module) -> dict[str, int]:
             dtype = str(tensor.dtype).removeprefix("torch.")
             found[dtype] = found.get(dtype, 0) + tensor.untyped_storage().nbytes()
     return found
+
+
+def optimizer_bytes(network: nn.Module, optimizer: str) -> int:
+    """Return the bytes of an optimizer's state after its first step.
+
+    Raises:
+        UsageError: the network has no layer for the optimizer.
+    """
+    trained = [one for one in network.parameters() if one.requires_grad]
+    hidden = hidden_weights(network) if optimizer == "muon" else []
+    return NUM_STATES[optimizer] * _num_bytes(trained) - _num_bytes(hidden)
 
 
 def saved_bytes(network: nn.Module, places: Sequence[Tensor], names: Mapping[str, Tensor]) -> int:
@@ -52,3 +64,7 @@ def saved_bytes(network: nn.Module, places: Sequence[Tensor], names: Mapping[str
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved):
         run_network(network, places, names)
     return sum(storage.nbytes() for storage in kept.values())
+
+
+def _num_bytes(tensors: Sequence[Tensor]) -> int:
+    return sum(one.numel() * one.element_size() for one in tensors)

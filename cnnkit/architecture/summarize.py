@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from cnnkit.architecture.activations import NUM_STATES, bytes_by_dtype, saved_bytes
+from cnnkit.architecture.activations import NUM_STATES, bytes_by_dtype, optimizer_bytes, saved_bytes
 from cnnkit.architecture.find_network import Subject, find_subject
 from cnnkit.architecture.forward_pass import ForwardError, run_network
 from cnnkit.architecture.input_errors import check_number_of_inputs, refusal
@@ -232,10 +232,10 @@ def _result(
     weight_bytes = sum(by_dtype.values())
     trained = [one for one in network.parameters() if one.requires_grad]
     gradient_bytes = sum(one.numel() * one.element_size() for one in trained)
-    optimizer_bytes = NUM_STATES[optimizer] * gradient_bytes
+    state_bytes = optimizer_bytes(network, optimizer)
     training_bytes = None
     if look.saved_bytes is not None:
-        training_bytes = weight_bytes + gradient_bytes + optimizer_bytes + look.saved_bytes
+        training_bytes = weight_bytes + gradient_bytes + state_bytes + look.saved_bytes
     macs = sum(row.macs for row in rows)
     result = SummaryResult(
         model=subject.name,
@@ -264,7 +264,7 @@ def _result(
         layers=rows,
         weight_bytes_by_dtype=by_dtype,
         gradient_bytes=gradient_bytes,
-        optimizer_bytes=optimizer_bytes,
+        optimizer_bytes=state_bytes,
         num_weighted_layers=trace.num_weighted_layers,
         remarks=look.remarks,
     )

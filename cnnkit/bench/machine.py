@@ -4,10 +4,11 @@ import hashlib
 import json
 import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 
 import torch
 
+from cnnkit import __version__
 from cnnkit.bench.device_clock import Device
 from cnnkit.results.bench import Machine
 from cnnkit.system.device import num_usable_cores, processor_name
@@ -18,8 +19,8 @@ def describe_machine(devices: Sequence[Device]) -> Machine:
     names = {device.name: device.hardware for device in devices}
     versions = {
         "python": platform.python_version(),
-        "torchvision": _version("torchvision"),
-        "cnnkit": _version("cnnkit"),
+        "torchvision": version("torchvision"),
+        "cnnkit": __version__,
     }
     if torch.cuda.is_available():
         versions["cuda"] = str(torch.version.cuda or torch.version.hip)
@@ -54,10 +55,3 @@ def _memory_bytes() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return None  # not a system that tells so
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"

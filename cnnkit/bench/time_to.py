@@ -4,7 +4,6 @@ import math
 import statistics
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from cnnkit.bench.device_clock import open_device
@@ -22,7 +21,6 @@ from cnnkit.events import (
     emit,
     takes_on_event,
 )
-from cnnkit.models import find_model
 from cnnkit.results.bench_data import TimedRun, TimeToResult
 from cnnkit.runs.recipe import Recipe
 from cnnkit.runs.recipe_files import NamedRecipe, find_recipe
@@ -91,15 +89,13 @@ def time_to_accuracy(
     named = find_recipe(recipe, model, dataset)
     if model is None and named.model is not None:
         check_named(named.model, f"the recipe {recipe}", trust_code)
-    is_its_model = model is None or named.model in (None, find_model(model).spec)
+    named = named.for_model(model)
     model, dataset = model or named.model, dataset or named.dataset
     if model is None or dataset is None:
         raise UsageError(
             f"the recipe {recipe} names no {'model' if model is None else 'dataset'}",
             "name one, such as lenet5" if model is None else f"give {setting('dataset')}",
         )
-    if not is_its_model:  # the size of the input and the arguments are those of its network
-        named = replace(named, input=None, model_arguments={})
     has_test = "test" in find_dataset(dataset).splits
     chosen = named.recipe
     if has_test:

@@ -147,7 +147,7 @@ OptimizerState = Annotated[
     str,
     typer.Option(
         "--optimizer",
-        help="Whose state counts in training: adam, adamw, sgd (with momentum), plain-sgd.",
+        help="Whose state counts in training: adam, adamw, sgd (with momentum), plain-sgd, muon.",
         rich_help_panel=COST_PANEL,
     ),
 ]

@@ -59,7 +59,6 @@ def begin_with(name: str, asked: Asked, trust_code: bool) -> Asked:
         CheckFailedError: the recipe names code that the user does not trust.
     """
     from cnnkit.data import find_dataset
-    from cnnkit.models import find_model
     from cnnkit.runs.recipe_files import find_recipe
 
     if asked.dataset is None and asked.model is not None and _is_dataset(asked.model):
@@ -68,11 +67,11 @@ def begin_with(name: str, asked: Asked, trust_code: bool) -> Asked:
     if asked.model is None and named.model is not None:
         check_named(named.model, f"the recipe {named.name}", trust_code)
     model, dataset = asked.model or named.model, asked.dataset or named.dataset
-    is_its_model = asked.model is None or named.model in (None, find_model(asked.model).spec)
+    suited = named.for_model(asked.model)
     is_its_data = dataset is None or named.dataset in (None, find_dataset(dataset).name)
     settings, fallen = named.merged(asked.settings)
     emit(Note(f"recipe {named.name}" + (f": {named.about.what}" if named.about.what else "")))
-    if not (is_its_model and is_its_data):
+    if not (suited is named and is_its_data):
         made_for = " on ".join(one for one in (named.model, named.dataset) if one is not None)
         emit(Note(f"it is made for {made_for}, and may not suit {model} on {dataset}"))
     numbers = _numbers_of(named, dataset) if "normalize" not in asked.settings else None
@@ -81,13 +80,11 @@ def begin_with(name: str, asked: Asked, trust_code: bool) -> Asked:
         emit(Note(f"nothing is published for {dataset}: normalised as {named.dataset} is"))
     if fallen:
         emit(Note(f"its {', '.join(fallen)} were chosen for its own optimizer, and are left out"))
-    if not is_its_model:  # the size of the input and the arguments are those of its network
-        named = replace(named, input=None, model_arguments={})
     return Asked(
         model,
         dataset,
-        asked.input or named.input,
-        asked.model_arguments or named.model_arguments,
+        asked.input or suited.input,
+        asked.model_arguments or suited.model_arguments,
         settings,
         named.name,
     )

@@ -17,6 +17,7 @@ from cnnkit.data.loading.file_batches import DECODED_AT_ONCE, FileBatches
 from cnnkit.data.loading.preprocessing import Preprocessing, to_channels
 from cnnkit.errors import RunFailedError
 from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, emit
+from cnnkit.system.randomness import permutation
 
 MAX_MEASURED_FILES = 100_000  # of more a sample is measured, whose mean is off by about 0.001
 SAMPLE_SEED = 0
@@ -101,8 +102,7 @@ def measure_channels(
     rows: list[Tensor | None] = [None] * len(split)
     if is_sampled:
         is_chosen = torch.zeros(total, dtype=torch.bool)
-        stream = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(SAMPLE_SEED)))
-        is_chosen[torch.from_numpy(stream.permutation(total)[:most_files])] = True
+        is_chosen[torch.from_numpy(permutation(total, SAMPLE_SEED)[:most_files])] = True
         chosen = is_chosen if order is None else is_chosen[order]
         sizes = [len(images) for images in split]
         rows = [torch.nonzero(part).flatten() for part in chosen.split_with_sizes(sizes)]

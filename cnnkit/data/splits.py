@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnnkit.system.randomness import permutation
+
 
 def stratified_holdout(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Split indices into those that stay and those that are held out, each class in proportion.
@@ -19,9 +21,7 @@ def stratified_holdout(labels: Tensor, fraction: float, seed: int) -> tuple[Tens
     Returns:
         Sorted indices that stay, and sorted indices held out, int64 of shapes (N - M,) and (M,).
     """
-    # RandomState's numbers are promised never to change; those of numpy's newer Generator are not.
-    stream = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
-    order = stream.permutation(len(labels))
+    order = permutation(len(labels), seed)
     shuffled = labels.numpy()[order]
     held_out = np.zeros(len(labels), dtype=bool)
     if fraction > 0:

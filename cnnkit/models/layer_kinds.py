@@ -1,6 +1,8 @@
 """The classes of torch's layers, by what they do, whatever the number of their axes."""
 
-from torch import nn
+from torch import Tensor, nn
+
+from cnnkit.errors import UsageError, setting
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED_CONVOLUTIONS = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -19,3 +21,26 @@ DROPOUTS = (
 def has_batch_norm(model: nn.Module) -> bool:
     """Return whether a network normalizes over the images of a batch."""
     return any(isinstance(one, BATCH_NORMS) for one in model.modules())
+
+
+def hidden_weights(model: nn.Module) -> list[Tensor]:
+    """Return the trained weights of convolutions and linear layers but the first and the last.
+
+    First and last are so in the order in which the network defines its layers, and whether or not
+    they are trained.
+
+    Raises:
+        UsageError: there is none.
+    """
+    weights: dict[int, Tensor] = {
+        id(layer.weight): layer.weight
+        for layer in model.modules()
+        if isinstance(layer, WEIGHTED_LAYERS)
+    }
+    hidden = [one for one in list(weights.values())[1:-1] if one.requires_grad]
+    if not hidden:
+        raise UsageError(
+            "muon trains the layers between the first and the last, and none is trained here",
+            f"use {setting('optimizer')} adamw or sgd",
+        )
+    return hidden

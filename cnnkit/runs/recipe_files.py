@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -93,6 +93,18 @@ class NamedRecipe:
     def recipe(self) -> Recipe:
         """The settings, checked."""
         return Recipe.of(**self.settings)
+
+    def for_model(self, model: str | None) -> "NamedRecipe":
+        """Return it for a network; None for its own.
+
+        The size of the input and the arguments are those of its own, and left out for another.
+
+        Raises:
+            NotFoundError, UsageError: there is no such network.
+        """
+        if model is None or self.model in (None, find_model(model).spec):
+            return self
+        return replace(self, input=None, model_arguments={})
 
     def merged(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Return its settings with those that were given, and which of its own fell with them.

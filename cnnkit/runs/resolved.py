@@ -80,7 +80,7 @@ class ResolvedRun:
             "weights": None if self.weights is None else self.weights.name,
             "weights_sha256": None if self.weights is None else self.weights.sha256,
             "num_params": num_params,
-            **describe_machine(self.place.device),
+            **computed_on(self.place.device),
             "nproc": self.group.size,
             "num_workers": self.place.num_workers,
             "skip_bad": self.place.skip_bad,
@@ -97,7 +97,7 @@ def now() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
-def describe_machine(device: torch.device) -> dict[str, Any]:
+def computed_on(device: torch.device) -> dict[str, Any]:
     """Return the parts of `run.json` that tell where a run was computed."""
     return {
         "device": {

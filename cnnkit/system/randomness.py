@@ -1,9 +1,11 @@
-"""The state of torch's random numbers, from which dropout draws."""
+"""Random numbers: the state of torch's, and those that a seed fixes on every platform."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -38,3 +40,16 @@ def own_randomness(*devices: torch.device) -> Iterator[None]:
     finally:
         for device, state in states:
             set_random_state(state, device)
+
+
+def permutation(number: int, seed: int) -> NDArray[np.int64]:
+    """Return a permutation of `range(number)` that is a function of (number, seed)."""
+    return stable_stream(np.random.SeedSequence(seed)).permutation(number)
+
+
+def stable_stream(sequence: np.random.SeedSequence) -> np.random.RandomState:
+    """Return random numbers that are the same with every version of numpy on every platform.
+
+    RandomState's are promised never to change; those of numpy's newer Generator are not.
+    """
+    return np.random.RandomState(np.random.MT19937(sequence))

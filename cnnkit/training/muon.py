@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn, optim
 
-from cnnkit.errors import UsageError, setting
-from cnnkit.models.layer_kinds import WEIGHTED_LAYERS
+from cnnkit.models.layer_kinds import hidden_weights
 from cnnkit.system.device import has_native_bf16
 
 # Of x, x^3 and x^5: small values grow fast, and none gets beyond 1.3.
@@ -45,11 +44,6 @@ class MuonAndAdamW(optim.Optimizer):
         self, model: nn.Module, lr: float, lr_rest: float, momentum: float, weight_decay: float
     ) -> None:
         filters = hidden_weights(model)
-        if not filters:
-            raise UsageError(
-                "muon trains the layers between the first and the last, and none is trained here",
-                f"use {setting('optimizer')} adamw or sgd",
-            )
         chosen = {id(one) for one in filters}
         rest = [one for one in model.parameters() if one.requires_grad and id(one) not in chosen]
         self.parts: list[optim.Optimizer] = [
@@ -155,20 +149,6 @@ def orthogonalized(matrix: Tensor) -> Tensor:
         odd = torch.addmm(gram, gram, gram, beta=third, alpha=fifth)
         x = torch.addmm(x, odd, x, beta=first)
     return x if x.shape == matrix.shape else x.T
-
-
-def hidden_weights(model: nn.Module) -> list[Tensor]:
-    """Return the trained weights of convolutions and linear layers but the first and the last.
-
-    First and last are so in the order in which the network defines its layers, and whether or not
-    they are trained.
-    """
-    weights: dict[int, Tensor] = {
-        id(layer.weight): layer.weight
-        for layer in model.modules()
-        if isinstance(layer, WEIGHTED_LAYERS)
-    }
-    return [one for one in list(weights.values())[1:-1] if one.requires_grad]
 
 
 def _rows(tensor: Tensor, weights: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from cnnkit.runs.model_and_data import ModelAndData, check_fits
 from cnnkit.runs.pretrained import find_weights
 from cnnkit.runs.recipe import Recipe
 from cnnkit.runs.resolve import open_on_all
-from cnnkit.runs.resolved import ResolvedRun, describe_machine, now
+from cnnkit.runs.resolved import ResolvedRun, computed_on, now
 from cnnkit.runs.resume_settings import data_dir_of, settle
 from cnnkit.runs.run_data import LoaderConfig, with_decoded
 from cnnkit.runs.weights_file import WeightsFile, weights_file
@@ -146,7 +146,7 @@ def go_on(
             file,
             group,
         )
-        machine = describe_machine(device)
+        machine = computed_on(device)
         with (
             own_randomness(device),
             explained(resolved.recipe),

@@ -5,6 +5,7 @@ import sys
 import textwrap
 import warnings
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -13,11 +14,14 @@ from torch import Tensor, nn
 
 import cnnkit
 from cnnkit.architecture import summarize as summarising
+from cnnkit.architecture.activations import NUM_STATES
 from cnnkit.architecture.summarize import summary
 from cnnkit.errors import UsageError
 from cnnkit.events import Event, Note
 from cnnkit.models import ModelEntry, build_model
 from cnnkit.render import build_tables
+from cnnkit.runs.recipe import Optimizer, Recipe
+from cnnkit.training.optimizers import make_optimizer
 from tests.architecture.looking import look, row
 from tests.models.building import TORCHVISION
 
@@ -401,3 +405,25 @@ def test_nothing_is_allocated() -> None:
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
     )
     assert int(done.stdout) < 120_000  # KiB
+
+
+def test_the_optimizers_of_training_are_known() -> None:
+    assert {*get_args(Optimizer), "plain-sgd"} == set(NUM_STATES)
+
+
+def test_the_state_of_muon_is_what_training_keeps() -> None:
+    network = build_model("resnet20")
+    recipe = Recipe.of(optimizer="muon").resolved()
+    trained = make_optimizer(network, recipe)
+    network(torch.rand(2, 3, 32, 32)).sum().backward()
+    trained.step()
+    kept = sum(
+        value.nbytes
+        for part in trained.parts  # type: ignore[attr-defined]
+        for state in part.state.values()
+        for value in state.values()
+        if isinstance(value, Tensor) and value.dim()
+    )
+    assert look("resnet20", 3, 32, 32, optimizer="muon").optimizer_bytes == kept
+    with pytest.raises(UsageError, match="muon trains the layers between the first and the last"):
+        look("linear", 1, 8, 8, optimizer="muon")

@@ -6,7 +6,12 @@ import torch
 from cnnkit.errors import UnavailableError, UsageError
 from cnnkit.system.device import check_processes, choose_device, device_name, synchronize
 from cnnkit.system.memory import available_bytes
-from cnnkit.system.randomness import own_randomness, random_state, set_random_state
+from cnnkit.system.randomness import (
+    own_randomness,
+    permutation,
+    random_state,
+    set_random_state,
+)
 
 
 def give(monkeypatch: pytest.MonkeyPatch, kind: str | None, count: int = 1) -> None:
@@ -127,3 +132,10 @@ def test_names_clocks_and_memory_of_gpus(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 30)
     free = [available_bytes(torch.device(name)) for name in ("cuda", "xpu", "mps")]
     assert free == [100, 100, 50]
+
+
+def test_a_seed_fixes_a_permutation() -> None:
+    """The numbers are those of splits and samples since the first version."""
+    assert permutation(8, 3).tolist() == [1, 0, 2, 7, 5, 3, 6, 4]
+    assert sorted(permutation(1000, 0).tolist()) == list(range(1000))
+    assert permutation(0, 1).tolist() == []

@@ -14,8 +14,9 @@ from torch.nn import functional
 import cnnkit
 from cnnkit.errors import InterruptedRunError, UsageError
 from cnnkit.events import EpochEnded, Event
+from cnnkit.models.layer_kinds import hidden_weights
 from cnnkit.runs.recipe import Recipe
-from cnnkit.training.muon import Muon, hidden_weights, orthogonalized
+from cnnkit.training.muon import Muon, orthogonalized
 from cnnkit.training.optimizers import make_optimizer, make_schedule
 from cnnkit.training.step import Stepper
 from tests.training.killing import outcome, same

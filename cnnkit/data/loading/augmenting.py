@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.data.loading.randaugment import NUM_OPERATIONS, randaugment
+from cnnkit.system.randomness import stable_stream
 
 # What is drawn has a stream of random numbers of its own: one change leaves the others alone.
 CROP, FLIP, RANDAUGMENT, CUTOUT, MIX = range(1, 6)
@@ -115,8 +116,7 @@ class Augmenter:
         if not chosen.mixes:
             return images, labels
         sequence = np.random.SeedSequence([self._seed, self._epoch], spawn_key=(MIX, step))
-        # RandomState's numbers are promised never to change.
-        stream = np.random.RandomState(np.random.MT19937(sequence))
+        stream = stable_stream(sequence)
         is_mixup = chosen.mixup > 0 and (not chosen.cutmix or stream.random_sample() < 0.5)
         alpha = chosen.mixup if is_mixup else chosen.cutmix
         own_share = float(stream.beta(alpha, alpha))

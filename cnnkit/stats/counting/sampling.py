@@ -8,19 +8,16 @@ sections 6.3 and 6.4 (ratio estimates), with the finite population correction.
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from cnnkit.results.stats import Weighting
 from cnnkit.stats.counting.tally import SampledImage
+from cnnkit.system.randomness import permutation
 
 WHITE = 65535  # the scale of SampledImage
 
 
 def draw(number: int, limit: int, seed: int) -> frozenset[int]:
     """Return the numbers of a sample of `limit` images out of `number`, the same for a seed."""
-    # RandomState's numbers are promised never to change; those of numpy's newer Generator are not.
-    stream = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
-    return frozenset(stream.permutation(number)[:limit].tolist())
+    return frozenset(permutation(number, seed)[:limit].tolist())
 
 
 def standard_errors(

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from cnnkit.data.datasets import DATASETS
@@ -31,6 +30,7 @@ from cnnkit.stats.show.sample_pictures import (
     shape_text,
 )
 from cnnkit.system.device import num_usable_cores
+from cnnkit.system.randomness import permutation
 from cnnkit.system.shapes import ImageInput, as_image_shape
 
 Source = TensorSet | EncodedSet
@@ -165,9 +165,8 @@ def _of_classes(source: Source, classes: Sequence[str]) -> Sequence[int]:
 
 
 def _choose(candidates: Sequence[int], num: int, seed: int) -> tuple[int, ...]:
-    # RandomState's numbers are promised never to change; those of numpy's newer Generator are not.
-    stream = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
-    return tuple(candidates[place] for place in stream.permutation(len(candidates))[:num].tolist())
+    order = permutation(len(candidates), seed)
+    return tuple(candidates[place] for place in order[:num].tolist())
 
 
 def _check_indices(source: Source, indices: Sequence[int], number: int) -> None:
