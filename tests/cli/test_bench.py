@@ -110,7 +110,7 @@ def test_results_are_kept_compared_and_drawn(cnnkit: Cnnkit, tmp_path: Path) -> 
     changed("fast.jsonl", 1e-6)
     against = cnnkit(*run, "--max-seconds", "3", "--against", "fast.jsonl")
     assert against.code == ExitCode.CHECK_FAILED
-    assert "--against fast.jsonl: slower, or failed: 2 of 2 cells" in against.stderr
+    assert "--against fast.jsonl: slower, or failed: 2 of 2 configurations" in against.stderr
     changed("slow.jsonl", 1e6)
     against = cnnkit(*run, "--max-seconds", "3", "--against", "slow.jsonl", "--json")
     assert against.code == ExitCode.DONE
@@ -152,7 +152,7 @@ def test_no_cell_that_was_measured_is_a_failure(cnnkit: Cnnkit) -> None:
     answer = cnnkit("bench", "net.py:Net", "--input", "1x2x2", *QUICK)
     assert answer.code == ExitCode.RUN_FAILED
     assert "ValueError: not today" in answer.stdout
-    assert "no cell was measured" in answer.stderr
+    assert "no configuration was measured" in answer.stderr
 
 
 @pytest.mark.parametrize("as_json", [True, False])
