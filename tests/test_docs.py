@@ -32,7 +32,7 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted(DOCS.glob("*.md")),
 ]
-MAIN: Any = typer.main.get_command(app)
+OVERVIEW: Any = typer.main.get_command(app)
 COMMANDS = {name: load_command(name) for name in ENTRIES}
 HELP = {"-h", "--help"}
 by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -199,7 +199,9 @@ def test_commands_of_blocks_parse(page: Path) -> None:
 
 @by_page
 def test_commands_and_options_in_sentences_are_there(page: Path) -> None:
-    everywhere = HELP.union(option_names(MAIN), *(option_names(one) for one in COMMANDS.values()))
+    everywhere = HELP.union(
+        option_names(OVERVIEW), *(option_names(one) for one in COMMANDS.values())
+    )
     for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", prose(page)):
         words = " ".join(code.split()).replace("\\|", "|").split(" ")
         if words[0] == "cnnkit" and words[1:] and not words[1].startswith("-"):

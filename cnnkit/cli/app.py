@@ -102,7 +102,14 @@ class _Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command if name is None else load_command(name), rest
+        if name is None:
+            return name, command, rest
+        command = load_command(name)
+        if not ctx.resilient_parsing and not {"-h", "--help"} & set(rest):
+            from cnnkit.cli.config import use_user_config
+
+            use_user_config(ctx, name, command)
+        return name, command, rest
 
 
 app = typer.Typer(
@@ -266,7 +273,10 @@ def _wrong_value(
     where = ""
     if given is None and parameter.name in defaults:
         given = defaults[parameter.name]
-        where = " in the config file"
+        from cnnkit.cli.config import in_user_file, user_config_path
+
+        is_of_user = parameter.name in in_user_file(context)
+        where = f" in {user_config_path()}" if is_of_user else " in the config file"
     # of pydantic, where it was pydantic that refused the value
     problems: list[Mapping[str, Any]] = getattr(error.__cause__, "errors", list)()
     if problems and is_bound(problems[0]):

@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 import typer
 
 from cnnkit.cli.options import (
-    MACHINE_PANEL,
     AllowLarge,
     DataDir,
     RunsDir,
@@ -25,8 +24,8 @@ from cnnkit.events import Note, Warned, emit
 from cnnkit.system.shapes import parse_image_shape
 
 COMPARE = "compare"
-CELLS_PANEL = "Cells"
-MEASURE_PANEL = "What else to measure"
+NETWORK_PANEL = "Network"
+MEASURE_PANEL = "Measurement"
 FILES_PANEL = "Files"
 
 
@@ -37,7 +36,7 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="MODEL...",
-            help="Networks of the zoo, timm:NAME, FILE.py:FACTORY, or runs; or `compare A B`.",
+            help="Networks, timm:NAME, FILE.py:FACTORY or runs; or `compare A B`.",
             autocompletion=complete_model,
             show_default=False,
         ),
@@ -46,9 +45,9 @@ def bench(
         str,
         typer.Option(
             envvar="CNNKIT_DEVICE",
+            show_envvar=False,
             metavar="NAME,...",
-            help="cpu, cuda, cuda:N, mps, xpu, several of them, or all that there are.",
-            rich_help_panel=CELLS_PANEL,
+            help="cpu, cuda, cuda:N, mps, xpu, a list, or all (CNNKIT_DEVICE).",
         ),
     ] = "all",
     mode: Annotated[
@@ -56,7 +55,6 @@ def bench(
         typer.Option(
             metavar="NAME,...",
             help="infer, train, or both.",
-            rich_help_panel=CELLS_PANEL,
         ),
     ] = "infer,train",
     batch: Annotated[
@@ -67,19 +65,17 @@ def bench(
             "--batch",
             metavar="N,...",
             help=with_default(
-                "Images a batch, several numbers, or auto for the largest that fits.",
-                "what suits network and device",
+                "Images per batch, a list, or auto: the largest that fits.",
+                "by network and device",
             ),
             show_default=False,
-            rich_help_panel=CELLS_PANEL,
         ),
     ] = None,
     precision: Annotated[
         str,
         typer.Option(
             metavar="NAME,...",
-            help="fp32, tf32, bf16, fp16, or several of them.",
-            rich_help_panel=CELLS_PANEL,
+            help="fp32, tf32, bf16, fp16, or a list.",
         ),
     ] = "fp32",
     layout: Annotated[
@@ -87,31 +83,30 @@ def bench(
         typer.Option(
             metavar="NAME,...",
             help="channels-first, channels-last, or both.",
-            rich_help_panel=CELLS_PANEL,
         ),
     ] = "channels-first",
     compiled: Annotated[
         bool,
         typer.Option(
-            "--compile/--no-compile", help="Compile networks first.", rich_help_panel=CELLS_PANEL
+            "--compile/--no-compile",
+            help="Compile with torch.compile.",
+            rich_help_panel=NETWORK_PANEL,
         ),
     ] = False,
     threads: Annotated[
         str | None,
         typer.Option(
             metavar="N,...",
-            help=with_default("Threads of the processor, several numbers.", "those torch uses"),
+            help=with_default("CPU threads, or a list.", "as torch"),
             show_default=False,
-            rich_help_panel=CELLS_PANEL,
         ),
     ] = None,
     input: Annotated[  # noqa: A002  # the word for it
         list[str] | None,
         typer.Option(
             help=with_default(
-                "Shape for all networks, without the batch: CxHxW, or one number for a square; "
-                "once for each input.",
-                "each network's own",
+                "Input shape CxHxW, or one number; once per input.",
+                "the network's own",
             ),
             show_default=False,
         ),
@@ -119,29 +114,32 @@ def bench(
     num_classes: Annotated[
         int | None,
         typer.Option(
-            min=1, help=with_default("Number of logits.", "as published"), show_default=False
+            min=1,
+            help=with_default("Number of logits.", "as published"),
+            show_default=False,
+            rich_help_panel=NETWORK_PANEL,
         ),
     ] = None,
     model_arg: Annotated[
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
-            help="An argument for the networks, such as hidden=512,128; repeatable.",
+            help="Argument of the networks, such as hidden=512,128; repeatable.",
             show_default=False,
+            rich_help_panel=NETWORK_PANEL,
         ),
     ] = None,
     max_seconds: Annotated[
         float,
         typer.Option(
-            help="Time a cell so long at most; it ends once its median is known to 1 %.",
-            rich_help_panel=MACHINE_PANEL,
+            help="Longest time per configuration.",
         ),
     ] = 8.0,
     by_layer: Annotated[
         bool,
         typer.Option(
             "--by-layer",
-            help="Also tell the time of each layer, beside its share of MACs.",
+            help="Time each layer, too, beside its share of MACs.",
             rich_help_panel=MEASURE_PANEL,
         ),
     ] = False,
@@ -149,17 +147,16 @@ def bench(
         str | None,
         typer.Option(
             metavar="DATASET",
-            help="Measure loading alone, network alone and both, and name the bottleneck.",
+            help="Measure loading, the network and both; name the bottleneck.",
             autocompletion=complete_dataset,
             show_default=False,
-            rich_help_panel=MEASURE_PANEL,
         ),
     ] = None,
     time_to: Annotated[
         float | None,
         typer.Option(
             metavar="ACCURACY",
-            help="Train until this accuracy is reached, such as 0.99, and tell how long it took.",
+            help="Time training until this accuracy, such as 0.99.",
             show_default=False,
             rich_help_panel=MEASURE_PANEL,
         ),
@@ -168,7 +165,7 @@ def bench(
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="The settings of --time-to: a recipe by name, or a file of one.",
+            help="Recipe of --time-to, by name or file.",
             show_default=False,
             rich_help_panel=MEASURE_PANEL,
         ),
@@ -176,7 +173,7 @@ def bench(
     runs: Annotated[
         int,
         typer.Option(
-            help="Trainings of --time-to, each with a seed of its own.",
+            help="Training runs of --time-to, each with its own seed.",
             rich_help_panel=MEASURE_PANEL,
         ),
     ] = 10,
@@ -184,23 +181,22 @@ def bench(
         bool,
         typer.Option(
             "--peak",
-            help="Measure anew the most that the machine can do; alone, that is all.",
-            rich_help_panel=MACHINE_PANEL,
+            help="Measure the peaks of the machine again; without a network, only these.",
+            rich_help_panel=MEASURE_PANEL,
         ),
     ] = False,
     against: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Compare with an earlier -o FILE; end with code 6 if a cell is slower.",
+            help="Compare with an earlier -o FILE; exit with 6 if slower.",
             show_default=False,
-            rich_help_panel=FILES_PANEL,
         ),
     ] = None,
     tolerance: Annotated[
         float,
         typer.Option(
-            help="Share by which a cell may be slower.",
+            help="Fraction by which a configuration may be slower.",
             rich_help_panel=FILES_PANEL,
         ),
     ] = 0.05,
@@ -208,7 +204,7 @@ def bench(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Draw images a second against the batch: .png, .svg or .pdf.",
+            help="Plot images per second by batch size (.png, .svg, .pdf).",
             show_default=False,
             rich_help_panel=FILES_PANEL,
         ),
@@ -222,8 +218,8 @@ def bench(
 ) -> None:
     """Measure how fast networks are here: `cnnkit bench resnet18`.
 
-    Images a second and milliseconds a batch with their spread, memory, and the share of what the
-    machine can do. Every combination of the settings is a row. `cnnkit bench compare A B` compares
+    Images per second and milliseconds per batch with their spread, memory, and the fraction of the
+    machine's peak. Every combination of the settings is a row. `cnnkit bench compare A B` compares
     two files of results.
     """
     names = models or []

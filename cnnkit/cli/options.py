@@ -64,8 +64,10 @@ DataDir = Annotated[
         envvar="CNNKIT_DATA_DIR",
         callback=_expand_user,
         help=with_default(
-            "Where datasets are looked for, and downloaded to.", "the user's cache folder"
+            "Where datasets are, or are downloaded to (CNNKIT_DATA_DIR).", "the user's cache folder"
         ),
+        show_envvar=False,
+        metavar="FOLDER",
         show_default=False,
         rich_help_panel=DATA_PANEL,
     ),
@@ -76,7 +78,10 @@ RunsDir = Annotated[
         "--runs-dir",
         envvar="CNNKIT_RUNS_DIR",
         callback=_expand_user,
-        help="Where runs are kept.",
+        help=with_default("Where runs are kept (CNNKIT_RUNS_DIR).", "runs"),
+        show_envvar=False,
+        show_default=False,
+        metavar="FOLDER",
         rich_help_panel=DATA_PANEL,
     ),
 ]
@@ -84,7 +89,7 @@ SkipBad = Annotated[
     bool,
     typer.Option(
         "--skip-bad",
-        help="Leave broken images out, and count them.",
+        help="Skip broken images, and count them.",
         rich_help_panel=DATA_PANEL,
     ),
 ]
@@ -92,7 +97,7 @@ TrustCode = Annotated[
     bool,
     typer.Option(
         "--trust-code",
-        help="Let the code run that a run folder or a file of settings brings.",
+        help="Run code that a run folder or a config file names.",
         rich_help_panel=CODE_PANEL,
     ),
 ]
@@ -101,9 +106,7 @@ OwnNetwork = Annotated[
     typer.Option(
         "--model",
         metavar="FILE.py:FACTORY",
-        help=with_default(
-            "Take the network of the run from this file of yours.", "the copy in the run folder"
-        ),
+        help=with_default("Your file with the network of the run.", "its copy in the run"),
         show_default=False,
         rich_help_panel=CODE_PANEL,
     ),
@@ -112,7 +115,7 @@ AllowLarge = Annotated[
     bool,
     typer.Option(
         "--allow-large",
-        help="Read images and archives above the limits on pixels and bytes as well.",
+        help="Read images and archives above the size limits too.",
         rich_help_panel=DATA_PANEL,
     ),
 ]
@@ -121,8 +124,10 @@ Device = Annotated[
     typer.Option(
         "--device",
         envvar="CNNKIT_DEVICE",
-        help="auto, cpu, cuda, cuda:N, mps or xpu; auto takes the GPU that torch has, else cpu.",
-        rich_help_panel=MACHINE_PANEL,
+        show_envvar=False,
+        show_default=False,
+        metavar="NAME",
+        help=with_default("auto, cpu, cuda, cuda:N, mps or xpu (CNNKIT_DEVICE).", "auto"),
     ),
 ]
 Workers = Annotated[
@@ -130,7 +135,8 @@ Workers = Annotated[
     typer.Option(
         "-j",
         "--workers",
-        help=with_default("Threads that read image files.", "one a core"),
+        metavar="N",
+        help=with_default("Threads that read images.", "one per core"),
         show_default=False,
         rich_help_panel=MACHINE_PANEL,
     ),
@@ -139,7 +145,7 @@ Dtype = Annotated[
     str,
     typer.Option(
         "--dtype",
-        help="Of weights and images: float32, float64, bfloat16 or float16.",
+        help="Dtype of weights and images: float32, float64, bfloat16 or float16.",
         rich_help_panel=COST_PANEL,
     ),
 ]
@@ -147,7 +153,7 @@ OptimizerState = Annotated[
     str,
     typer.Option(
         "--optimizer",
-        help="Whose state counts in training: adam, adamw, sgd (with momentum), plain-sgd, muon.",
+        help="Optimizer whose state is counted: adam, adamw, sgd (with momentum), plain-sgd, muon.",
         rich_help_panel=COST_PANEL,
     ),
 ]

@@ -233,7 +233,10 @@ def _shared(
         Format | None,
         typer.Option(
             "--format",
-            help=with_default("How to write the answer.", "table, or by the suffix of -o"),
+            help=with_default(
+                "table, json, csv, markdown, latex or html.", "table, or by the suffix of -o"
+            ),
+            metavar="NAME",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -246,7 +249,8 @@ def _shared(
         typer.Option(
             "-o",
             "--output",
-            help="Write the answer to this file; - is stdout.",
+            metavar="FILE",
+            help="Write the answer to a file; - is stdout.",
             rich_help_panel=PANEL,
         ),
     ] = None,
@@ -254,9 +258,7 @@ def _shared(
         bool | None,
         typer.Option(
             "--color/--no-color",
-            help=with_default(
-                "Colour, or none.", "on a terminal; NO_COLOR and FORCE_COLOR are obeyed"
-            ),
+            help=with_default("Color the output (NO_COLOR, FORCE_COLOR).", "on a terminal"),
             show_default=False,
             rich_help_panel=PANEL,
         ),

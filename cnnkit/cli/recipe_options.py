@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -20,6 +20,19 @@ if TYPE_CHECKING:
     from cnnkit.runs.recipe_files import NamedRecipe
 
 SHORT = {"batch_size": "-b"}
+FIRST = ("epochs", "batch_size", "optimizer", "lr", "seed")  # that most people need
+NETWORK_PANEL = "Network"
+PANELS = {
+    "Optimizer and loss": (
+        "lr_rest", "momentum", "weight_decay", "schedule", "warmup_epochs", "label_smoothing",
+        "accumulate", "clip_grad", "ema",
+    ),
+    NETWORK_PANEL: ("weights", "dropout"),
+    "Validation": ("patience", "val_split", "normalize", "monitor"),
+    "Switches": (
+        "nesterov", "pretrained", "freeze", "channels_last", "compile", "deterministic",
+    ),
+}  # fmt: skip
 NONE = "none"  # takes back what a recipe sets, where a setting may be left open
 UNSET = object()
 
@@ -77,7 +90,7 @@ def begin_with(name: str, asked: Asked, trust_code: bool) -> Asked:
     numbers = _numbers_of(named, dataset) if "normalize" not in asked.settings else None
     if numbers is not None:
         settings["normalize"] = numbers
-        emit(Note(f"nothing is published for {dataset}: normalised as {named.dataset} is"))
+        emit(Note(f"nothing is published for {dataset}: normalized as {named.dataset} is"))
     if fallen:
         emit(Note(f"its {', '.join(fallen)} were chosen for its own optimizer, and are left out"))
     return Asked(
@@ -163,9 +176,9 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
             field.description, str(extra.get("shown_default") or _shown(field.default))
         ),
         parser=None if kind is None else partial(_value_or_none, kind),
-        metavar=_metavar(kind, extra.get("metavar")),
+        metavar=_metavar(annotation, kind, extra.get("metavar")),
         show_default=False,
-        rich_help_panel=str(extra.get("panel", RECIPE_PANEL)),
+        rich_help_panel=_panel(name, str(extra.get("panel", RECIPE_PANEL))),
     )
     return inspect.Parameter(
         name,
@@ -175,8 +188,17 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     )
 
 
-def _metavar(kind: type | None, said: object) -> str | None:
+def _panel(name: str, of_setting: str) -> str | None:
+    """Return the panel of an option, None for the first one."""
+    if name in FIRST:
+        return None
+    return next((panel for panel, names in PANELS.items() if name in names), of_setting)
+
+
+def _metavar(annotation: object, kind: type | None, said: object) -> str | None:
     """Return what the help shows in the place of a value; None for what typer makes of its type."""
+    if get_origin(annotation) is Literal:
+        return "NAME"  # the help has the choices, which take less room there
     if kind is None:
         return None if said is None else str(said)
     return f"<{said or kind.__name__}|{NONE}>"

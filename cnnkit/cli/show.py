@@ -61,7 +61,7 @@ def show(
         typer.Option(
             "--class",
             metavar="NAME",
-            help="Choose among this class alone; repeatable.",
+            help="Only this class; repeatable.",
             show_default=False,
             rich_help_panel=CHOICE_PANEL,
         ),
@@ -93,7 +93,7 @@ def show(
         bool,
         typer.Option(
             "--normalized",
-            help="Show beside it the normalised image.",
+            help="Show beside it the normalized image.",
             rich_help_panel=DATA_PANEL,
         ),
     ] = False,
@@ -123,7 +123,7 @@ def show(
 ) -> None:
     """Look at images of a dataset: `cnnkit show cifar10 -o samples.png`.
 
-    A labelled grid as a PNG file, a preview in a terminal that shows colour, else a table.
+    A labelled grid as a PNG file, a preview in a terminal that shows color, else a table.
     """
     is_picture = output.names_picture()
     shape = None if input_shape is None else parse_image_shape(input_shape)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.options import DATA_PANEL, AllowLarge, DataDir, Workers, complete_dataset
+from cnnkit.cli.options import AllowLarge, DataDir, Workers, complete_dataset
 from cnnkit.cli.output import Output, check_writable, with_default, with_output
 from cnnkit.cli.processes import is_first
 from cnnkit.errors import ExitCode, UsageError
@@ -17,11 +17,12 @@ from cnnkit.results import DatasetStatistics
 from cnnkit.system.files import write_bytes
 
 MERGE = "merge"
-FILES_PANEL = "Files"
+FILES_PANEL = "Files and parts"
+MEASURE_PANEL = "Measurement"
 
 
 class WeightingName(StrEnum):
-    """What counts the same."""
+    """pixel or image: what has equal weight."""
 
     PIXEL = "pixel"
     IMAGE = "image"
@@ -33,7 +34,7 @@ def stats(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="A name, a folder, an archive, shards such as 'data-{000..127}.tar'; or `merge`.",
+            help="A name, folder, archive or shards ('d-{000..127}.tar'); or `merge`.",
             autocompletion=complete_dataset,
             show_default=False,
         ),
@@ -47,72 +48,65 @@ def stats(
         typer.Option(
             help=with_default("A split, or all.", "train where there are splits, else all"),
             show_default=False,
-            rich_help_panel=DATA_PANEL,
         ),
     ] = None,
     limit: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            help="Estimate from a sample of so many images.",
+            help="Estimate from a sample of N images.",
             show_default=False,
-            rich_help_panel=DATA_PANEL,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Chooses the sample.", rich_help_panel=DATA_PANEL)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Chooses the sample.", rich_help_panel=MEASURE_PANEL)
+    ] = 0,
     transform: Annotated[
         str | None,
         typer.Option(
             metavar="STEPS",
-            help="Treat images first, such as resize=256,crop=224.",
+            help="Transform images first, such as resize=256,crop=224.",
             show_default=False,
-            rich_help_panel=DATA_PANEL,
         ),
     ] = None,
     weighting: Annotated[
-        WeightingName, typer.Option(help="What counts the same.", rich_help_panel=DATA_PANEL)
+        WeightingName,
+        typer.Option(help="pixel or image: what has equal weight.", rich_help_panel=MEASURE_PANEL),
     ] = WeightingName.PIXEL,
     labels_only: Annotated[
         bool,
-        typer.Option("--labels-only", help="Count classes alone.", rich_help_panel=DATA_PANEL),
+        typer.Option("--labels-only", help="Count only the classes."),
     ] = False,
     by_class: Annotated[
         bool,
-        typer.Option(
-            "--by-class", help="Show mean and deviation of each class.", rich_help_panel=DATA_PANEL
-        ),
+        typer.Option("--by-class", help="Show mean and std of each class."),
     ] = False,
     duplicates: Annotated[
         bool,
         typer.Option(
             "--duplicates",
-            help="Look for images that are there twice, within a split and across.",
-            rich_help_panel=DATA_PANEL,
+            help="Find duplicate images, within and across splits.",
         ),
     ] = False,
     issues: Annotated[
         bool,
         typer.Option(
             "--issues",
-            help="Look for blank, very dark, very bright and blurred images.",
-            rich_help_panel=DATA_PANEL,
+            help="Find blank, very dark, very bright and blurred images.",
         ),
     ] = False,
     allow_large: AllowLarge = False,
     strict: Annotated[
         bool,
-        typer.Option(
-            "--strict", help="End with code 6 if files are bad.", rich_help_panel=DATA_PANEL
-        ),
+        typer.Option("--strict", help="Exit with 6 if files are bad."),
     ] = False,
     data_dir: DataDir = None,
     against: Annotated[
         str | None,
         typer.Option(
             metavar="FILE|DATASET",
-            help="Tell what differs from a saved file, or another dataset.",
+            help="Compare with a saved file or another dataset.",
             show_default=False,
-            rich_help_panel=FILES_PANEL,
         ),
     ] = None,
     save: Annotated[
@@ -128,16 +122,15 @@ def stats(
         Path | None,
         typer.Option(
             metavar="FILE.png",
-            help="Draw histograms, classes and sizes as one picture.",
+            help="Plot histograms, classes and sizes.",
             show_default=False,
-            rich_help_panel=FILES_PANEL,
         ),
     ] = None,
     shard: Annotated[
         str | None,
         typer.Option(
             metavar="I/N",
-            help="Measure one of N parts alone, such as 3/8.",
+            help="Measure only one of N parts, such as 3/8.",
             show_default=False,
             rich_help_panel=FILES_PANEL,
         ),
@@ -146,7 +139,7 @@ def stats(
         bool,
         typer.Option(
             "--cache",
-            help="Keep what was found in each file for the next time.",
+            help="Cache what was found in each file.",
             rich_help_panel=FILES_PANEL,
         ),
     ] = False,
@@ -154,7 +147,7 @@ def stats(
 ) -> None:
     """Measure a dataset exactly: `cnnkit stats mnist`.
 
-    Mean and deviation of each channel with the line to paste, classes, sizes, modes, and broken
+    Mean and std of each channel with the line to paste, classes, sizes, modes, and broken
     files. `cnnkit stats merge part*.json` adds up parts that were measured with `--shard`.
     """
     if dataset != MERGE and parts:

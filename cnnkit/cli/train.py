@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cnnkit.cli.config import Config, write_config
+from cnnkit.cli.config import Config, from_user, is_default, user_config_path, write_config
 from cnnkit.cli.options import (
-    DATA_PANEL,
     AllowLarge,
     DataDir,
     Device,
@@ -24,7 +23,7 @@ from cnnkit.cli.options import (
 )
 from cnnkit.cli.output import Output, with_default, with_output
 from cnnkit.cli.processes import check_rank, is_first, is_rank, launch, num_started
-from cnnkit.cli.recipe_options import Asked, begin_with, with_recipe
+from cnnkit.cli.recipe_options import NETWORK_PANEL, Asked, begin_with, with_recipe
 from cnnkit.cli.run_log import RunLog, has_tensorboard
 from cnnkit.data.entry import DatasetEntry
 from cnnkit.errors import NotFoundError, UsageError
@@ -36,7 +35,7 @@ from cnnkit.system.shapes import parse_image_shape
 from cnnkit.system.trust import check_named, names_code
 
 CHECKPOINT_PANEL = "Checkpoints"
-LOG_PANEL = "Logs"
+OTHER_PANEL = "Other"
 PROCESSES_PANEL = "Several processes"
 MOST_PROCESSES = 8  # that are started on any machine because a run was of so many
 
@@ -50,7 +49,7 @@ def train(
     model: Annotated[
         str | None,
         typer.Argument(
-            help="A network of the zoo, timm:NAME, or FILE.py:FACTORY; not with --resume.",
+            help="A network (`cnnkit models`), timm:NAME, or FILE.py:FACTORY.",
             autocompletion=complete_model,
             show_default=False,
         ),
@@ -59,7 +58,7 @@ def train(
         str | None,
         typer.Argument(
             help=with_default(
-                "A dataset by name, a folder of class folders, or fake:CxHxW:classes:images.",
+                "A dataset (`cnnkit datasets`), a folder, or fake:CxHxW:classes:images.",
                 "digits",
             ),
             autocompletion=complete_dataset,
@@ -71,8 +70,7 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Begin with these settings: a name such as mnist-fast, which `cnnkit recipes` "
-            "lists, a kind of recipe (fast, best, lecture) for the dataset, or a file.",
+            help="Start from a recipe: a name (`cnnkit recipes`), fast, best, lecture, or a file.",
             autocompletion=complete_recipe,
             show_default=False,
         ),
@@ -81,22 +79,27 @@ def train(
         str | None,
         typer.Option(
             metavar="RUN",
-            help="Go on with a run that was stopped, by its folder or name, with its settings.",
+            help="Resume a stopped run, by its folder or name.",
             show_default=False,
-            rich_help_panel=CHECKPOINT_PANEL,
         ),
     ] = None,
     checkpoint_minutes: Annotated[
         float,
         typer.Option(
-            help="Write the state so often, beside the end of every epoch; 0 for never.",
+            metavar="MINUTES",
+            help=with_default(
+                "Save the state this often, besides at the end of an epoch; 0: never.",
+                f"{Checkpointing.minutes:g}",
+            ),
+            show_default=False,
             rich_help_panel=CHECKPOINT_PANEL,
         ),
     ] = Checkpointing.minutes,
     checkpoint_steps: Annotated[
         int | None,
         typer.Option(
-            help=with_default("Write it after so many steps as well.", "never"),
+            metavar="N",
+            help=with_default("Save it after every N steps, too.", "never"),
             show_default=False,
             rich_help_panel=CHECKPOINT_PANEL,
         ),
@@ -105,22 +108,24 @@ def train(
         bool,
         typer.Option(
             "--tensorboard",
-            help="Log figures and pictures for TensorBoard in the run folder.",
-            rich_help_panel=LOG_PANEL,
+            help="Log metrics and images for TensorBoard.",
+            rich_help_panel=OTHER_PANEL,
         ),
     ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
-            help="Train nothing; print the settings as a file for -c, every default filled in.",
+            help="Print the resolved settings as a config file; do not train.",
+            rich_help_panel=OTHER_PANEL,
         ),
     ] = False,
     lr_find: Annotated[
         bool,
         typer.Option(
             "--lr-find",
-            help="Train nothing; look for a learning rate, and draw it where -o names a .png file.",
+            help="Find a learning rate (-o FILE.png draws the curve); do not train.",
+            rich_help_panel=OTHER_PANEL,
         ),
     ] = False,
     input_shape: Annotated[
@@ -128,19 +133,17 @@ def train(
         typer.Option(
             "--input",
             metavar="CxHxW",
-            help=with_default(
-                "Train at this size; one number is a square.", "what suits network and data"
-            ),
+            help=with_default("Image size; one number for a square.", "by network and data"),
             show_default=False,
-            rich_help_panel=DATA_PANEL,
         ),
     ] = None,
     model_arg: Annotated[
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
-            help="An argument for the network, such as hidden=512,128; repeatable.",
+            help="Argument of the network, such as hidden=512,128; repeatable.",
             show_default=False,
+            rich_help_panel=NETWORK_PANEL,
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -154,9 +157,7 @@ def train(
         typer.Option(
             min=1,
             metavar="N",
-            help=with_default(
-                "Train with so many processes, each on its part of every batch.", "1"
-            ),
+            help=with_default("Number of processes, each with a part of every batch.", "1"),
             show_default=False,
             rich_help_panel=PROCESSES_PANEL,
         ),
@@ -166,7 +167,7 @@ def train(
         typer.Option(
             min=0,
             metavar="N",
-            help="Start them anew so often, from the last checkpoint, where one is lost.",
+            help="Restarts from the last checkpoint after a lost process.",
             rich_help_panel=PROCESSES_PANEL,
         ),
     ] = 0,
@@ -179,6 +180,13 @@ def train(
     test set is used once, at the end. The run is kept in a folder of its own.
     """
     checkpointing = Checkpointing.of(checkpoint_minutes, checkpoint_steps)
+    if resume is not None:  # a run has its own settings: those for all runs are not for it
+        of_user = from_user(context)
+        settings = {name: value for name, value in settings.items() if name not in of_user}
+        model, recipe = (
+            None if name in of_user else value
+            for name, value in (("model", model), ("recipe", recipe))
+        )
     if is_rank():
         check_rank(nproc)
 
@@ -194,8 +202,9 @@ def train(
     chosen = [option for option, is_chosen in modes.items() if is_chosen]
     if len(chosen) > 1:
         raise UsageError(f"{chosen[0]} and {chosen[1]} contradict each other", "leave one out")
-    if model is not None and _is_from_file(context, "model"):
-        check_named(model, f"--config {config}", trust_code)
+    if model is not None and is_default(context, "model"):
+        where = user_config_path() if "model" in from_user(context) else f"--config {config}"
+        check_named(model, str(where), trust_code)
     if own_network is not None and resume is None:
         raise UsageError("--model belongs to --resume", "name the network as the first argument")
     if resume is not None:
@@ -368,9 +377,10 @@ def _shape(text: str | None) -> tuple[int | None, int, int] | None:
 
 
 def _is_given(context: typer.Context, parameter: str) -> bool:
-    """Return whether the user gave a value in the call or its file, and not the environment."""
+    """Return whether the user gave a value in the call or its file, and not for all calls."""
     source = context.get_parameter_source(parameter)
-    return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
+    is_given = source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
+    return is_given and parameter not in from_user(context)
 
 
 def _check_number(wanted: int, said: int | None) -> None:
@@ -387,12 +397,6 @@ def _check_number(wanted: int, said: int | None) -> None:
             f"the run is of {wanted} processes, and this machine has {cores} cores",
             f"--nproc {wanted} starts them all the same",
         )
-
-
-def _is_from_file(context: typer.Context, parameter: str) -> bool:
-    """Return whether the file of settings gives a value, and not the call."""
-    source = context.get_parameter_source(parameter)
-    return source is not None and source.name == "DEFAULT_MAP"
 
 
 def check_names(model: str, dataset: str) -> tuple[ModelDescription, DatasetEntry]:

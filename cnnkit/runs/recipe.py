@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from cnnkit.data.loading.augmentation import MAX_RANDAUGMENT, Augmentation, Flip
-from cnnkit.data.mean_std import NORMALIZE_WORDS, normalize_text
+from cnnkit.data.mean_std import normalize_text
 from cnnkit.errors import UsageError, setting
 from cnnkit.registry import did_you_mean
 from cnnkit.system.validation import requirement
@@ -112,85 +112,82 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     epochs: int = Field(default=20, ge=1, description="Passes over the training set.")
-    batch_size: int = Field(default=32, ge=1, description="Images a step, in all processes.")
+    batch_size: int = Field(default=32, ge=1, description="Images per step, in all processes.")
 
     # the optimizer and its schedule
-    optimizer: Optimizer = Field(default="adam", description="What takes the steps.")
+    optimizer: Optimizer = Field(default="adam", description="sgd, adam, adamw or muon.")
     lr: float | None = Field(
         default=None,
         gt=0,
         description="Highest learning rate.",
-        json_schema_extra=_shown("0.002, for sgd 0.05, for muon 0.02"),
+        json_schema_extra=_shown("0.002; sgd 0.05, muon 0.02"),
     )
     lr_rest: float | None = Field(
         default=None,
         gt=0,
-        description="Of muon: highest learning rate of what it leaves to adamw.",
+        description="muon: learning rate of the parameters that adamw trains.",
         json_schema_extra=_shown("0.002"),
     )
     momentum: float | None = Field(
         default=None,
         ge=0,
         lt=1,
-        description="Of sgd and muon.",
-        json_schema_extra=_shown("0.9, for muon 0.95"),
+        description="Momentum of sgd and muon.",
+        json_schema_extra=_shown("0.9; muon 0.95"),
     )
-    nesterov: bool = Field(default=False, description="Of sgd: look ahead along the momentum.")
+    nesterov: bool = Field(default=False, description="Nesterov momentum of sgd.")
     weight_decay: float | None = Field(
         default=None,
         ge=0,
-        description="Pull of the weights towards 0.",
-        json_schema_extra=_shown("0, for adamw and muon 0.01"),
+        description="Weight decay (L2 penalty for sgd and adam).",
+        json_schema_extra=_shown("0; adamw and muon 0.01"),
     )
-    schedule: Schedule = Field(default="onecycle", description="How the learning rate moves.")
+    schedule: Schedule = Field(
+        default="onecycle", description="constant, cosine, linear, onecycle or step."
+    )
     warmup_epochs: float | None = Field(
         default=None,
         ge=0,
-        description="Epochs over which the learning rate rises first.",
-        json_schema_extra=_shown("0, for onecycle 0.3 of all"),
+        description="Epochs of linear warmup.",
+        json_schema_extra=_shown("0; onecycle 30 % of all"),
     )
 
     # the step
     label_smoothing: float = Field(
-        default=0.0, ge=0, lt=1, description="Share of the target spread over all classes."
+        default=0.0, ge=0, lt=1, description="Label smoothing of the loss."
     )
     accumulate: int = Field(
         default=1,
         ge=1,
-        description="Take a batch in so many parts, to save memory; the step stays that of the "
-        "batch.",
+        description="Split each batch into N parts to save memory.",
     )
     clip_grad: float | None = Field(
         default=None,
         gt=0,
-        description="Shorten gradients whose norm is above this.",
-        json_schema_extra=_shown("never"),
+        description="Largest norm of the gradient.",
+        json_schema_extra=_shown("no limit"),
     )
     ema: float | None = Field(
         default=None,
         gt=0,
         lt=1,
-        description="Evaluate a running average of the weights, with this decay, such as 0.999.",
+        description="Evaluate an average of the weights; decay, such as 0.999.",
         json_schema_extra=_shown("none"),
     )
 
     # the network
-    pretrained: bool = Field(
-        default=False, description="Start from torchvision's weights, with a new last layer."
-    )
+    pretrained: bool = Field(default=False, description="Start from torchvision's weights.")
     weights: str | None = Field(
         default=None,
-        description="Start from the weights of a .safetensors, .pt or .pth file, or of a run.",
+        description="Start from the weights of a file or run.",
         json_schema_extra={**_shown("none"), "metavar": "file"},
     )
-    freeze: bool = Field(
-        default=False, description="With pretrained or weights: train the last layer alone."
-    )
+    freeze: bool = Field(default=False, description="Train only the last layer.")
     dropout: float | None = Field(
         default=None,
         ge=0,
         lt=1,
-        description="Probability of every dropout layer.",
+        description="Probability of the dropout layers.",
         json_schema_extra=_shown("the network's own"),
     )
 
@@ -198,43 +195,42 @@ class Recipe(BaseModel):
     crop: int = Field(
         default=0,
         ge=0,
-        description="Shift each image by up to so many pixels, filled by reflection.",
+        description="Shift images by up to N pixels, reflecting the border.",
         json_schema_extra=_shown(panel=AUGMENTATION_PANEL),
     )
     flip: Flip = Field(
         default="none",
-        description="Mirror images by chance, or in every other epoch.",
+        description="none, random, or alternating (every other epoch).",
         json_schema_extra=_shown(panel=AUGMENTATION_PANEL),
     )
     randaugment: int | None = Field(
         default=None,
         ge=0,
         le=MAX_RANDAUGMENT,
-        description="Two operations of RandAugment an image, of this magnitude, such as 9.",
+        description="RandAugment with two operations; magnitude, such as 9.",
         json_schema_extra=_shown("none", panel=AUGMENTATION_PANEL),
     )
     cutout: int = Field(
         default=0,
         ge=0,
-        description="Cut out a square of so many pixels.",
+        description="Cut out a square with sides of N pixels.",
         json_schema_extra=_shown(panel=AUGMENTATION_PANEL),
     )
     mixup: float = Field(
         default=0.0,
         ge=0,
-        description="Blend two images and their labels; alpha of the shares, such as 0.2.",
+        description="Mixup; alpha, such as 0.2.",
         json_schema_extra=_shown(panel=AUGMENTATION_PANEL),
     )
     cutmix: float = Field(
         default=0.0,
         ge=0,
-        description="Swap a box between two images; alpha of its size, such as 1. With mixup, one "
-        "of the two a batch.",
+        description="CutMix; alpha, such as 1. With mixup: one of them per batch.",
         json_schema_extra=_shown(panel=AUGMENTATION_PANEL),
     )
     tta: TestTime = Field(
         default="none",
-        description="Evaluate the mean over an image and its mirror image, or their shifts too.",
+        description="Test-time augmentation: none, mirror or shift.",
         json_schema_extra=_shown(panel=AUGMENTATION_PANEL),
     )
 
@@ -242,59 +238,59 @@ class Recipe(BaseModel):
     patience: int | None = Field(
         default=None,
         ge=1,
-        description="Stop after so many epochs without a higher validation accuracy.",
+        description="Stop after N epochs without a better validation accuracy.",
         json_schema_extra=_shown("never"),
     )
     seed: int = Field(
         default=0,
         ge=0,
         lt=2**63,
-        description="Of weights, order, augmentation, dropout and validation split.",
+        description="Seed of everything random.",
     )
     val_split: float = Field(
         default=0.1,
         ge=0,
         lt=1,
-        description="Share of the training set held out to choose the best epoch; 0 for none.",
+        description="Held-out fraction that chooses the best epoch.",
     )
     normalize: str = Field(
         default="auto",
-        description="Mean and std: published ones where there are, else measured; or numbers.",
-        json_schema_extra={**_shown(), "metavar": f"{'|'.join(NORMALIZE_WORDS)}|MEAN/STD"},
+        description="auto, published, measured, none, or MEAN/STD.",
+        json_schema_extra={**_shown(), "metavar": "VALUE"},
     )
     monitor: Monitor = Field(
-        default="val", description="Follow the test set every epoch as well, as lectures do."
+        default="val", description="val, or test to evaluate the test set every epoch too."
     )
 
     # the machine
     precision: Precision = Field(
         default="auto",
-        description="Compute in; auto takes bf16 where the hardware multiplies it as it is.",
+        description="auto (bf16 where the hardware has it), fp32, bf16 or fp16.",
         json_schema_extra=_shown(panel=SPEED_PANEL),
     )
     channels_last: bool | None = Field(
         default=None,
-        description="Keep the channels of a pixel beside each other in memory.",
-        json_schema_extra=_shown("yes for networks of the zoo", panel=SPEED_PANEL),
+        description="Channels-last memory format.",
+        json_schema_extra=_shown("yes in the zoo", panel=SPEED_PANEL),
     )
     compile: bool = Field(
         default=False,
-        description="Let torch compile the network first.",
+        description="Compile with torch.compile.",
         json_schema_extra=_shown(panel=SPEED_PANEL),
     )
     deterministic: bool = Field(
         default=False,
-        description="Give the same numbers every time on a GPU too, as a processor does.",
+        description="Use only deterministic operations.",
         json_schema_extra=_shown(panel=SPEED_PANEL),
     )
     cache: Cache = Field(
         default="auto",
-        description="Decode image files once, where they fit in memory.",
+        description="auto keeps decoded images in memory if they fit; off does not.",
         json_schema_extra=_shown(panel=SPEED_PANEL),
     )
     decode: Decode = Field(
         default="full",
-        description="Decode every pixel, or large JPEG files at a fraction of their size.",
+        description="full, or fast (large JPEGs at a fraction of their size).",
         json_schema_extra=_shown(panel=SPEED_PANEL),
     )
 
