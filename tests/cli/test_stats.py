@@ -214,7 +214,7 @@ def test_ctrl_c_leaves_nothing_but_the_cache(folder: Path, cnnkit: Cnnkit, tmp_p
     slow.parent.mkdir()
     slow.write_text(
         "import time\n"
-        "from cnnkit.stats.counting import measuring\n"
+        "from cnnkit.stats.counting import count_files as measuring\n"
         "real = measuring.decode\n"
         "def decode(*arguments):\n"
         "    time.sleep(0.01)\n"

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 import cnnkit as package
 from cnnkit.data import find_dataset, open_dataset, open_images
 from cnnkit.errors import CnnkitError, NotFoundError, UsageError
-from cnnkit.events import Event, Warned
+from cnnkit.events import Event, Warned, handled_by
 from tests.conftest import Cnnkit
 
 CLASSES = ("cat", "dog", "eel")
@@ -278,7 +278,8 @@ def test_archives_that_differ_from_their_folders(sources: dict[str, str], tmp_pa
             item.type, item.linkname = kind, target
             tar.addfile(item)
     events: list[Event] = []
-    found = open_images(str(tmp_path / "links.tar"), None, on_event=events.append)
+    with handled_by(events.append):
+        found = open_images(str(tmp_path / "links.tar"), None)
     said = " ".join(event.text for event in events if isinstance(event, Warned))
     assert "lead to no image of the archive left out: 4, such as dog/f.png" in said
     assert "links to folders of the set itself left out: 1" in said
@@ -298,7 +299,7 @@ def test_archives_that_differ_from_their_folders(sources: dict[str, str], tmp_pa
     (packed / "cat" / "a.png").symlink_to("z.png")
     (packed / "cat" / "z.png").symlink_to("../dog/m.png")
     (packed / "dog" / "hard.png").hardlink_to(packed / "cat" / "m.png")
-    whole = package.measure_dataset(str(packed), by_class=True)
+    whole = package.measure_dataset(str(packed))
     assert [one.num_images for one in whole.classes] == [3, 2]
     for mode, suffix in (("w", ".tar"), ("w:gz", ".tar.gz")):
         with tarfile.open(tmp_path / f"packed{suffix}", mode) as tar:  # type: ignore[call-overload]

@@ -62,5 +62,8 @@ def test_unknown_splits(spec: str, split: str, hint: str) -> None:
     assert f"{split!r}" in caught.value.message
 
 
-def test_the_default_folder_is_in_the_users_cache() -> None:
+def test_the_default_folder_is_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNNKIT_DATA_DIR", "sets")
+    assert default_data_dir() == Path("sets")
+    monkeypatch.delenv("CNNKIT_DATA_DIR")
     assert default_data_dir().parts[-2:] == ("cnnkit", "datasets")

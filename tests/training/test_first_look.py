@@ -138,7 +138,7 @@ def test_a_network_of_ones_own_sees_images_of_every_class_of_a_folder() -> None:
     make_photos(Path("photos"))
     Path("net.py").write_text(OWN_NET)
     recipe = Recipe.of(epochs=1, batch_size=8, normalize="none")
-    result = cnnkit.train("net.py:Net", "photos", recipe, device="cpu", input_shape=(3, 16, 16))
+    result = cnnkit.train("net.py:Net", "photos", recipe, device="cpu", input=(3, 16, 16))
     darkest, lightest = weights_of(result.run)["seen"].tolist()
     assert darkest == pytest.approx(90 / 255, abs=0.06)
     assert lightest == pytest.approx(150 / 255, abs=0.06)
