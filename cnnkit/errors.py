@@ -51,7 +51,7 @@ class CnnkitError(Exception):
     Attributes:
         message: one line that says what, and which value.
         hint: one line that says what to do; may be empty.
-        rank: which of several processes it befell; None where there is one, or all fail alike.
+        rank: the process that it happened in; None where there is one, or all fail alike.
         exit_code: the code that the command line ends with.
     """
 
@@ -112,7 +112,7 @@ class InterruptedRunError(CnnkitError):
 
 
 class ToldElsewhereError(CnnkitError):
-    """Another process tells what went wrong; this one ends with the same exit code, in silence."""
+    """Another process reports the error; this one ends silently with the same exit code."""
 
     def __init__(self, exit_code: ExitCode) -> None:
         super().__init__("another process failed")

@@ -101,6 +101,8 @@ def use_user_config(context: typer.Context, name: str, command: Any) -> None:
     if unknown:  # here, that is: others may have it
         everywhere = {one for other in COMMANDS for one in _settable(load_command(other))}
         for key in unknown:
+            if key in COMMANDS:
+                raise UsageError(f"{key!r} of {where} is no table", f"write [{key}] above its keys")
             if key.replace("-", "_") not in everywhere:
                 raise _unknown_key(where, key, {*everywhere, *COMMANDS})
     defaults = _defaults(shared, parameters, where)

@@ -116,7 +116,7 @@ def summary(
         int | None,
         typer.Option(
             min=1,
-            help="Only so many layers, the largest; by MACs where --sort does not say.",
+            help="Only the N largest layers, by MACs or --sort.",
             show_default=False,
             rich_help_panel=VIEW_PANEL,
         ),

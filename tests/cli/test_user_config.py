@@ -53,6 +53,7 @@ def test_it_reaches_other_commands(file: Path, cnnkit: Cnnkit) -> None:
         ("epoch = 5\n", ("models",), "has an unknown key 'epoch'; did you mean epochs?"),
         ("[trian]\nlr = 1\n", ("train", "lenet5"), "unknown key 'trian'; did you mean train?"),
         ("[train]\nlimit = 1\n", ("train", "lenet5"), "unknown key 'limit'"),
+        ("train = 3\n", ("models",), "is no table; write [train] above its keys"),
         ("json = true\n", ("models",), "unknown key 'json'"),
         ("trust_code = true\n", ("eval", "x"), "unknown key 'trust_code'"),
         ("epochs = \n", ("models",), "is not TOML"),
