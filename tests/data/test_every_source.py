@@ -304,7 +304,7 @@ def test_archives_that_differ_from_their_folders(sources: dict[str, str], tmp_pa
     for mode, suffix in (("w", ".tar"), ("w:gz", ".tar.gz")):
         with tarfile.open(tmp_path / f"packed{suffix}", mode) as tar:  # type: ignore[call-overload]
             tar.add(packed, "packed")
-        part = package.measure_dataset(str(tmp_path / f"packed{suffix}"), by_class=True)
+        part = package.measure_dataset(str(tmp_path / f"packed{suffix}"))
         assert part.channels == whole.channels
         assert part.classes == whole.classes
 
