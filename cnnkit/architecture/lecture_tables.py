@@ -1,4 +1,4 @@
-"""The printed tables of lectures, and what a fresh count has to say to them."""
+"""The printed tables of lectures, compared with the computed counts."""
 
 import csv
 import tomllib
@@ -22,7 +22,7 @@ def read_printed_table(model: str) -> list[dict[str, str]] | None:
 
 
 def read_errata(model: str) -> dict[tuple[int, str], str]:
-    """Return what is wrong in a printed table, by row from 0 and column."""
+    """Return the errors in a printed table, by row from 0 and column."""
     errata = tomllib.loads((_FOLDER / "errata.toml").read_text("utf-8"))
     return {(one["row"], one["column"]): one["why"] for one in errata.get(model, [])}
 
