@@ -274,7 +274,9 @@ def test_a_file_that_is_no_network(
 
 def test_a_class_folder_whose_name_is_no_text(refused: Refused, photos: Path) -> None:
     (photos / "cat").rename(os.fsdecode(os.fsencode(photos) + b"/caf\xe9"))
-    refused("train", "linear", "./photos", code=2, says="a name that is no text", hint="rename")
+    refused(
+        "train", "linear", "./photos", code=2, says="a name that is not valid text", hint="rename"
+    )
 
 
 def test_folders_that_are_no_dataset(refused: Refused, tmp_path: Path, photos: Path) -> None:

@@ -281,7 +281,7 @@ def test_archives_that_differ_from_their_folders(sources: dict[str, str], tmp_pa
     with handled_by(events.append):
         found = open_images(str(tmp_path / "links.tar"), None)
     said = " ".join(event.text for event in events if isinstance(event, Warned))
-    assert "lead to no image of the archive left out: 4, such as dog/f.png" in said
+    assert "do not lead to an image of the archive left out: 4, such as dog/f.png" in said
     assert "links to folders of the set itself left out: 1" in said
     assert found.labels.bincount().tolist() == [1, 4]
     expected = sum(

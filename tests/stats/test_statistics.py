@@ -381,8 +381,8 @@ def test_against_a_dataset_that_is_not_there(folder: Path, tmp_path: Path) -> No
 
 def test_an_image_smaller_than_the_crop_is_told() -> None:
     padded = measure_dataset("fake:3x8x8:2:4", transform="resize=4,crop=6")
-    assert padded.changes == {"padded with 0, being smaller than the crop": 4}
-    assert "padded with 0, being smaller than the crop: 4" in str(padded)
+    assert padded.changes == {"padded with 0 because smaller than the crop": 4}
+    assert "padded with 0 because smaller than the crop: 4" in str(padded)
     assert measure_dataset("fake:3x8x8:2:4", transform="resize=6,crop=4").changes == {}
 
 

@@ -26,7 +26,7 @@ def read_matrix(name: str, given: MatrixLike) -> ExactMatrix:
             after each row, spaces or commas between numbers; or that as Python writes lists.
 
     Raises:
-        UsageError: a word is no number, rows have different lengths, or there is none.
+        UsageError: a word is not a number, rows have different lengths, or there is none.
     """
     rows = _rows_of_text(given) if isinstance(given, str) else _rows_of_values(name, given)
     if not rows or not rows[0]:
@@ -92,7 +92,7 @@ def _exact(name: str, word: object, where: str) -> Fraction:
     if _FRACTION.fullmatch(text) and int(text.partition("/")[2]):
         return Fraction(text)
     raise UsageError(
-        f"{text!r} in {where} of {name} is no number", "write numbers such as 2, -0.5 or 1/9"
+        f"{text!r} in {where} of {name} is not a number", "write numbers such as 2, -0.5 or 1/9"
     )
 
 

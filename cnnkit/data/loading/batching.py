@@ -37,4 +37,4 @@ def make_batches(
             augmentation,
             hashes,
         )
-    raise TypeError(f"unknown kind of image set: {type(images).__name__}")
+    raise TypeError(f"unknown type of image set: {type(images).__name__}")

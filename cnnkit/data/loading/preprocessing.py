@@ -20,7 +20,7 @@ RESIZE_CHUNK = 1024  # images resized at once; bounds the memory for the float c
 
 Decoding = Literal["full", "fast", "before"]
 DECODED_AS_BEFORE = (
-    "the run is of an earlier version, and its image files are decoded as then: the EXIF "
+    "the run is from an earlier version, so its image files are decoded as then: the EXIF "
     "orientation is ignored, and large JPEG files are decoded at a fraction of their size"
 )
 

@@ -20,8 +20,8 @@ def check_views(tta: str, height: int, width: int) -> None:
     """
     if tta not in TTA_KINDS:
         raise UsageError(
-            f"unknown kind of test-time augmentation {tta!r}",
-            did_you_mean(tta, TTA_KINDS) or f"the kinds are {', '.join(TTA_KINDS)}",
+            f"unknown test-time augmentation {tta!r}",
+            did_you_mean(tta, TTA_KINDS) or f"choose one of {', '.join(TTA_KINDS)}",
         )
     if tta == "shift" and min(height, width) < 2:
         raise UsageError(

@@ -72,7 +72,7 @@ class Watch:
         """
         self._overhead_left -= num_bytes
         if self._overhead_left < 0:
-            raise http.client.HTTPException("an endless header")
+            raise http.client.HTTPException("the header does not end")
 
 
 class _WatchedFile(io.RawIOBase):

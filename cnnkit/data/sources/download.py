@@ -108,7 +108,7 @@ def fetch(
         OSError: the file cannot be written, or there is no room for it.
     """
     if urlsplit(url).scheme not in ("http", "https"):
-        raise DownloadError(f"{url} is no address of http or https")
+        raise DownloadError(f"{url} is not an http or https address")
     path.parent.mkdir(parents=True, exist_ok=True)
     transfer = _Transfer(url, path, "sha256" if sha256 else "md5", limits)
     try:
@@ -122,7 +122,7 @@ def fetch(
     except DownloadError as error:
         kept = transfer.close(keep=True)
         if kept:
-            text = f"{error}; {kept:,} bytes are kept, and the next try continues there"
+            text = f"{error}; {kept:,} bytes are kept, and the next try resumes there"
             raise DownloadError(text) from error
         raise
     except BaseException:  # Ctrl-C
@@ -329,7 +329,7 @@ class _Transfer:
         if not (same and fits) or (total is not None and total <= asked_from):
             self._start_over()
             raise _PassingError(
-                f"{self._url} sent another part than was asked for ({_line(named) or 'unnamed'})"
+                f"{self._url} sent a different part than requested ({_line(named) or 'unnamed'})"
             )
         if total is not None and total > self._limits.max_bytes:
             raise self._too_large(total)
@@ -366,7 +366,7 @@ class _Transfer:
 
     def _too_large(self, num_bytes: int) -> DownloadError:
         return _WrongFileError(
-            f"{self._url} sends {num_bytes:,} bytes or more where the limit is "
+            f"{self._url} sends {num_bytes:,} bytes or more but the limit is "
             f"{self._limits.max_bytes:,}: if that is right, download it yourself to {self._path}"
         )
 

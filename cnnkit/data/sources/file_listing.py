@@ -27,7 +27,7 @@ from cnnkit.data.sources.shards import (
 from cnnkit.data.sources.table import is_table, read_table
 from cnnkit.errors import NotFoundError, UnavailableError, UsageError
 
-LAYOUT = "expected are class folders, such as {0}/cat/1.jpg and {0}/dog/2.jpg"
+LAYOUT = "expected class folders, such as {0}/cat/1.jpg and {0}/dog/2.jpg"
 MOST_REMEMBERED = 4
 
 Seen = tuple[tuple[str, int, int], ...]
@@ -126,7 +126,7 @@ def _list(spec: str, as_classes: bool, allow_large: bool) -> Listing:
     if not os.path.lexists(path):
         raise NotFoundError(f"there is no folder {spec!r}")
     if not is_folder:
-        raise UsageError(f"{spec!r} is no folder", LAYOUT.format("photos"))
+        raise UsageError(f"{spec!r} is not a folder", LAYOUT.format("photos"))
     return _list_folder(spec, path, as_classes)
 
 
@@ -170,12 +170,10 @@ def _list_archive(path: Path, as_classes: bool, allow_large: bool) -> Listing:
         problems.append((str(path), archive.problem + before))
     remarks = [f"{path}: {remark}" for remark in layout.remarks]
     if archive.num_others:
-        remarks.append(
-            f"{path}: files that are no images by their name left out: {archive.num_others:,}"
-        )
+        remarks.append(f"{path}: files without an image suffix left out: {archive.num_others:,}")
     if archive.dead_links:
         remarks.append(
-            f"{path}: links that lead to no image of the archive left out: "
+            f"{path}: links that do not lead to an image of the archive left out: "
             f"{len(archive.dead_links):,}, such as {archive.dead_links[0]}"
         )
     if archive.num_folder_links:
@@ -211,7 +209,7 @@ def _list_shards(paths: Sequence[Path], allow_large: bool) -> Listing:
             f"of {', '.join(LABEL_KEYS)}"
         )
     if several:
-        remarks.append(f"of several images of a sample one is taken, and others are not: {several}")
+        remarks.append(f"samples with several images, of which only one is used: {several}")
     return Listing(
         {"": files},
         tuple(problems),
@@ -301,7 +299,7 @@ def _list_folder(spec: str, path: Path, as_classes: bool) -> Listing:
     files, layout = _arranged(walk.items, empty, as_classes)
     remarks = [f"{spec}: {remark}" for remark in layout.remarks]
     if walk.others:
-        remarks.append(f"files that are no images by their name left out: {len(walk.others):,}")
+        remarks.append(f"files without an image suffix left out: {len(walk.others):,}")
     if walk.num_links_back:
         remarks.append(f"links to folders of the set itself left out: {walk.num_links_back:,}")
     return Listing(

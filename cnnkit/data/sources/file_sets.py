@@ -58,7 +58,8 @@ def describe_files(spec: str, as_classes: bool = False, allow_large: bool = Fals
     for name in names:
         if any("\ud800" <= sign <= "\udfff" for sign in name):  # bytes that are no UTF-8
             raise UsageError(
-                f"a class folder in {spec!r} has a name that is no text: {name!r}", "rename it"
+                f"a class folder in {spec!r} has a name that is not valid text: {name!r}",
+                "rename it",
             )
     first = next((split for split in SPLIT_ORDER if split in classes), "")
     _check_classes(spec, listing, first, classes.get(first, []))
@@ -242,7 +243,7 @@ def _check_classes(spec: str, listing: Listing, split: str, names: Sequence[str]
     if names:
         raise UsageError(
             f"{where} has a single class folder, {names[0]!r}",
-            f"there must be two to tell apart; {LAYOUT.format(spec)}",
+            f"there must be at least two; {LAYOUT.format(spec)}",
         )
     num_images = len(listing.files.get(split, {}).get("", ()))
     what = f"{num_images:,} images but no class folders" if num_images else "no class folders"
@@ -254,10 +255,10 @@ def _check_images(entry: DatasetEntry, files: Mapping[str, Sequence[Item]]) -> N
     if len(empty) == len(entry.classes):
         raise UsageError(
             f"{entry.name!r} has no images",
-            f"{LAYOUT.format(entry.name)}; images end with {', '.join(IMAGE_SUFFIXES)}",
+            f"{LAYOUT.format(entry.name)}; image files end in {', '.join(IMAGE_SUFFIXES)}",
         )
     if empty:
         raise UsageError(
             f"class folders of {entry.name!r} have no images: {some_of(list(map(repr, empty)))}",
-            "add some, or take the folders away",
+            "add some, or remove the folders",
         )

@@ -79,7 +79,7 @@ def _broken(error: Exception) -> BrokenArchiveError:
     if isinstance(error, EOFError) or re.search("unexpected end|end of (file|data)", str(error)):
         return BrokenArchiveError("the archive is cut short")
     if isinstance(error, tarfile.TarError):
-        return BrokenArchiveError(f"no tar archive, or damaged: {error}")
+        return BrokenArchiveError(f"not a tar archive, or damaged: {error}")
     return BrokenArchiveError(f"the archive is damaged: {error}")
 
 
@@ -392,7 +392,7 @@ def _opened_zip(raw: IO[bytes], allow_large: bool) -> zipfile.ZipFile:
         raw.seek(0)
         begins_well = raw.read(4) == b"PK\3\4"
         if not begins_well:
-            raise BrokenArchiveError("no zip archive") from error
+            raise BrokenArchiveError("not a zip archive") from error
         if isinstance(error, zipfile.BadZipFile):
             raise BrokenArchiveError("the archive is cut short") from error
         raise _broken(error) from error

@@ -54,7 +54,7 @@ def expand_braces(spec: str) -> list[str]:
         middles = match[1].split(",")
         if len(middles) < 2:
             raise UsageError(
-                f"{spec!r} has braces that stand for nothing", "write {000..127} or {a,b}"
+                f"{spec!r} has braces that expand to nothing", "write {000..127} or {a,b}"
             )
     return [
         name
@@ -84,9 +84,9 @@ def find_shards(spec: str) -> tuple[Path, ...]:
     missing = [str(path) for path in paths if not os.path.exists(path)]  # noqa: PTH110
     if missing:
         raise NotFoundError(
-            f"{len(missing):,} of the {len(paths):,} shards of {spec!r} are not there, "
+            f"{len(missing):,} of the {len(paths):,} shards of {spec!r} do not exist, "
             f"such as {missing[0]!r}",
-            "name those that are there",
+            "name existing ones",
         )
     if len(set(paths)) < len(paths):
         raise UsageError(f"{spec!r} names a shard twice", "name each once")

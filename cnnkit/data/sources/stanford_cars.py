@@ -71,7 +71,7 @@ def read_matrices(path: Path) -> dict[str, Any]:
         content = file.read(MAX_BYTES + 1)
     order = BYTE_ORDERS.get(content[HEADER_BYTES - 2 : HEADER_BYTES])
     if order is None:
-        raise ValueError(f"{path} is no file of MATLAB, version 5")
+        raise ValueError(f"{path} is not a MATLAB file, version 5")
     try:
         return dict(
             _matrix(body, order) for body in _matrices(content[HEADER_BYTES:], order, MAX_BYTES)
@@ -91,7 +91,7 @@ def _matrices(content: bytes, order: str, left: int) -> Iterator[memoryview]:
             left -= len(expanded)
             kind, body = next(_elements(memoryview(expanded), order))
         if left < 0:
-            raise ValueError(f"it comes to more than {MAX_BYTES:,} bytes")
+            raise ValueError(f"it unpacks to more than {MAX_BYTES:,} bytes")
         if kind == MATRIX:
             yield body
 
@@ -106,7 +106,7 @@ def _elements(content: memoryview, order: str) -> Iterator[tuple[int, memoryview
             yield kind & 0xFFFF, content[at - 4 : at][: kind >> 16]
             continue
         if at + size > len(content):
-            raise ValueError("it is cut short")
+            raise ValueError("it is truncated")
         yield kind, content[at : at + size]
         at += size if kind == COMPRESSED else size + -size % 8
 

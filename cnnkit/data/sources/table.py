@@ -31,7 +31,7 @@ LABEL_NAMES = (
 SPLIT_NAMES = ("split", "subset", "set", "partition", "data set")
 MOST_NAMED = 6
 
-FORM = "a line is path,label or path,label,split, with a header or without"
+FORM = "a line is path,label or path,label,split, with or without a header"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def read_table(spec: str) -> LabelTable:
     Raises:
         NotFoundError: there is no such table, or an image that it lists is not there.
         UsageError: a line lacks a path or a label, a file is there twice with two labels, a split
-            is unknown, or it is no text in UTF-8.
+            is unknown, or it is not UTF-8 text.
         UnavailableError: it cannot be read, or is larger than `MAX_BYTES`.
     """
     path = Path(spec).expanduser()
@@ -92,7 +92,7 @@ def _lines(spec: str, path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of each line that is not empty, and its cells."""
     try:
         if not path.is_file():
-            what = "is no file" if os.path.lexists(path) else "is not there"
+            what = "is not a file" if os.path.lexists(path) else "does not exist"
             raise NotFoundError(f"the table {spec!r} {what}", "check the path")
         if path.stat().st_size > MAX_BYTES:
             raise UnavailableError(
@@ -110,7 +110,7 @@ def _lines(spec: str, path: Path) -> Iterator[tuple[int, list[str]]]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UsageError(
-            f"line {line:,} of {spec} is no text in UTF-8", "save the table as CSV in UTF-8"
+            f"line {line:,} of {spec} is not UTF-8 text", "save the table as CSV in UTF-8"
         ) from error
     unquoted = re.sub('"[^"]*"', "", text.partition("\n")[0])
     delimiter = max(DELIMITERS, key=unquoted.count)
@@ -121,7 +121,7 @@ def _lines(spec: str, path: Path) -> Iterator[tuple[int, list[str]]]:
                 yield rows.line_num, [cell.strip() for cell in cells]
     except csv.Error as error:
         raise UsageError(
-            f"line {rows.line_num:,} of {spec} is no line of a table: {error}", FORM
+            f"line {rows.line_num:,} of {spec} is not a line of a table: {error}", FORM
         ) from error
 
 
@@ -148,10 +148,10 @@ def _columns(spec: str, first: Sequence[str]) -> tuple[_Columns, bool]:
         lacks, known = ("path", PATH_NAMES) if path is None else ("label", LABEL_NAMES)
         raise UsageError(
             f"the header of {spec} has no column {lacks!r}: {', '.join(first)}",
-            f"call it one of {', '.join(known[:MOST_NAMED])}",
+            f"name it one of {', '.join(known[:MOST_NAMED])}",
         )
     if len(first) not in (2, 3):
-        raise UsageError(f"line 1 of {spec} has {len(first)} cells and is no header", FORM)
+        raise UsageError(f"line 1 of {spec} has {len(first)} fields and is not a header", FORM)
     return _Columns(0, 1, 2 if len(first) == 3 else None), False
 
 
@@ -176,14 +176,14 @@ class _Reader:
         columns = self.columns
         wanted = max(columns.path, columns.label, columns.split or 0)
         if len(cells) <= wanted:
-            raise UsageError(f"{where} has {len(cells)} cells, not {wanted + 1}", FORM)
+            raise UsageError(f"{where} has {len(cells)} fields, not {wanted + 1}", FORM)
         name = cells[columns.path]
         label = unicodedata.normalize("NFC", cells[columns.label])
         if not name or not label:
             raise UsageError(f"{where} has an empty {'path' if not name else 'label'}", FORM)
         split = "" if columns.split is None else _split(where, cells[columns.split])
         if "\0" in name:
-            raise UsageError(f"{where} has a path with a zero byte", "mend it")
+            raise UsageError(f"{where} has a path with a zero byte", "fix it")
         path = self._path(name)
         earlier = self.labels.setdefault(path, (number, label, split))
         if earlier[1:] != (label, split):
@@ -234,7 +234,7 @@ class _Reader:
             split = "val" if "test" in self.files else "test"
             if split in self.files:
                 raise UsageError(
-                    f"{self.spec} has two splits that are {split} by their names",
+                    f"{self.spec} has two splits named like {split}",
                     "use train, val and test",
                 )
             self.files[split] = self.files.pop(EVALUATION)

@@ -61,7 +61,7 @@ class FileService:
         if path.is_file():
             self.failures.append(f"{path} is not the published file (its checksum differs)")
         if not self.allowed:
-            self.failures.append(f"{path} is missing, and was not to be downloaded")
+            self.failures.append(f"{path} is missing, and downloading is disabled")
             raise NotDownloadedError(self.failures[-1])
         try:
             fetch(url, path, md5=md5, limits=self.limits)

@@ -93,7 +93,7 @@ def _load(request: _Request) -> Contents:
     except MemoryError as error:
         raise UnavailableError(
             f"{request.entry.name} {request.split} does not fit in memory",
-            "it needs a machine with more, or a smaller split",
+            "use a machine with more memory, or a smaller split",
         ) from error
     except CnnkitError:
         raise
@@ -102,8 +102,8 @@ def _load(request: _Request) -> Contents:
         if reason in NO_ROOM:
             reason_text = str(getattr(error, "strerror", None) or error).lower()
             raise UnavailableError(
-                f"no room left on the disk of {request.data_dir}: {reason_text}",
-                f"free some, or choose another folder with {setting('data_dir')}",
+                f"no space left on the disk of {request.data_dir}: {reason_text}",
+                f"free some space, or choose another folder with {setting('data_dir')}",
             ) from error
         if reason in NO_PERMISSION:
             contents = _load_aside(request)
@@ -213,8 +213,7 @@ def way_out(entry: DatasetEntry, source: TorchvisionSource) -> str:
     """Return what a user can do who lacks a set: which files serve, and what needs none."""
     see = f" (see {entry.homepage})" if entry.homepage else ""
     return (
-        f"the data folder serves once it has {', '.join(source.layout)}{see}; "
-        "`digits` needs no download"
+        f"the data folder must contain {', '.join(source.layout)}{see}; `digits` needs no download"
     )
 
 
@@ -225,8 +224,8 @@ def _check(request: _Request, contents: Contents, *, derived: bool) -> None:
     where = f"{entry.name} in {request.data_dir}"
     if len(labels) == 0 or len(classes) != entry.num_classes:
         raise UnavailableError(
-            f"{where} has {len(labels):,} images of {len(classes):,} classes where "
-            f"{entry.num_classes:,} belong: it is not complete",
+            f"{where} has {len(labels):,} images of {len(classes):,} classes instead of "
+            f"{entry.num_classes:,}: it is incomplete",
             f"remove it and open it again; {way_out(entry, request.source)}",
         )
     if int(labels.min()) < 0 or int(labels.max()) >= len(classes):
@@ -242,7 +241,7 @@ def _check(request: _Request, contents: Contents, *, derived: bool) -> None:
         emit(
             Warned(
                 f"{where} has {len(labels):,} images in {request.split} "
-                f"where {published:,} were published"
+                f"instead of the published {published:,}"
             )
         )
 

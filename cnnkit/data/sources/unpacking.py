@@ -96,7 +96,7 @@ def unpack(
         decompress(archive, folder / archive.stem)
         return
     if not is_tar and suffix != ".zip":
-        raise ArchiveError(f"{archive} is no archive of a known kind")
+        raise ArchiveError(f"{archive} is not an archive of a known type")
     with _Unpacking(archive, folder) as unpacking, _staged_folder(folder) as staged:
         if is_tar:
             unpacking.tar(staged)
@@ -178,7 +178,7 @@ class _Unpacking:
                     with source, guarded.content():
                         self._write_member(source, folder, member.name)
                 else:
-                    raise self._refused(member.name, "which is no file and no folder")
+                    raise self._refused(member.name, "which is neither a file nor a folder")
             while rest := stream.read(CHUNK_BYTES):  # to the checksum at its end
                 self._count_bytes(len(rest))
 
@@ -193,7 +193,7 @@ class _Unpacking:
                 if member.is_dir():
                     self._make_folder(folder, member.filename)
                 elif kind not in (0, stat.S_IFREG):
-                    raise self._refused(member.filename, "which is no file and no folder")
+                    raise self._refused(member.filename, "which is neither a file nor a folder")
                 elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     # Python expands the other kinds in memory, whatever they come to.
                     raise self._refused(member.filename, "which is compressed in an unusual way")
@@ -230,7 +230,7 @@ class _Unpacking:
         if PurePosixPath(name).is_absolute() or on_windows.anchor or ".." in on_windows.parts:
             raise self._refused(name, "which leads out of its folder")
         if len(parts) > MAX_DEPTH:
-            raise self._refused(name, f"which lies more than {MAX_DEPTH} folders deep")
+            raise self._refused(name, f"which is more than {MAX_DEPTH} folders deep")
         return folder.joinpath(*parts)
 
     def _count_member(self, size: int) -> None:

@@ -46,10 +46,10 @@ def check_unverified(source: TorchvisionSource, root: Path) -> None:
     for pattern in patterns:
         for path in sorted(root.glob(pattern)):
             if not stat.S_ISREG(path.stat().st_mode):
-                raise ValueError(f"{path} is no file")
+                raise ValueError(f"{path} is not a file")
             if _num_bytes(path, megabytes * MEGABYTE) > megabytes * MEGABYTE:
                 raise ValueError(
-                    f"{path} comes to more than {megabytes:,} MB, which the published file does not"
+                    f"{path} takes more than {megabytes:,} MB, unlike the published file"
                 )
 
 

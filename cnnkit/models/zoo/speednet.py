@@ -100,7 +100,7 @@ def speednet(
         ValueError: a group without channels.
     """
     if min(widths) < 1:
-        raise ValueError("a group needs at least one map")
+        raise ValueError("a group needs at least one channel")
     channels = 2 * in_channels * PATCH_SIZE**2
     whiten = nn.Conv2d(in_channels, channels, PATCH_SIZE)
     whiten.weight.requires_grad_(False)

@@ -142,7 +142,7 @@ class RecordCache:
             database.commit()
             tables = [str(row[0]).strip() for row in database.execute(TABLES)]
             if tables != [SCHEMA.replace("IF NOT EXISTS ", "")]:
-                raise sqlite3.DatabaseError("it holds other tables")
+                raise sqlite3.DatabaseError("it contains other tables")
             self._is_ours = True
         except _ERRORS as error:
             database.close()
@@ -163,7 +163,7 @@ class RecordCache:
         self._database = self._replaced(error)
 
     def _replaced(self, error: Exception) -> sqlite3.Connection:
-        emit(Warned(f"the cache {self.path} is damaged ({error}), and is made again"))
+        emit(Warned(f"the cache {self.path} is damaged ({error}), and is created again"))
         self._is_ours = False  # once is enough
         for suffix in ("", "-journal", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
@@ -249,7 +249,7 @@ def _unpack(packed: bytes, image: EncodedImage) -> ImageRecord:
     head = _Head.from_json(text)
     counts = np.frombuffer(packed_counts, dtype="<u4").astype(np.int64).reshape(head.shape)
     if not counts.sum(1).all() or len(set(counts.sum(1).tolist())) != 1:
-        raise ValueError("its channels have not as many pixels each")
+        raise ValueError("its channels differ in the number of pixels")
     width, height, mode, form, num_bytes = head.image
     return ImageRecord(
         name=image.name,

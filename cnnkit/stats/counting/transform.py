@@ -14,10 +14,10 @@ from cnnkit.data.loading.preprocessing import centre_margin, covering_side
 from cnnkit.errors import UsageError, setting
 from cnnkit.system.shapes import parse_sizes
 
-FORM = "the form is resize=256,crop=224; a size is S or HxW"
+FORM = "write resize=256,crop=224; a size is S or HxW"
 STEP = re.compile(r"(resize|crop)=(.+)")
 LARGEST_SIDE = 65_500
-PADDED = "padded with 0, being smaller than the crop"
+PADDED = "padded with 0 because smaller than the crop"
 
 
 @dataclass(frozen=True)

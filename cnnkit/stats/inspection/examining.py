@@ -13,7 +13,7 @@ from cnnkit.stats.inspection.fingerprints import FingerprintCollector
 from cnnkit.stats.inspection.quality import QualityCollector
 from cnnkit.system.distributed import ProcessGroup
 
-TASK = "look at images"
+TASK = "inspect images"
 EVENT_IMAGES = 256
 
 

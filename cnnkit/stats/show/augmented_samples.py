@@ -50,7 +50,7 @@ def with_augmented(
         return dict(samples)
     if len({image.shape for image in pixels}) > 1:
         raise UsageError(
-            "the images differ in size or channels, and those of a batch do not",
+            "the images differ in size or channels, and cannot form a batch",
             f"choose one with {setting('input')}, such as {setting('input')} 3x224x224",
         )
     batch = torch.stack(list(pixels))

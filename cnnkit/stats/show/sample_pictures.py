@@ -77,7 +77,7 @@ class ImageTreatment:
         if self.shape is not None:
             found.append(f"brought to {shape_text(self.shape)}")
         if self.figures is not None:
-            found += ["normalised, clipped", "normalised, stretched"]
+            found += ["normalized, clipped", "normalized, stretched"]
         return tuple(found)
 
     def pictures(self, pixels: Tensor) -> tuple[Picture, ...]:
@@ -135,8 +135,8 @@ class ImageTreatment:
         self._num_kept += image.width * image.height
         if self._num_kept > MAX_KEPT_PIXELS and not self.allow_large:
             raise UsageError(
-                f"images of more than {MAX_KEPT_PIXELS:,} pixels together are not augmented as "
-                "they are",
+                f"images of more than {MAX_KEPT_PIXELS:,} pixels together cannot be augmented at "
+                "full size",
                 f"choose a size with {setting('input')}, fewer with {setting('num')}, or "
                 f"{setting('allow_large')}",
             )

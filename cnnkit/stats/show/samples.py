@@ -79,7 +79,7 @@ def show_dataset(
 
     Raises:
         NotFoundError: there is no such dataset, folder, file or class.
-        UsageError: there is no image of an index, or options make no sense together.
+        UsageError: there is no image of an index, or options contradict each other.
         UnavailableError: files are missing and cannot be downloaded, or cannot be read.
         RunFailedError: there is no image at all.
     """
@@ -159,7 +159,8 @@ def _of_classes(source: Source, classes: Sequence[str]) -> Sequence[int]:
     found: list[int] = torch.nonzero(wanted[source.labels]).flatten().tolist()
     if not found:
         raise UsageError(
-            f"{source.dataset} has no images of {some_of(tuple(classes), 10)}", "take other classes"
+            f"{source.dataset} has no images of {some_of(tuple(classes), 10)}",
+            "choose other classes",
         )
     return found
 
@@ -175,7 +176,7 @@ def _check_indices(source: Source, indices: Sequence[int], number: int) -> None:
             part = "" if source.split == "all" else f"{source.split} "
             raise UsageError(
                 f"{source.dataset} has no {part}image {index:,}",
-                f"they are numbered from 0 to {number - 1:,}" if number else "it has none at all",
+                f"indices are 0 to {number - 1:,}" if number else "it has no images",
             )
 
 
@@ -339,7 +340,7 @@ def _repeats(source: Source, known: int, shape: tuple[int | None, int, int] | No
     wanted = (shape[0] if shape else None) or known
     if wanted < known:
         raise UsageError(
-            f"mean and deviation of {source.dataset} are those of colour, and grey is asked for",
-            "ask for three channels, or leave the normalising out",
+            f"mean and std of {source.dataset} are for color, but grayscale is requested",
+            "use three channels, or do not normalize",
         )
     return wanted // known

@@ -222,7 +222,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live.MNIST, "resources", mnist_files(tmp_path / "MNIST" / "raw"))
     refuse_to_unpack(monkeypatch, tmp_path, errno.ENOSPC)
     text = fails("mnist", tmp_path)
-    assert text.startswith("no room left on the disk")
+    assert text.startswith("no space left on the disk")
     assert "--data-dir" in text
 
 
