@@ -18,10 +18,10 @@ _FRACTION = re.compile(r"[+-]?\d{1,15}/\d{1,15}", re.ASCII)
 
 
 def read_matrix(name: str, given: MatrixLike) -> ExactMatrix:
-    """Return a matrix as rows of exact numbers; decimals stay what was written.
+    """Return a matrix as rows of exact numbers; decimals are kept as written.
 
     Args:
-        name: what it is called, for errors.
+        name: its name in errors.
         given: rows of numbers; or text such as `0 1 0; 1 1/9 -0.5`, a semicolon or a new line
             after each row, spaces or commas between numbers; or that as Python writes lists.
 
@@ -45,7 +45,7 @@ def read_matrix(name: str, given: MatrixLike) -> ExactMatrix:
 
 
 def plain_number(value: Fraction) -> int | float:
-    """Return an exact number as an integer where it is one, else the nearest float."""
+    """Return an exact number as an integer if it is one, else as the nearest float."""
     return value.numerator if value.denominator == 1 else float(value)
 
 
@@ -61,7 +61,7 @@ def exact_text(value: Fraction) -> str:
 
 
 def result_text(value: Fraction) -> str:
-    """Return what a sum comes to, with a rounded decimal beside a fraction."""
+    """Return the text of a result, with a rounded decimal beside a fraction."""
     text = exact_text(value)
     return f"{text}, about {float(value):.6g}" if "/" in text else text
 

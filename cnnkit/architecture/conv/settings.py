@@ -183,7 +183,7 @@ def to_pair(name: str, value: object) -> Pair:
 def agreed_size(
     name: str, size: Size | None, matrix_name: str, matrix: ExactMatrix | None
 ) -> Size | None:
-    """Return a size that was given, or that of a matrix; a square kernel is one number.
+    """Return the given size, or that of a matrix; a square kernel is one number.
 
     Raises:
         UsageError: both were given and differ.

@@ -27,7 +27,7 @@ def slide_kernel(
     transposed: bool = False,
     show: bool = False,
 ) -> Slide:
-    """Return what a convolution makes of a matrix; the kernel is not flipped.
+    """Return the output of a convolution of a matrix; the kernel is not flipped.
 
     Args:
         image: rows of the input.
@@ -57,7 +57,7 @@ def slide_kernel(
 def slide_pooling(
     image: ExactMatrix, pool: str, axes: tuple[ConvAxis, ConvAxis], *, show: bool = False
 ) -> Slide:
-    """Return what a pooling makes of a matrix.
+    """Return the output of a pooling of a matrix.
 
     Padding is less than any number to `max`; to `avg` it is zeros that count, and what lies
     beyond the padding does not, as in PyTorch.

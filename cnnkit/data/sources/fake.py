@@ -1,4 +1,4 @@
-"""Sets that are made from a fixed seed, of any shape: `fake:CxHxW:classes:images`."""
+"""Synthetic sets from a fixed seed, of any shape: `fake:CxHxW:classes:images`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_CLASSES = 100_000
 
 
 def is_fake(spec: str) -> bool:
-    """Return whether a name means a fake set, well formed or not."""
+    """Return whether a name is that of a fake set, valid or not."""
     return spec == "fake" or spec.startswith("fake:")
 
 
@@ -29,7 +29,7 @@ def describe_fake(spec: str) -> DatasetEntry:
     """Return the description of a fake set.
 
     Raises:
-        UsageError: the form is not kept, or a number makes no sense.
+        UsageError: the form is wrong, or a number is invalid.
     """
     match = PATTERN.fullmatch(spec)
     shape = parse_sizes(match[1]) if match is not None else ()

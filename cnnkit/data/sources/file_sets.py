@@ -1,4 +1,4 @@
-"""Sets that are image files, from what lists them to a split with labels."""
+"""Datasets of image files: from a listing to a split with labels."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:  # the description of files must not cost the import of torch
     from cnnkit.data.encoded import EncodedFiles, Item
     from cnnkit.data.image_set import EncodedSet
 
-# What `decode` makes one channel of: transparency is dropped.
+# Modes that `decode` converts to one channel: transparency is dropped.
 MODES_OF_GREY = ("1", "L", "LA", "La", "LA;16", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 MOST_SAMPLED = 256
-"""So many headers tell whether a set is grey, and whether it is worth reading them all."""
+"""Number of headers sampled to find whether a set is grayscale, and whether to read them all."""
 
 MOST_MEASURED = 100_000
-"""Above so many images their common size stays unknown: reading headers would take too long."""
+"""Maximum number of images whose headers are read to find their common size."""
 
 
 def describe_files(spec: str, as_classes: bool = False, allow_large: bool = False) -> DatasetEntry:
@@ -37,7 +37,7 @@ def describe_files(spec: str, as_classes: bool = False, allow_large: bool = Fals
 
     Args:
         spec: its path; of several shards a pattern.
-        as_classes: take the folders at the top for classes, though they are called like splits.
+        as_classes: use the top-level folders as classes, even if they are named like splits.
         allow_large: read archives above the limits as well.
 
     Raises:
@@ -114,9 +114,9 @@ def open_files(
 ) -> EncodedSet:
     """Open a split of a set of image files, to be trained on.
 
-    Channels are those of the whole set: 1 if a sample of all files is grey, else 3. The size is
-    that of all images of the split if they have one and are not too many to look at, else None. A
-    file whose header cannot be read says nothing about either.
+    Channels are those of the complete set: 1 if a sample of all files is grayscale, else 3. The
+    size is that of all images of the split if they have one and are not too many, else None.
+    Files whose header cannot be read are ignored for both.
 
     Raises:
         UsageError: there is no image, or none in one of the classes.
@@ -192,7 +192,7 @@ def files_set(
 
 
 def common_channels(files: EncodedFiles) -> int:
-    """Return 1 if a sample of the images is grey throughout, else 3."""
+    """Return 1 if all images of a sample are grayscale, else 3."""
     modes = {mode for mode, _ in _headers(files, _sample(len(files)))}
     return 1 if modes and modes <= set(MODES_OF_GREY) else 3
 
@@ -200,7 +200,7 @@ def common_channels(files: EncodedFiles) -> int:
 def common_size(
     files: EncodedFiles,
 ) -> tuple[int, int] | None:
-    """Return the height and width that all images have, or None.
+    """Return the common height and width of the images, or None.
 
     None also where they are too many to look at each, or where no header can be read.
     """
@@ -232,7 +232,7 @@ def _sample(number: int) -> list[int]:
 def _headers(files: EncodedFiles, indices: Sequence[int]) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield mode and (height, width) of the images whose header can be read."""
     for index in indices:
-        with suppress(BadImageError):  # whoever decodes it will name it
+        with suppress(BadImageError):  # reported when it is decoded
             yield files.header(index)
 
 

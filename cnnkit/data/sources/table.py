@@ -42,7 +42,7 @@ class LabelTable:
         path: of the table.
         files: paths by split and class, in the order of the lines; without a column of splits the
             split is `""`.
-        remarks: what should be said of the table.
+        remarks: notes on the table.
     """
 
     path: Path
@@ -65,8 +65,8 @@ def read_table(spec: str) -> LabelTable:
         spec: the path of the table; separated by commas, semicolons or tabs, in UTF-8.
 
     Raises:
-        NotFoundError: there is no such table, or an image that it lists is not there.
-        UsageError: a line lacks a path or a label, a file is there twice with two labels, a split
+        NotFoundError: there is no such table, or an image that it lists does not exist.
+        UsageError: a line lacks a path or a label, a file is listed twice with two labels, a split
             is unknown, or it is not UTF-8 text.
         UnavailableError: it cannot be read, or is larger than `MAX_BYTES`.
     """
@@ -89,7 +89,7 @@ def read_table(spec: str) -> LabelTable:
 
 
 def _lines(spec: str, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of each line that is not empty, and its cells."""
+    """Yield the number of each line that is not empty, and its fields."""
     try:
         if not path.is_file():
             what = "is not a file" if os.path.lexists(path) else "does not exist"
@@ -214,7 +214,7 @@ class _Reader:
         return next(filter(os.path.lexists, others), path)
 
     def check_files(self, has_header: bool) -> None:
-        """Refuse a table that lists what is no file."""
+        """Raise if a listed image is not a file."""
         missing = [
             (number, what)
             for path, (number, *_) in self.labels.items()
@@ -229,7 +229,7 @@ class _Reader:
             raise NotFoundError(f"line {number:,} of {self.spec}: {what}{more}", hint)
 
     def name_evaluation_split(self) -> None:
-        """Call a split of evaluation `test`, or `val` beside a test split, as `arrange` does."""
+        """Name an evaluation split `test`, or `val` beside a test split, as `arrange` does."""
         if EVALUATION in self.files:
             split = "val" if "test" in self.files else "test"
             if split in self.files:
@@ -241,7 +241,7 @@ class _Reader:
 
 
 def _lack(path: str) -> str | None:
-    """Return why a path is no file; None where it may be one."""
+    """Return why a path is not a file; None if it may be one."""
     try:
         is_folder = stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Sets that torchvision's dataset classes open, brought into cnnkit's two forms."""
+"""Datasets opened by torchvision's classes, converted to cnnkit's image sets."""
 
 import errno
 import os
@@ -54,7 +54,7 @@ def open_torchvision(
     data_dir: Path,
     download: bool,
 ) -> TensorSet | EncodedSet:
-    """Open a split, with what lies in the data folder, and else with what can be downloaded.
+    """Open a split from the files in the data folder, or download them.
 
     Args:
         entry: the set.
@@ -118,7 +118,7 @@ def _load(request: _Request) -> Contents:
 
 @contextmanager
 def _no_empty_folders(request: _Request) -> Iterator[None]:
-    """After a failure, take away the folders that were made for files that never came."""
+    """After a failure, remove the folders created for files that were not downloaded."""
     folders = [request.data_dir / Path(place).parts[0] for place in request.source.layout]
     made = [folder for folder in (*folders, request.data_dir) if not folder.exists()]
     try:
@@ -132,7 +132,7 @@ def _no_empty_folders(request: _Request) -> Iterator[None]:
 
 
 def _load_aside(request: _Request) -> Contents | None:
-    """Unpack in a temporary folder what lies in a data folder that cannot be written to.
+    """Unpack the files of a read-only data folder in a temporary folder.
 
     Only sets that end up in memory can do so; None where that does not help either.
     """
@@ -146,7 +146,7 @@ def _load_aside(request: _Request) -> Contents | None:
                 _link(request.data_dir / place, aside / place)
             contents = _construct_and_read(request, aside, service)
         except Exception:
-            return None  # the first error, that of the folder itself, is the one to tell
+            return None  # the original error, that of the folder itself, is reported
     emit(Note(f"{request.data_dir} cannot be written to: unpacked in a temporary folder instead"))
     return contents
 
@@ -203,14 +203,14 @@ def _unavailable(request: _Request, service: FileService, error: BaseException) 
 
 
 def _lies_there(data_dir: Path, place: str) -> bool:
-    """Return whether a file of a layout is there, in whole or unpacked."""
+    """Return whether a file of a layout exists, packed or unpacked."""
     return (data_dir / place.removesuffix("/*.jpg")).exists() or (
         "/" in place and (data_dir / Path(place).parts[0]).is_dir()
     )
 
 
 def way_out(entry: DatasetEntry, source: TorchvisionSource) -> str:
-    """Return what a user can do who lacks a set: which files serve, and what needs none."""
+    """Return a hint for a missing set: which files to place, and which set needs none."""
     see = f" (see {entry.homepage})" if entry.homepage else ""
     return (
         f"the data folder must contain {', '.join(source.layout)}{see}; `digits` needs no download"
@@ -218,7 +218,7 @@ def way_out(entry: DatasetEntry, source: TorchvisionSource) -> str:
 
 
 def _check(request: _Request, contents: Contents, *, derived: bool) -> None:
-    """Refuse files that are not the whole set's classes, and warn when images are missing."""
+    """Raise if classes are missing, and warn if images are missing."""
     entry, labels = request.entry, contents.labels
     classes = contents.classes or entry.classes
     where = f"{entry.name} in {request.data_dir}"

@@ -1,4 +1,4 @@
-"""Limits on what torchvision reads whole without a checksum, from files that may be anybody's."""
+"""Size limits for untrusted files that torchvision reads completely, without a checksum."""
 
 import bz2
 import stat
@@ -32,7 +32,7 @@ LIMITS: dict[str, tuple[int, tuple[str, ...]]] = {
 
 
 def check_unverified(source: TorchvisionSource, root: Path) -> None:
-    """Refuse files that would hang or fill the memory; files that are missing are none.
+    """Raise for files that would hang or fill the memory; missing files are ignored.
 
     Args:
         source: of the set.
@@ -40,7 +40,7 @@ def check_unverified(source: TorchvisionSource, root: Path) -> None:
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: a file is none, or comes to too much.
+        ValueError: a path is not a file, or takes too much memory.
     """
     megabytes, patterns = LIMITS.get(source.class_name, (0, ()))
     for pattern in patterns:

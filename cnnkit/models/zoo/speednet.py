@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-PATCH_SIZE = 2  # height and width of what the first layer sees
+PATCH_SIZE = 2  # height and width of the patches of the whitening layer
 LEAST_VARIANCE = 5e-4  # added to every one: what hardly varies is noise, and not blown up
 NORM_MOMENTUM = 0.4  # a short training leaves the statistics of batch norm few steps to follow in
 HEAD_SCALE = 1 / 9  # small logits: early on they are wrong, and large ones would shake the rest
