@@ -106,7 +106,7 @@ def _what_works(
     """Return which squares the network takes instead, as a hint."""
     channels = given.shape[0]
 
-    def told(side: int) -> str:
+    def text(side: int) -> str:
         return f"{channels}x{side}x{side}"
 
     known = max(native[1:]) if native is not None else None
@@ -115,9 +115,9 @@ def _what_works(
     if good is None:
         return ""
     if not works(good + 1) and not works(good + 32):
-        return f"{told(good)} works"
+        return f"{text(good)} works"
     low, high = 0, good  # the smallest that works is above low, and at most high
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if works(middle) else (middle, high)
-    return f"the smallest square that works is {told(high)}"
+    return f"the smallest square that works is {text(high)}"

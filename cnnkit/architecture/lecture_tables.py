@@ -42,7 +42,7 @@ def compare_with_print(summary: SummaryResult) -> tuple[str, ...]:
         rows = len(printed) - 1
         return (f"not the network of the table printed in the lectures, which has {rows} rows",)
     compared = wrong = 0
-    told = []
+    differences = []
     for number, (row, print_row) in enumerate(zip(ours, printed, strict=True)):
         for column, cell in print_row.items():
             if not cell:
@@ -53,14 +53,14 @@ def compare_with_print(summary: SummaryResult) -> tuple[str, ...]:
                 continue
             wrong += 1
             why = errata.get((number, column), "reason unknown")
-            told.append(
+            differences.append(
                 f"{print_row['layer']}, {column}: printed {_readable(cell)}, here "
                 f"{_readable(value)}: {why}"
             )
     equal = "equal to the table printed in the lectures in"
     if not wrong:
         return (f"{equal} all of its {compared} cells",)
-    return (f"{equal} {compared - wrong} of {compared} cells", *told)
+    return (f"{equal} {compared - wrong} of {compared} cells", *differences)
 
 
 def _readable(value: object) -> str:

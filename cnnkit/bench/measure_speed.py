@@ -18,7 +18,7 @@ from cnnkit.bench.layer_times import time_layers
 from cnnkit.bench.machine import describe_machine
 from cnnkit.bench.median_intervals import half_width, median_interval, percentile, steady_interval
 from cnnkit.bench.peaks import PeakBook
-from cnnkit.bench.prepare import MemoryShortError, Network, Prepared, prepare, told
+from cnnkit.bench.prepare import MemoryShortError, Network, Prepared, error_text, prepare
 from cnnkit.bench.sweep import AUTO, CellSetting, Sweep, suitable_batch
 from cnnkit.bench.timing import QUOTABLE, Timed, time_in_rounds
 from cnnkit.bench.torch_state import preserved_state, set_state
@@ -225,7 +225,7 @@ class _Run:
                 ):
                     cell.setting.device.give_back()
                     return group, waiting[index:]
-                cell.figures = replace(cell.figures, error=told(error))
+                cell.figures = replace(cell.figures, error=error_text(error))
             if cell.prepared is None:
                 cell.setting.device.give_back()
             group.append(cell)
@@ -278,7 +278,7 @@ class _Run:
         try:
             self.layers += time_layers(timed.work, costs, number, self._max_seconds / 4)
         except Exception as error:
-            text = f"its layers were not timed: {told(error)}"
+            text = f"its layers were not timed: {error_text(error)}"
             cell.figures = replace(cell.figures, remark=text)
 
     def _finish(self, cell: _Cell) -> None:
@@ -287,7 +287,7 @@ class _Run:
         if timed is None:
             return
         if timed.error is not None:
-            cell.figures = replace(cell.figures, error=told(timed.error))
+            cell.figures = replace(cell.figures, error=error_text(timed.error))
         elif not timed.rounds:
             cell.figures = replace(cell.figures, error="interrupted")
         else:

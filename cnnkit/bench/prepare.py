@@ -132,7 +132,7 @@ def check_fits(network: Network, device: Device, batch_size: int, is_training: b
         )
 
 
-def told(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Return the error of a configuration, in one line."""
     if isinstance(error, CnnkitError | MemoryShortError):
         return str(error)

@@ -16,7 +16,7 @@ from cnnkit.training.optimizers import make_optimizer
 MOST_CHECKED = 32  # images of a batch
 STATISTICS_IMAGES = 4
 
-# Half a step between two neighbouring numbers, relative to them.
+# Half a step between two neighboring numbers, relative to them.
 ROUNDOFF = {"fp32": 2.0**-24, "tf32": 2.0**-11, "fp16": 2.0**-11, "bf16": 2.0**-8}
 # Relative error that is always allowed; and, in a network that amplifies
 # errors, the factor over the error caused by rounding its weights and images once.
@@ -24,7 +24,7 @@ TOLERANCES = {"fp32": 1e-3, "tf32": 2e-2, "fp16": 2e-2, "bf16": 1e-1}
 # A step runs every layer twice, and batch norm of a few values.
 TRAINING_TOLERANCES = {"fp32": 5e-2, "tf32": 1e-1, "fp16": 1e-1, "bf16": 2e-1}
 FACTOR = 5.0
-TELLING = 0.7  # an error is about 1; if rounding may cause as much, the check is inconclusive
+CONCLUSIVE = 0.7  # an error is about 1; if rounding may cause as much, the check is inconclusive
 
 
 @dataclass(frozen=True)
@@ -103,16 +103,16 @@ class Reference:
             return Verdict(False, None)
         errors = [_error(one, other) for one, other in zip(found, expected.tensors, strict=True)]
         limits = expected.limits(precision)
-        telling = [pair for pair in zip(errors, limits, strict=True) if pair[1] <= TELLING]
-        worst = max((error for error, _ in telling or zip(errors, limits, strict=True)))
+        conclusive = [pair for pair in zip(errors, limits, strict=True) if pair[1] <= CONCLUSIVE]
+        worst = max((error for error, _ in conclusive or zip(errors, limits, strict=True)))
         shown = worst if worst < float("inf") else None
-        if not all(error <= limit for error, limit in telling):
+        if not all(error <= limit for error, limit in conclusive):
             return Verdict(False, shown)
-        if not telling:
+        if not conclusive:
             return Verdict(
                 None, shown, f"not checked: rounding to {precision} changes all its values too much"
             )
-        if len(telling) < len(limits) and work.is_training:
+        if len(conclusive) < len(limits) and work.is_training:
             return Verdict(
                 True, shown, f"its gradients are not checked: rounding to {precision} "
                 "changes them as much as an error would"

@@ -100,7 +100,7 @@ def decode(
     """Return the pixels of an image file, upright.
 
     A palette is expanded, alpha dropped, CMYK and its like converted, each by Pillow; 16 bits stay
-    16 bits, except in colour PPM files. Of several frames the first is taken.
+    16 bits, except in color PPM files. Of several frames the first is taken.
 
     Args:
         content: the bytes of the file.
@@ -126,7 +126,7 @@ def decode(
         form = "JPEG" if opened.format == "MPO" else opened.format or "unknown"
         mode = own_mode(opened)
         changes: tuple[str, ...] = (FIRST_FRAME,) if has_several_frames(opened) else ()
-        # Pillow turns TIFF files as they are loaded; of PNG files the end tells.
+        # Pillow turns TIFF files as they are loaded; for PNG files the end is needed.
         before = image_orientation(opened) if layout is not None else 1
         image: Image.Image | None = None
         planes: Planes | None = None

@@ -67,7 +67,7 @@ def is_visible(name: str) -> bool:
 def split_of(name: str) -> str | None:
     """Return the split that a folder is named after: `train` for `Training`, `train_images`.
 
-    The word may stand beside others, set off by punctuation, digits or a change of case, as in
+    The word may be beside others, set off by punctuation, digits or a change of case, as in
     `val2017` and `imagesTest`, and may end in `set`, `data` or `images`. Of two splits it is none.
     """
     words = _words(name)

@@ -24,7 +24,7 @@ from cnnkit.system.files import TooLargeError, explain_os_error, read_regular, w
 from cnnkit.system.records import List, Record, at_most, parse_json
 
 SCHEMA = "cnnkit.histogram/1"
-MOST_BYTES = 24 * 2**20  # of a file; a thousand classes of colour images take 12 MB
+MOST_BYTES = 24 * 2**20  # of a file; a thousand classes of color images take 12 MB
 MOST_HISTOGRAM_BYTES = 2**28  # of all files together, in memory
 MOST_SIDE = 2**31
 

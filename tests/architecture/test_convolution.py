@@ -451,7 +451,7 @@ def check_written_out(result: ConvResult) -> None:
     for value, window in zip(values, result.slide.windows, strict=True):
         assert result.slide.output[window.row][window.column] == value
         if value is None:
-            assert window.sum == "padding alone"
+            assert window.sum == "only padding"
             continue
         left, _, right = window.sum.partition(" = ")
         if left == "no input reaches it":

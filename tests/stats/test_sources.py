@@ -236,7 +236,7 @@ def test_braces(spec: str, names: list[str]) -> None:
     [
         ("d-{0..3}.tar", NotFoundError, "2 of the 4 shards of 'd-{0..3}.tar' do not exist"),
         ("d-{}.tar", UsageError, "braces that expand to nothing"),
-        ("d-{0..9999999}.tar", UsageError, "stands for 10,000,000 shards"),
+        ("d-{0..9999999}.tar", UsageError, "expands to 10,000,000 shards"),
         ("d-{0,0}.tar", UsageError, "names a shard twice"),
         ("nothing.zip", NotFoundError, "there is no archive 'nothing.zip'"),
         ("./nothing", NotFoundError, "there is no folder './nothing'"),

@@ -204,7 +204,7 @@ def agreed_size(
 
 
 def _divisors(number: int) -> str:
-    """Return the divisors of a number for a message, the smallest ones alone if there are many."""
+    """Return the divisors of a number for a message, only the smallest if there are many."""
     small = [one for one in range(1, int(number**0.5) + 1) if number % one == 0]
     found = sorted({*small, *(number // one for one in small)})
     shown = ", ".join(f"{one:,}" for one in found[:NUM_GROUPS_TOLD])

@@ -183,9 +183,9 @@ def _reflected(places: Tensor, size: int) -> Tensor:
 
 
 def _in_square(centres: Tensor, size: int, side: int) -> Tensor:
-    """Return which of `size` places lie in a stretch of `side`; centers (B,) in 0..1 -> (B, size).
+    """Return which of `size` places are in a span of `side`; centers (B,) in 0..1 -> (B, size).
 
-    A stretch may reach over the edge.
+    A span may reach over the edge.
     """
     first = (centres * size).long()[:, None] - side // 2
     places = torch.arange(size, device=centres.device)

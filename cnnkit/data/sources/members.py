@@ -119,8 +119,8 @@ class _Allowance:
         """
         self._spent += num_bytes
         if self._spent > self._limit and not self.allow_large:
-            told = f"it unpacks to {self._spent:,} bytes or more"
-            raise BrokenArchiveError(too_large(told, self._limit))
+            what = f"it unpacks to {self._spent:,} bytes or more"
+            raise BrokenArchiveError(too_large(what, self._limit))
 
 
 class Members:
@@ -448,8 +448,8 @@ class _XzStream(io.RawIOBase):
         except lzma.LZMAError as error:
             if "limit" not in str(error).lower():
                 raise
-            told = f"refused: it takes more than {MAX_XZ_BYTES:,} bytes of memory to unpack"
-            raise BrokenArchiveError(f"{told}; {setting('allow_large')} reads it") from error
+            what = f"refused: it takes more than {MAX_XZ_BYTES:,} bytes of memory to unpack"
+            raise BrokenArchiveError(f"{what}; {setting('allow_large')} reads it") from error
 
     def _begin_next(self) -> bool:
         """Begin the next of several streams, with zeros between them; false where there is none."""

@@ -47,7 +47,7 @@ def expand_braces(spec: str) -> list[str]:
         first, last = int(numbers[1]), int(numbers[2])
         step = 1 if last >= first else -1
         if abs(last - first) >= MOST_SHARDS:
-            raise UsageError(f"{spec!r} stands for {abs(last - first) + 1:,} shards", "name fewer")
+            raise UsageError(f"{spec!r} expands to {abs(last - first) + 1:,} shards", "name fewer")
         width = len(numbers[1]) if numbers[1].startswith("0") else 0
         middles = [f"{number:0{width}d}" for number in range(first, last + step, step)]
     else:
@@ -144,8 +144,8 @@ class Sample:
         texts = {}
         for extension, place in self.labels.items():
             if place.size > MAX_LABEL_BYTES and not self.archive.allow_large:
-                told = too_large(f"{place.size:,} bytes", MAX_LABEL_BYTES)
-                return "", f"its label .{extension}: {told}"
+                reason = too_large(f"{place.size:,} bytes", MAX_LABEL_BYTES)
+                return "", f"its label .{extension}: {reason}"
             try:
                 texts[extension] = self.archive.read(place).decode("utf-8", "replace").strip()
             except BadImageError as error:

@@ -32,7 +32,7 @@ NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 OWN_CLASSES: dict[str, Any] = {"StanfordCars": StanfordCars}
-"""Classes that stand in for those of torchvision."""
+"""Replacements of classes of torchvision."""
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def measure_sharpness(grey: Image.Image) -> float | None:
     """Return the variance of the Laplacian over the variance of the pixels.
 
     The Laplacian is that of four neighbors (J. L. Pech-Pacheco et al., Diatom autofocusing in
-    brightfield microscopy, 2000). Its variance alone would grow with contrast and, for the same
+    brightfield microscopy, 2000). By itself its variance would grow with contrast and, for the same
     picture, fall with size; so it is divided by that of the pixels, and larger images are
     reduced to `SHARPNESS_SIDE`. White noise has 20.
 

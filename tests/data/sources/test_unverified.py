@@ -161,7 +161,7 @@ def test_a_file_that_is_too_large_is_not_read(name: str, tmp_path: Path) -> None
     sparse(tmp_path / PLACES[name], 2_000_000_000)
     text = refused(name, "train", tmp_path)
     assert f"{PLACES[name]} takes more than" in text
-    assert "MB, which the published file does not" in text
+    assert "MB, unlike the published file" in text
 
 
 @pytest.mark.parametrize("name", PLACES)
