@@ -91,7 +91,7 @@ def test_look_alikes_are_said_and_may_be_asked_for() -> None:
     spread = folders("one/a", "one/b", "two/a", "two/b")
     layout = arrange(spread)
     assert layout.classes == {"": ("one", "two")}
-    assert "the same folders lie in each (a, b)" in layout.remarks[0]
+    assert "each contains the same folders (a, b)" in layout.remarks[0]
     assert arrange(spread, as_classes=True).remarks == ()
     brain = folders("Training/a", "Training/b", "Testing/a", "Testing/b")
     assert arrange(brain, as_classes=True).classes == {"": ("Testing", "Training")}
@@ -144,7 +144,7 @@ def test_the_plainest_name_is_the_split() -> None:
     layout = arrange(folders("train/a", "train/b", "train_masks/a", "train_masks/b"))
     assert layout.classes == {"train": ("a", "b")}
     assert layout.remarks == ("folders that are not splits are ignored: train_masks",)
-    with pytest.raises(UsageError, match="both val and valid are the val split"):
+    with pytest.raises(UsageError, match="both val and valid are named like the val split"):
         arrange(folders("train/a", "val/a", "valid/a"))
 
 

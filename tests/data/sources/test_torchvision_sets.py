@@ -77,7 +77,7 @@ def test_a_set_that_cannot_be_had(
     assert all(place in text for place in source.layout)
     assert "`digits` needs no download" in text
     assert ("no network in tests" in text) == (download and source.downloads)
-    assert ("not to be downloaded" in text) == (not download and source.downloads)
+    assert ("downloading is disabled" in text) == (not download and source.downloads)
     assert ("cannot be downloaded" in text) == (not source.downloads)
     assert events == []
     assert not root.exists()
