@@ -1,4 +1,4 @@
-"""What this machine has for cnnkit, and what it lacks."""
+"""Checks of the environment: versions, devices, folders and extras."""
 
 import platform
 import shutil
@@ -27,10 +27,10 @@ INSTRUCTIONS = {
 
 
 def examine(data_dir: Path | None = None, runs_dir: Path = Path("runs")) -> DoctorReport:
-    """Look at versions, processor, devices, folders and extras.
+    """Return findings about versions, CPU, devices, folders and extras.
 
     Args:
-        data_dir: where datasets lie; the user's cache folder by default.
+        data_dir: folder of datasets; the user's cache folder by default.
         runs_dir: where runs are kept.
     """
     return DoctorReport(
@@ -92,7 +92,7 @@ def _devices() -> list[Finding]:
 def _folders(data_dir: Path, runs_dir: Path) -> list[Finding]:
     existing = next(path for path in (data_dir, *data_dir.absolute().parents) if path.exists())
     free = f"{shutil.disk_usage(existing).free / 2**30:.1f} GiB free"
-    state = "" if data_dir.exists() else ", made when first used"
+    state = "" if data_dir.exists() else ", created when first used"
     present = [name for name in DATASETS if _lies_in(name, data_dir)]
     num_runs = len(list(runs_dir.glob("*/run.json"))) if runs_dir.is_dir() else 0
     return [
@@ -103,7 +103,7 @@ def _folders(data_dir: Path, runs_dir: Path) -> list[Finding]:
 
 
 def _lies_in(name: str, data_dir: Path) -> bool:
-    """Return whether every file or folder that serves a dataset is there."""
+    """Return whether every file or folder of a dataset exists."""
     source = DATASETS[name].source
     return isinstance(source, TorchvisionSource) and all(
         (data_dir / part.removesuffix("/*.jpg")).exists()

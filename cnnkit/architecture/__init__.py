@@ -1,1 +1,1 @@
-"""What a network looks like: layers, counts, memory, receptive fields, convolution arithmetic."""
+"""Structure of networks: layers, counts, memory, receptive fields, convolution arithmetic."""

@@ -1,4 +1,4 @@
-"""What a network keeps in memory: weights, what autograd saves, and an optimizer's state."""
+"""Memory of a network: weights, activations saved by autograd, and optimizer state."""
 
 from collections.abc import Mapping, Sequence
 
@@ -41,18 +41,18 @@ def saved_bytes(network: nn.Module, places: Sequence[Tensor], names: Mapping[str
     """Return the bytes that autograd keeps for the backward pass of one forward pass in training.
 
     Every memory counts once, with all of its bytes; parameters and buffers, which are there
-    anyway, do not. The network is left in training mode: give a copy of one's own.
+    anyway, do not. The network is left in training mode: pass a copy.
 
     Args:
         network: on the device of its inputs; meta is enough.
-        places: inputs by place.
+        places: positional inputs.
         names: inputs by name.
 
     Raises:
         ForwardError: the network failed.
     """
     own = {storage_key(one) for one in [*network.parameters(), *network.buffers()]}
-    kept: dict[int, torch.UntypedStorage] = {}  # held, so that no address is used twice
+    kept: dict[int, torch.UntypedStorage] = {}  # referenced, so that no address is reused
 
     def keep(tensor: Tensor) -> Tensor:
         key = storage_key(tensor)

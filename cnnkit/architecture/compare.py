@@ -51,9 +51,9 @@ def compare(
     trust_code: bool = False,
     on_event: OnEvent | None = None,
 ) -> ComparisonResult:
-    """Return several networks side by side: what they cost, and what was published of them.
+    """Return several networks side by side: their costs and published values.
 
-    A network that is named twice, by a pattern for instance, is there once. Nothing is allocated,
+    A network that is named twice, for instance by a pattern, appears once. Nothing is allocated,
     as in `summary`.
 
     Args:
@@ -66,11 +66,11 @@ def compare(
         optimizer: whose state the memory of training holds.
         sort: what to sort by, the largest first, one of `COMPARE_SORT_KEYS`; None for the order
             in which they are given.
-        baseline: also hold every network against the first that is given.
+        baseline: also compare every network with the first one.
         runs_dir: where runs are looked for.
         trust_code: let the code run that a run folder brings, though this user has not trained
             with it.
-        on_event: called with each event; None leaves the handler in force.
+        on_event: called with each event; None keeps the current handler.
 
     Raises:
         NotFoundError: there is no such network, file, function or run.
@@ -85,11 +85,11 @@ def compare(
             did_you_mean(sort, COMPARE_SORT_KEYS)
             or f"choose one of {', '.join(COMPARE_SORT_KEYS)}",
         )
-    # All names are looked up before the work begins, so that a wrong one is told at once.
+    # All names are looked up before the work begins, so that a wrong one is reported at once.
     inputs = as_input_shapes(input)
     candidates = _candidates(models, inputs, runs_dir, Trusted(code=trust_code))
     if baseline and len(candidates) < 2:
-        raise UsageError("there is nothing to hold against the first network", "name a second one")
+        raise UsageError("there is nothing to compare with the first network", "name a second one")
 
     def look(model: str | nn.Module, arguments: Mapping[str, str] | None = None) -> SummaryResult:
         return summary(
@@ -135,12 +135,12 @@ def compare(
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A network that is to be compared.
+    """A network to compare.
 
     Attributes:
         model: how `summary` finds it.
-        name: what it is called here.
-        entry: its place in the zoo, where it is compared as published.
+        name: its name in the result.
+        entry: its entry in the zoo, if it is compared as published.
     """
 
     model: str | nn.Module
@@ -190,7 +190,7 @@ def _is_pattern(text: str, runs_dir: Path) -> bool:
 def _candidate(
     model: str | nn.Module, inputs: tuple[InputShape, ...], runs_dir: Path, trusted: Trusted
 ) -> _Candidate:
-    with handled_by(ignore):  # what is odd about it is emitted where it is summarized
+    with handled_by(ignore):  # its warnings are emitted where it is summarized
         subject = find_subject(model, inputs, None, {}, runs_dir, trusted)
     if not isinstance(model, str):
         return _Candidate(model, subject.name, None)
@@ -199,12 +199,12 @@ def _candidate(
         return _Candidate(model, subject.name, None)
     if model.lower().replace("-", "_") == entry.name:
         return _Candidate(entry.name, entry.name, entry)
-    # What was published of a network says nothing of one that was trained here.
+    # Published values do not apply to a network that was trained here.
     return _Candidate(model, Path(model).name, None)
 
 
 def _compared(candidate: _Candidate, seen: SummaryResult) -> ComparedModel:
-    """Return a network's row; whether it stands on the Pareto front is not known yet."""
+    """Return a network's row; its `pareto` is set later."""
     entry, remarks = candidate.entry, list(seen.remarks)
     accuracy = None
     if entry is not None:
@@ -239,7 +239,7 @@ def _compared(candidate: _Candidate, seen: SummaryResult) -> ComparedModel:
 
 
 def _accuracy_at(entry: ModelEntry, shape: str) -> PublishedAccuracy | None:
-    """Return the first accuracy that was published for an input; at others it would be another."""
+    """Return the first accuracy that was published for an input; others have another accuracy."""
     if shape == _text(entry.input):
         return entry.accuracy[0] if entry.accuracy else None
     channels = entry.input[0]
@@ -256,7 +256,7 @@ def _text(shape: tuple[int, ...]) -> str:
 
 
 def _with_front(rows: Sequence[ComparedModel]) -> list[ComparedModel]:
-    """Return the networks with those marked that no other of the same dataset beats."""
+    """Return the networks with those on the Pareto front of their dataset marked."""
     return [
         row
         if row.top1 is None
@@ -288,7 +288,7 @@ def _sorted(rows: Sequence[ComparedModel], key: str | None) -> list[ComparedMode
 
 
 def _difference(row: ComparedModel, first: ComparedModel) -> Difference:
-    """Return a network held against the first."""
+    """Return a network compared with the first."""
 
     def ratio(value: float | None, base: float | None) -> float | None:
         return None if value is None or not base else value / base

@@ -1,4 +1,4 @@
-"""Other tools on the same network, and why they say something else."""
+"""Counts of other tools for the same network, and why they differ."""
 
 import contextlib
 import io
@@ -28,7 +28,7 @@ _FVCORE_WORDS = {
 
 
 def second_opinions(subject: Subject, result: SummaryResult) -> tuple[SecondOpinion, ...]:
-    """Return the counts of torchinfo, fvcore and of who published the network, each explained.
+    """Return the counts of torchinfo and fvcore and the published ones, each explained.
 
     fvcore needs the network with its weights, on the CPU.
     """
@@ -77,14 +77,14 @@ def _torchinfo_input(subject: Subject, result: SummaryResult, network: nn.Module
 
 
 def _torchinfo_reason(row: LayerRow, theirs: int) -> str:
-    """Return in words why torchinfo counts a layer otherwise."""
+    """Return why torchinfo counts a layer differently, in words."""
     if row.kind == "linear" and theirs < row.macs:
         return "positions of linear layers left out"
     if row.kind in ("conv", "transposed conv", "linear"):
         return "biases counted"
     if row.macs:
         return "attention and products outside of layers left out"
-    return "norms counted, a value a parameter"
+    return "norms counted, one value per parameter"
 
 
 def _ask_fvcore(subject: Subject, result: SummaryResult) -> list[SecondOpinion]:
@@ -147,7 +147,7 @@ def _read_catalog(entry: ModelEntry, result: SummaryResult) -> list[SecondOpinio
         unit = 1 if cost.unit == "MACs" else 2
         theirs = cost.value // unit
         off = abs(theirs - ours.macs) / ours.macs
-        words = "equal" if theirs == ours.macs else f"a rounded figure, {100 * off:.2g} % off"
+        words = "equal" if theirs == ours.macs else f"a rounded number, {100 * off:.2g} % off"
         if unit == 2:
             words = f"{words}; printed as {cost.value:,} FLOPs"
         # "torchvision, metadata of the weights": who, and where
@@ -164,7 +164,7 @@ def _opinion(
     reasons: Mapping[str, int],
     remark: str = "",
 ) -> SecondOpinion:
-    """Return a figure with the reasons that make it differ, each with its share."""
+    """Return a count with the reasons why it differs, each with its share."""
     parts = [f"{words} {value:+,}" for words, value in reasons.items() if value]
     rest = theirs - ours - sum(reasons.values())
     if rest:

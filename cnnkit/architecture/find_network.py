@@ -1,4 +1,4 @@
-"""Which network is looked at, and what it is fed."""
+"""Finding the network to inspect, and its inputs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -23,14 +23,14 @@ NOTHING_TRUSTED = Trusted()
 
 @dataclass(frozen=True)
 class Subject:
-    """A network to look at.
+    """A network to inspect.
 
     Attributes:
-        name: what it is called.
-        inputs: what it is fed.
+        name: its display name.
+        inputs: its inputs.
         make: returns it without weights, on meta where that can be.
         make_real: returns it with weights.
-        description: what is known of it beforehand; None for a module of one's own.
+        description: its description; None for a user's module.
     """
 
     name: str
@@ -48,7 +48,7 @@ def find_subject(
     runs_dir: Path,
     trusted: Trusted = NOTHING_TRUSTED,
 ) -> Subject:
-    """Return a network by its name, that of a run, or a module of one's own.
+    """Return a network by its name, a run, or a module.
 
     Args:
         model: a name of the zoo, `timm:NAME`, `FILE.py:FUNCTION`, a run folder, or a module.
@@ -56,23 +56,25 @@ def find_subject(
         num_classes: number of logits; None for as published.
         arguments: the network's own arguments, as texts by name.
         runs_dir: where runs are looked for.
-        trusted: what the user has said about the code of a run.
+        trusted: whether the user trusts the code of a run.
 
     Raises:
         NotFoundError: there is no such network, file, function or run.
-        UsageError: an input or an argument is wrong, or none is known.
+        UsageError: an input or an argument is wrong, or no input is known.
         CheckFailedError: the run is damaged, or brings code that the user does not trust.
     """
     inputs = as_input_shapes(given)
     if not isinstance(model, str | nn.Module):
         what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
-        raise UsageError(f"{what} is no network", "give a torch.nn.Module, or a name")
+        raise UsageError(f"{what} is not a network", "give a torch.nn.Module, or a name")
     if isinstance(model, nn.Module):
         return _own_module(model, inputs)
     if model not in MODELS and (is_folder(runs_dir / model) or is_folder(Path(model))):
         return _network_of_run(model, inputs, runs_dir, trusted)
     if trusted.network is not None:
-        raise UsageError(f"{setting('network')} is for a run, and {model} is none", "leave it out")
+        raise UsageError(
+            f"{setting('network')} is for a run, and {model} is not a run", "leave it out"
+        )
     description = find_model(model)
     name = _told_name(model, description)
     inputs = _resolved(name, inputs, description.input)
@@ -86,7 +88,7 @@ def _own_module(network: nn.Module, inputs: tuple[InputShape, ...]) -> Subject:
     name = type(inner).__name__
     if any(isinstance(module, torch.jit.ScriptModule) for module in inner.modules()):
         raise UsageError(
-            f"{name} is compiled by TorchScript, and its layers cannot be watched",
+            f"{name} is compiled by TorchScript, so its layers cannot be hooked",
             "give the network that it was made from",
         )
     inputs = _resolved(name, inputs, None)
@@ -114,7 +116,7 @@ def _network_of_run(
     resolved = _resolved(name, inputs, (setup["in_channels"], *setup["image_size"]))
     arguments = setup.get("model_arguments", {})
     subject = _built(name, spec, description, resolved, len(setup["classes"]), arguments)
-    if inputs:  # then it may be they that the network does not take
+    if inputs:  # then the network may reject them
         return subject
 
     def described(make: Callable[[], nn.Module]) -> nn.Module:
@@ -129,7 +131,7 @@ def _network_of_run(
 
 
 def _told_name(spec: str, description: ModelDescription) -> str:
-    """Return what a network is called in an answer: `vgg16`, `timm:resnet18`, `net.py:make`."""
+    """Return the display name of a network: `vgg16`, `timm:resnet18`, `net.py:make`."""
     if description.entry is not None:
         return description.entry.name
     if spec.startswith("timm:"):
@@ -143,8 +145,8 @@ def _resolved(
     """Return the inputs, the native one where none is given, with the channels of squares."""
     if not inputs and native is None:
         raise UsageError(
-            f"it is not known what {name} is fed",
-            f"say it with {setting('input')}, such as 3x224x224",
+            f"the input shape of {name} is unknown",
+            f"give it with {setting('input')}, such as 3x224x224",
         )
     if not inputs:
         assert native is not None
@@ -152,7 +154,7 @@ def _resolved(
     if any(one.is_square for one in inputs) and native is None:
         side = next(one.shape[0] for one in inputs if one.is_square)
         raise UsageError(
-            f"the channels of {name} are not known",
+            f"the number of channels of {name} is unknown",
             f"write {setting('input')} CxHxW, such as 3x{side}x{side}",
         )
     return tuple(
@@ -178,7 +180,7 @@ def _built(
             spec,
             num_classes=num_classes,
             in_channels=None if image is None else image[0],
-            # Other networks are given any size, so that the layer can be told that refuses it.
+            # Other networks get any size, so that the layer that refuses it can be reported.
             image_size=image[1:] if image is not None and description.takes_size else None,
             arguments=arguments,
         )

@@ -1,4 +1,4 @@
-"""Running a network once, knowing which of its modules is at work."""
+"""Running a network once, tracking which of its modules is running."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,12 +14,12 @@ from cnnkit.system.compat import fused_attention_on_meta, without_onednn
 
 @dataclass(frozen=True)
 class RunningModule:
-    """A module at work.
+    """A module that is running.
 
     Attributes:
         name: dotted; empty for the network itself.
         module: the module.
-        input_shapes: of the tensors that it was given.
+        input_shapes: of its input tensors.
     """
 
     name: str
@@ -28,11 +28,11 @@ class RunningModule:
 
 
 class ForwardError(Exception):
-    """A network could not be run.
+    """Raised if a network cannot be run.
 
     Attributes:
-        at: the innermost module that was at work.
-        error: what went wrong.
+        at: the innermost module that was running.
+        error: the exception.
     """
 
     def __init__(self, at: RunningModule, error: Exception) -> None:
@@ -42,13 +42,13 @@ class ForwardError(Exception):
 
 
 class ModuleWatcher:
-    """Is told when a module begins and ends."""
+    """Called when a module begins and ends."""
 
     def entered(self, module: RunningModule) -> None:
-        """A module begins."""
+        """Called before a module runs."""
 
     def left(self, module: RunningModule, output: object) -> None:
-        """A module has returned."""
+        """Called after a module has returned."""
 
 
 def run_network(
@@ -63,10 +63,10 @@ def run_network(
     Its products can be counted: no operator hides those of an attention.
 
     Args:
-        network: what to run; it is given hooks for the time.
-        places: inputs by place.
+        network: what to run; hooks are registered meanwhile.
+        places: positional inputs.
         names: inputs by name.
-        watcher: told about its modules.
+        watcher: called for its modules.
         mode: sees its operators.
 
     Raises:
@@ -105,7 +105,7 @@ def tensors_in(value: object) -> Iterator[Tensor]:
 def _hooked(
     network: nn.Module, running: list[RunningModule], watcher: ModuleWatcher
 ) -> Iterator[None]:
-    """Keep the list of modules at work, the innermost last."""
+    """Maintain the stack of running modules, the innermost last."""
     names = {id(module): name for name, module in network.named_modules()}
 
     def begin(module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -129,7 +129,7 @@ def _hooked(
 
 @contextmanager
 def _without_fused_encoder() -> Iterator[None]:
-    """Keep torch from a path of its encoder layers and attention that hides their products."""
+    """Disable the fast path of torch's encoder layers and attention, which hides their products."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -1,4 +1,4 @@
-"""Why a network cannot take an input: which layer, what it got, what it wanted, what works."""
+"""Error messages for inputs a network cannot take: the layer, what it expects, what works."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ def check_number_of_inputs(name: str, network: nn.Module, inputs: Sequence[Input
         ]
         raise UsageError(
             f"{name} cannot be called with these inputs: {error}",
-            f"its forward wants {', '.join(wanted)}: give {setting('input')} {wanted[0]}=SHAPE "
+            f"its forward expects {', '.join(wanted)}: give {setting('input')} {wanted[0]}=SHAPE "
             "for each"
             if len(wanted) > len(inputs)
             else f"its forward takes {', '.join(taken) or 'none'}",
@@ -59,8 +59,8 @@ def refusal(
 
     Args:
         name: of the network.
-        inputs: what it was given, without the batch.
-        failure: what happened.
+        inputs: its inputs, without the batch.
+        failure: the error.
         works: whether it takes a square of this side; None where its input is no single image.
         native: its native input as (channels, height, width), where known.
     """
@@ -83,16 +83,16 @@ def _told(shape: tuple[int, ...]) -> str:
 
 
 def _wanted(module: nn.Module, shape: tuple[int, ...]) -> str:
-    """Return what a layer wanted instead; empty where that is not known."""
+    """Return what a layer expects instead; empty if unknown."""
     if isinstance(module, nn.Linear) and shape and shape[-1] != module.in_features:
-        return f" and wants {module.in_features} features"
+        return f" but expects {module.in_features} features"
     if isinstance(module, _ANY_CONVOLUTION) and len(shape) != len(module.kernel_size) + 2:
         axes = ("length", "height x width", "depth x height x width")[len(module.kernel_size) - 1]
-        return f" and wants channels x {axes}"
+        return f" but expects channels x {axes}"
     if isinstance(module, _ANY_CONVOLUTION) and len(shape) > 1 and shape[1] != module.in_channels:
-        return f" and wants {module.in_channels} channels"
+        return f" but expects {module.in_channels} channels"
     if isinstance(module, BATCH_NORMS) and len(shape) > 1 and shape[1] != module.num_features:
-        return f" and wants {module.num_features} channels"
+        return f" but expects {module.num_features} channels"
     kernel = getattr(module, "kernel_size", None)
     if isinstance(kernel, int | tuple) and len(shape) > 2:
         sides = (kernel,) * (len(shape) - 2) if isinstance(kernel, int) else kernel
@@ -106,7 +106,7 @@ def _what_works(
     """Return which squares the network takes instead, as a hint."""
     channels = given.shape[0]
 
-    def told(side: int) -> str:
+    def text(side: int) -> str:
         return f"{channels}x{side}x{side}"
 
     known = max(native[1:]) if native is not None else None
@@ -115,9 +115,9 @@ def _what_works(
     if good is None:
         return ""
     if not works(good + 1) and not works(good + 32):
-        return f"{told(good)} works"
-    low, high = 0, good  # the smallest that works lies behind low, and is at most high
+        return f"{text(good)} works"
+    low, high = 0, good  # the smallest that works is above low, and at most high
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if works(middle) else (middle, high)
-    return f"the smallest square that works is {told(high)}"
+    return f"the smallest square that works is {text(high)}"

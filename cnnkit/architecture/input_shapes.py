@@ -1,4 +1,4 @@
-"""What a network is fed: the shapes of its inputs, as texts and as tensors."""
+"""Shapes of a network's inputs, as texts and as tensors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -57,16 +57,16 @@ def parse_input_shape(text: str) -> InputShape:
     rest, _, dtype = text.partition(":")
     name, sign, sizes = rest.rpartition("=")
     if sign and not name.isidentifier():
-        raise UsageError(f"{setting('input')} {text!r}: {name!r} is no name of an argument", _FORM)
+        raise UsageError(f"{setting('input')} {text!r}: {name!r} is not an argument name", _FORM)
     shape = parse_sizes(sizes)
     if not shape:
-        raise UsageError(f"{setting('input')} {text!r} is no shape", _FORM)
+        raise UsageError(f"{setting('input')} {text!r} is not a shape", _FORM)
     check_positive(text, shape)
     dtype = _SHORT_DTYPES.get(dtype, dtype)
     if ":" in text and dtype not in (*INTEGER_DTYPES, *FLOAT_DTYPES):
         known = (*FLOAT_DTYPES, *INTEGER_DTYPES)
         raise UsageError(
-            f"{setting('input')} {text!r}: {dtype!r} is no dtype",
+            f"{setting('input')} {text!r}: {dtype!r} is not a dtype",
             did_you_mean(dtype, known) or f"choose one of {', '.join(known)}",
         )
     return InputShape(shape, name, dtype, is_square=len(shape) == 1 and not dtype)
@@ -81,13 +81,15 @@ def as_input_shapes(
     is the side of a square.
 
     Raises:
-        UsageError: one of them is no shape, or two have the same name.
+        UsageError: one of them is not a shape, or two have the same name.
     """
     if given is None:
         return ()
     if not isinstance(given, str | int | InputShape | list | tuple):
         kind = type(given).__name__
-        raise UsageError(f"an input of type {kind} is no shape", "give one such as (3, 224, 224)")
+        raise UsageError(
+            f"an input of type {kind} is not a shape", "give one such as (3, 224, 224)"
+        )
     if isinstance(given, list | tuple) and not given:
         return ()
     if isinstance(given, str | int | InputShape) or all(isinstance(size, int) for size in given):
@@ -108,13 +110,13 @@ def _as_input_shape(given: object) -> InputShape:
     if isinstance(given, list | tuple) and given and all(isinstance(one, int) for one in given):
         # a sequence of one size is a vector: the side of a square would be only the number
         return replace(parse_input_shape("x".join(map(str, given))), is_square=False)
-    raise UsageError(f"input {given!r} is no shape", "give one such as (3, 224, 224)")
+    raise UsageError(f"input {given!r} is not a shape", "give one such as (3, 224, 224)")
 
 
 def make_tensors(
     inputs: Sequence[InputShape], batch_size: int, dtype: "torch.dtype", device: "torch.device"
 ) -> "tuple[tuple[Tensor, ...], dict[str, Tensor]]":
-    """Return the tensors, by place and by name, each of shape (batch_size, *shape).
+    """Return the positional and named tensors, each of shape (batch_size, *shape).
 
     They hold zeros, for which a network has the same shapes and costs as for any image; integers
     are thus valid indices.

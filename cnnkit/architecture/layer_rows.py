@@ -1,4 +1,4 @@
-"""Every module of a network as a row: what it is, and what was seen of it."""
+"""Every module of a network as a row: its kind, shapes and costs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -27,9 +27,9 @@ _PADS: tuple[type[nn.Module], ...] = tuple(
 
 
 def layer_rows(network: nn.Module, trace: Trace) -> tuple[LayerRow, ...]:
-    """Return a row a module, parents before children, children in the order in which they ran.
+    """Return one row per module, parents before children, children in execution order.
 
-    A parameter that several modules use counts in the first of them.
+    A parameter shared by several modules counts once, in the earliest of them.
     """
     order = {name: place for place, name in enumerate(trace.layers)}
     names = {id(module): name for name, module in network.named_modules()}
@@ -48,7 +48,7 @@ def _in_order(
 ) -> Iterator[tuple[str, nn.Module]]:
     """Yield modules in preorder, those that never ran behind those that did.
 
-    A module that has several names has the first of them alone.
+    A module that has several names gets only the earliest of them.
     """
     yield name, module
     prefix = f"{name}." if name else ""
@@ -114,7 +114,7 @@ def _kind(module: nn.Module) -> str | None:
 
 def _window(module: Any) -> dict[str, Any]:
     """Return kernel, stride, padding and dilation, each by axis; nothing where it has none."""
-    if isinstance(module, _PADS):  # told from the last axis to the first, in front and behind
+    if isinstance(module, _PADS):  # given from the last axis to the first, before and after
         ends: Any = module.padding
         pairs = list(zip(ends[::2], ends[1::2], strict=True))
         return {"padding": tuple((front + end) / 2 for front, end in reversed(pairs))}

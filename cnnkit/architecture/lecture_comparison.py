@@ -1,4 +1,4 @@
-"""The printed comparison of networks, and what its column of operations really holds."""
+"""The printed comparison of networks, and what its operations column contains."""
 
 import csv
 import tomllib

@@ -1,4 +1,4 @@
-"""The printed tables of lectures, and what a fresh count has to say to them."""
+"""The printed tables of lectures, compared with the computed counts."""
 
 import csv
 import tomllib
@@ -22,7 +22,7 @@ def read_printed_table(model: str) -> list[dict[str, str]] | None:
 
 
 def read_errata(model: str) -> dict[tuple[int, str], str]:
-    """Return what is wrong in a printed table, by row from 0 and column."""
+    """Return the errors in a printed table, by row from 0 and column."""
     errata = tomllib.loads((_FOLDER / "errata.toml").read_text("utf-8"))
     return {(one["row"], one["column"]): one["why"] for one in errata.get(model, [])}
 
@@ -42,7 +42,7 @@ def compare_with_print(summary: SummaryResult) -> tuple[str, ...]:
         rows = len(printed) - 1
         return (f"not the network of the table printed in the lectures, which has {rows} rows",)
     compared = wrong = 0
-    told = []
+    differences = []
     for number, (row, print_row) in enumerate(zip(ours, printed, strict=True)):
         for column, cell in print_row.items():
             if not cell:
@@ -53,14 +53,14 @@ def compare_with_print(summary: SummaryResult) -> tuple[str, ...]:
                 continue
             wrong += 1
             why = errata.get((number, column), "reason unknown")
-            told.append(
+            differences.append(
                 f"{print_row['layer']}, {column}: printed {_readable(cell)}, here "
                 f"{_readable(value)}: {why}"
             )
     equal = "equal to the table printed in the lectures in"
     if not wrong:
         return (f"{equal} all of its {compared} cells",)
-    return (f"{equal} {compared - wrong} of {compared} cells", *told)
+    return (f"{equal} {compared - wrong} of {compared} cells", *differences)
 
 
 def _readable(value: object) -> str:

@@ -1,4 +1,4 @@
-"""How the receptive field goes through each operator of torch."""
+"""Propagation of the receptive field through each operator of torch."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ def field_after(
     out: Tensor,
     fields: Mapping[int, Field],
 ) -> Field:
-    """Return the field of what an operator returned.
+    """Return the receptive field of an operator's output.
 
     Args:
         name: of the operator, see `operator_name`.
@@ -29,7 +29,7 @@ def field_after(
         args: its arguments.
         kwargs: likewise.
         out: its output, or its first.
-        fields: those of the tensors among the arguments, by place (a list's tensors in order);
+        fields: those of the tensors among the arguments, by position (a list's tensors in order);
             a tensor without one does not depend on the image.
 
     Raises:
@@ -172,7 +172,7 @@ def _transposition(args: Any, _kwargs: Any, _out: Tensor, fields: Fields) -> Fie
 
 
 def _view(args: Any, _kwargs: Any, out: Tensor, fields: Fields) -> Field:
-    """Follow a change of shape: dimensions that stay keep their axis, others are laid out anew."""
+    """Follow a change of shape: dimensions that stay keep their axis, others are reshaped."""
     field, old, new = fields[0], args[0].shape, out.shape
     dims = [frozenset[int]()] * len(new)
     i = j = 0

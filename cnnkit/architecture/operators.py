@@ -1,7 +1,7 @@
-"""What an operator of torch costs: multiply-accumulates, other work, or unknown.
+"""Cost of the operators of torch: multiply-accumulates, other work, or unknown.
 
-Every formula is here, so that no count depends on the installed version of torch; the tests hold
-them against `torch.utils.flop_counter`, which counts two FLOPs for a multiply-accumulate (MAC) and
+Every formula is here, so that no count depends on the installed version of torch; the tests compare
+them with `torch.utils.flop_counter`, which counts two FLOPs for a multiply-accumulate (MAC) and
 knows other operators in every version. Arithmetic beside products is counted separately, by the
 rules of `_other_flops`; what has no rule is reported as uncounted, never as 0.
 """
@@ -180,7 +180,7 @@ _SOFTMAXES = frozenset(("_softmax", "_log_softmax", "_safe_softmax", "softmax", 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one call of an operator costs.
+    """The cost of one call of an operator.
 
     Attributes:
         macs: multiply-accumulates of convolutions, matrix products and attention.
@@ -199,13 +199,13 @@ _FREE = Cost()
 
 
 def cost_of(operator: Any, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> Cost:
-    """Return what a call of an operator has cost.
+    """Return the cost of a call of an operator.
 
     Args:
         operator: the overload that ran, or an operator of higher order.
         args: its arguments.
         kwargs: likewise.
-        out: what it returned.
+        out: its output.
     """
     name = operator_name(operator)
     if name in _PRODUCTS:
@@ -239,7 +239,7 @@ def _other_flops(
     One FLOP for a value that an element-wise operator writes, whatever function it computes; one
     for a value that a reduction reads, three for a variance; one for a value in every window of a
     pooling; batch norm 2 a value as in inference (1 without affine), layer and group norm 5 (4),
-    softmax 5; interpolation by its taps. The figures of the norms are those of fvcore.
+    softmax 5; interpolation by its taps. The values of the norms are those of fvcore.
     """
     if name in _MOVING:
         return 0
@@ -265,7 +265,7 @@ def _other_flops(
 
 
 def is_pointwise(operator: Any) -> bool:
-    """Return whether every output of an operator is made of the inputs at its place alone."""
+    """Return whether every output of an operator depends only on the inputs at its position."""
     packet = getattr(operator, "overloadpacket", None)
     if packet is None:
         return False
@@ -304,7 +304,7 @@ def _pooling_flops(
 
 
 def first_tensor(out: Any) -> Tensor | None:
-    """Return what an operator or a layer returned, or the first tensor of it."""
+    """Return the output of an operator or layer, or its first tensor."""
     if isinstance(out, Tensor):
         return out
     if isinstance(out, tuple | list):

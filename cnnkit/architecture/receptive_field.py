@@ -1,8 +1,8 @@
-"""Which input pixels a value depends on, followed from operator to operator.
+"""Receptive fields: the input pixels a value depends on, propagated through operators.
 
-Along one axis of the image, each position of a map sees pixels from a first to a last. As long as
-maps only shrink, all positions see as many, and a window of k with dilation d and stride s after
-padding p makes
+Along one axis of the image, each position of a feature map sees pixels from a first to a last. As
+long as feature maps only shrink, all positions see as many, and a window of k with dilation d and
+stride s after padding p makes
 
     first - p * jump,   last - first + d * (k - 1) * jump,   jump * s
 
@@ -10,7 +10,7 @@ of them (Araujo et al., Computing Receptive Fields of Convolutional Neural Netwo
 What enlarges makes positions that see differently: behind a transposed convolution of stride s
 every s-th sees as many pixels. So what is followed are the positions of one period.
 
-Normalisation by the statistics of a batch does not count; that of a group or layer does. Where a
+Normalization by the statistics of a batch does not count; that of a group or layer does. Where a
 layer mixes positions in a way that is not followed, the receptive field is unknown.
 """
 
@@ -28,17 +28,17 @@ LONGEST_PERIOD = 4096  # positions
 
 
 class UnknownFieldError(Exception):
-    """The receptive field cannot be followed through an operator."""
+    """Raised if the receptive field cannot be propagated through an operator."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """What the positions along one axis of the image see of it.
+    """The pixels along one axis of the image that each position sees.
 
     Attributes:
         pixels: size of the image along this axis.
-        kind: `sliding` as told above; `scattered`: each position sees as much, in no simple order;
-            `fixed`: all see the same pixels.
+        kind: `sliding` as described above; `scattered`: each position sees as many pixels, in no
+            simple order; `fixed`: all see the same pixels.
         size: number of positions.
         period: what the first positions see, up to the one from which on it repeats; pixels in the
             padding are negative.
@@ -65,11 +65,11 @@ class Axis:
 
     @property
     def distance(self) -> Fraction | None:
-        """Pixels between two neighbours, on average; None where they stand in no order."""
+        """Pixels between two neighbors, on average; None if they have no order."""
         return Fraction(self.advance, len(self.period)) if self.kind == "sliding" else None
 
     def seen(self, position: int) -> Seen:
-        """Return what a position sees, in the map or in the padding around it."""
+        """Return what a position sees, in the feature map or in its padding."""
         periods, place = divmod(position, len(self.period))
         seen, shift = self.period[place], periods * self.advance
         return None if seen is None else (seen[0] + shift, seen[1] + shift)
@@ -85,7 +85,7 @@ class Axis:
             size: number of windows.
 
         Raises:
-            UnknownFieldError: the positions stand in no order.
+            UnknownFieldError: the positions have no order.
         """
         if self.kind == "fixed":
             return dataclasses.replace(self, size=size)
@@ -121,7 +121,7 @@ class Axis:
         return self.window(1, step, -first, 1, size)
 
     def hull(self) -> "Axis":
-        """Return what all positions together see, as far as it lies in the image."""
+        """Return what all positions together see, clipped to the image."""
         ends = {*range(min(len(self.period), self.size))}
         ends |= {self.size - 1 - place for place in ends}
         first, last = _hull(map(self.seen, ends)) or (0, 0)
@@ -134,7 +134,7 @@ class Axis:
         return self if self.kind == "fixed" else dataclasses.replace(self, kind="scattered")
 
     def in_order(self) -> "Axis":
-        """Return the axis when its positions are laid out alone again."""
+        """Return the axis when its positions have a dimension of their own again."""
         return self if self.kind == "fixed" else dataclasses.replace(self, kind="sliding")
 
 
@@ -146,13 +146,13 @@ def _hull(parts: Iterable[Seen]) -> Seen:
 
 @dataclass(frozen=True)
 class Field:
-    """What every value of a tensor sees.
+    """The receptive field of every value of a tensor.
 
     Attributes:
         dims: which axes of the image each dimension of the tensor runs along.
         axes: what its positions see, an axis of the image each.
-        layouts: sizes and axes of dimensions that were laid out as one, so that they can be told
-            apart again.
+        layouts: sizes and axes of dimensions that were laid out as one, so that they can be
+        separated again.
     """
 
     dims: tuple[frozenset[int], ...]
@@ -161,7 +161,7 @@ class Field:
 
     @classmethod
     def of_image(cls, shape: Sequence[int]) -> "Field | None":
-        """Return the field of an image (N, C, ...) itself; None for what is none."""
+        """Return the field of an image (N, C, ...) itself; None if it is not an image."""
         if len(shape) < 3:
             return None
         axes = tuple(Axis.of_pixels(n) for n in shape[2:])
@@ -175,7 +175,7 @@ class Field:
 
     @property
     def jump(self) -> int | float | None:
-        """Pixels between two neighbours; None where it differs, or there are none."""
+        """Pixels between two neighbors; None if it differs, or there are none."""
         distances = {axis.distance for axis in self.axes}
         distance = distances.pop() if len(distances) == 1 else None
         if distance is None or all(not runs for runs in self.dims):
@@ -244,7 +244,7 @@ def merged_axis(a: Axis, b: Axis) -> Axis:
     """Return what a position sees that depends on the same position of two axes.
 
     Raises:
-        UnknownFieldError: they do not lie over each other.
+        UnknownFieldError: they are not aligned.
     """
     if a == b:
         return a

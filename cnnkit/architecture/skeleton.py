@@ -1,4 +1,4 @@
-"""Networks without weights: every parameter has its shape, and none has memory."""
+"""Networks on the meta device: parameters with shapes, but without memory."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -16,10 +16,10 @@ META = torch.device("meta")
 
 
 def build_skeleton(build: Callable[[], nn.Module]) -> nn.Module:
-    """Return the network of a builder on meta, or, where it cannot be built there, on the CPU.
+    """Return the network of a builder on meta, or on the CPU if it cannot be built there.
 
     A builder that computes with real tensors as it goes (the RegNets of torchvision do) is tried
-    once more with parameters alone on meta.
+    once more with only the parameters on meta.
 
     Raises:
         Exception: whatever the builder raises on the CPU.

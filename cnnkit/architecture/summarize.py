@@ -41,10 +41,10 @@ def summary(
     trust_code: bool = False,
     on_event: OnEvent | None = None,
 ) -> SummaryResult:
-    """Return what a network looks like, layer by layer, and what it costs.
+    """Return the layers of a network with their shapes, costs and memory.
 
     Nothing is allocated: the network is built, or copied, on torch's meta device. One that needs
-    real tensors is run on them, and the answer says so. A module of one's own is left as it is.
+    real tensors is run on them, and the result says so. A given module is not changed.
 
     Args:
         model: a name of the zoo, `timm:NAME`, `FILE.py:FUNCTION`, a run folder, or a module.
@@ -61,7 +61,7 @@ def summary(
             user's file in the run folder.
         trust_code: let the code run that a run folder brings, though this user has not trained
             with it.
-        on_event: called with each event; None leaves the handler in force.
+        on_event: called with each event; None keeps the current handler.
 
     Raises:
         NotFoundError: there is no such network, file, function or run.
@@ -71,10 +71,10 @@ def summary(
     """
     runs_dir = Path(runs_dir)
     if batch_size < 1:
-        raise UsageError(f"the batch size is {batch_size}", "it is 1 or more")
+        raise UsageError(f"the batch size is {batch_size}", "it must be 1 or more")
     if dtype not in FLOAT_DTYPES:
         raise UsageError(
-            f"{setting('dtype')} {dtype!r} is no dtype of weights",
+            f"{setting('dtype')} {dtype!r} is not a dtype of weights",
             did_you_mean(dtype, FLOAT_DTYPES) or f"choose one of {', '.join(FLOAT_DTYPES)}",
         )
     if optimizer not in NUM_STATES:
@@ -97,14 +97,14 @@ def summary(
 
 @dataclass(frozen=True)
 class _Look:
-    """What one look at a network has shown.
+    """The results of running a network.
 
     Attributes:
         network: it ran.
         device: where it ran; meta where that was possible.
-        trace: what was seen in evaluation.
+        trace: of the forward pass in evaluation mode.
         saved_bytes: what autograd keeps; None where it does not run in training.
-        remarks: what else has to be known.
+        remarks: notes for the user.
     """
 
     network: nn.Module
@@ -116,7 +116,7 @@ class _Look:
 
 @dataclass(frozen=True)
 class _Feed:
-    """What a network is run on.
+    """The inputs that a network is run on.
 
     Attributes:
         inputs: the shapes.
@@ -131,7 +131,7 @@ class _Feed:
     device: torch.device
 
     def tensors(self) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        """Return the tensors by place and by name."""
+        """Return the positional and named tensors."""
         return make_tensors(self.inputs, self.batch_size, self.dtype, self.device)
 
 
@@ -155,7 +155,7 @@ def _look_at(
         if not _needs_real_tensors(failure.error):
             raise _refusal(subject, network, feed, failure) from failure
         reason = " ".join(str(failure.error).split()).partition(". ")[0]
-        remarks.append(f"computed with real tensors, for {subject.name} needs their values")
+        remarks.append(f"computed with real tensors because {subject.name} needs their values")
         emit(Note(f"{remarks[-1]} ({reason[:120]})"))
         network = subject.make_real().to(dtype)
         feed = replace(feed, device=_device(network, torch.device("cpu")))
@@ -214,7 +214,7 @@ def _refusal(subject: Subject, network: nn.Module, feed: _Feed, failure: Forward
         square = replace(given, shape=(given.shape[0], side, side))
         return works(replace(feed, inputs=(square,)))
 
-    if works(feed):  # then it is not the network that failed, but the counting
+    if works(feed):  # then the counting failed, not the network
         return failure.error
     native = subject.description.input if subject.description is not None else None
     is_image = len(feed.inputs) == 1 and len(feed.inputs[0].shape) == 3
@@ -225,7 +225,7 @@ def _refusal(subject: Subject, network: nn.Module, feed: _Feed, failure: Forward
 def _result(
     subject: Subject, look: _Look, batch_size: int, dtype: str, optimizer: str
 ) -> SummaryResult:
-    """Return rows, totals and memory of what was seen."""
+    """Return rows, totals and memory."""
     network, trace = look.network, look.trace
     rows = layer_rows(network, trace)
     by_dtype = bytes_by_dtype(network)

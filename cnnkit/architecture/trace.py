@@ -1,4 +1,4 @@
-"""One forward pass, watched: what every layer is given, returns, computes and keeps."""
+"""Trace of one forward pass: inputs, outputs, costs and memory of every layer."""
 
 import weakref
 from collections import Counter
@@ -20,17 +20,17 @@ _DispatchMode: Any = dispatch_mode()
 
 @dataclass
 class LayerTrace:
-    """What was seen of one module; the figures are its own, without those of its children.
+    """The trace of one module; the values are its own, without those of its children.
 
     Attributes:
-        input_shape: of the first tensor that it was first given; None where there was none.
-        output_shape: of the first tensor that it first returned, likewise.
+        input_shape: of the first tensor of its first call; None if there was none.
+        output_shape: of the first tensor returned by its first call; likewise.
         num_calls: how often it ran.
         macs: multiply-accumulates.
         other_flops: other arithmetic.
         activation_bytes: bytes of the tensors that it wrote to new memory.
         receptive_field: pixels along a side that a value it returned sees; None where unknown.
-        jump: pixels between two neighbours of what it returned; likewise.
+        jump: pixels between two neighbors of its output; likewise.
     """
 
     input_shape: tuple[int, ...] | None = None
@@ -45,7 +45,7 @@ class LayerTrace:
 
 @dataclass
 class Trace:
-    """What was seen of a network.
+    """The trace of a network.
 
     Attributes:
         layers: by name of the module, in the order in which they first ran.
@@ -67,13 +67,13 @@ class Trace:
 def trace_forward(
     network: nn.Module, places: Sequence[Tensor], names: Mapping[str, Tensor]
 ) -> Trace:
-    """Run a network once in evaluation mode, and return what was seen.
+    """Run a network once in evaluation mode, and return its trace.
 
-    The network is left in evaluation mode: give a copy of one's own.
+    The network is left in evaluation mode: pass a copy.
 
     Args:
         network: on the device of its inputs; meta is enough.
-        places: inputs by place; the first of three dimensions or more is the image whose pixels
+        places: positional inputs; the first of three dimensions or more is the image whose pixels
             are followed.
         names: inputs by name.
 
@@ -90,7 +90,7 @@ def trace_forward(
 
 @dataclass(frozen=True)
 class _Seen:
-    """What is known of a tensor that depends on the inputs.
+    """The depth and receptive field of a tensor that depends on the inputs.
 
     Attributes:
         depth: layers with weights on the longest way to it.
@@ -102,7 +102,7 @@ class _Seen:
 
 
 class _Tracer(_DispatchMode, ModuleWatcher):  # type: ignore[misc]  # of torch
-    """Sees every operator, and knows which module it ran for."""
+    """Counts every operator for the module that runs it."""
 
     supports_higher_order_operators = True
 
@@ -207,7 +207,7 @@ class _Tracer(_DispatchMode, ModuleWatcher):  # type: ignore[misc]  # of torch
         self._seen.setdefault(storage_key(tensor), {})[_place_in_storage(tensor)] = seen
 
     def _spoil(self, operator: Any, tensor: Tensor, depth: int) -> None:
-        """Note that a part of a tensor was written over: of the whole, no field is known."""
+        """Mark a tensor as partly overwritten: its receptive field is unknown."""
         key = storage_key(tensor)
         is_part = tensor.numel() * tensor.element_size() < tensor.untyped_storage().nbytes()
         if key in self._spoiled or (is_in_place(operator) and is_part):

@@ -1,4 +1,4 @@
-"""How fast a network is on this machine, against the most that the machine can do."""
+"""Speed of networks on this machine, compared with its peak performance."""
 
 from cnnkit.bench.compare_results import compare_files
 from cnnkit.bench.measure_speed import benchmark

@@ -10,18 +10,18 @@ from cnnkit.errors import UnavailableError
 from cnnkit.system.memory import is_out_of_memory
 
 MOST = 65_536
-MARGIN = 0.9  # of the largest batch that went once; memory that is in pieces holds less
-HALF = 0.5  # of the free memory: all that the processor's own estimate may take
+MARGIN = 0.9  # of the largest batch that ran once; fragmented memory holds less
+HALF = 0.5  # maximum share of the free memory for the estimate on the CPU
 BATCHES = 3  # of each try: the optimizer takes its memory in the first step
 
 
 def largest_batch(network: Network, setting: CellSetting, max_seconds: float) -> int:
-    """Return the largest batch that a cell runs with, less a margin.
+    """Return the largest batch that a configuration runs with, less a margin.
 
     It is doubled until memory runs out, then halved in between. What is found, less a tenth, has
     to run twice from the beginning. On the CPU nothing is driven out of memory: the estimate of
     `summary` has to fit into half of what is free. Nor may a batch take longer than the time of
-    the cell.
+    the configuration.
 
     Raises:
         UnavailableError: not even the smallest batch fits.
@@ -46,7 +46,7 @@ def largest_batch(network: Network, setting: CellSetting, max_seconds: float) ->
 
 
 class _Search:
-    """Tries batches of a cell."""
+    """Tries batches of a configuration."""
 
     def __init__(self, network: Network, setting: CellSetting, max_seconds: float) -> None:
         self._network = network
@@ -54,7 +54,7 @@ class _Search:
         self._max_seconds = max_seconds
 
     def fits(self, batch_size: int) -> bool:
-        """Return whether a batch runs, from building the network on."""
+        """Return whether a batch runs, building the network included."""
         device = self._setting.device
         if self._is_too_large(batch_size):
             return False
@@ -82,7 +82,7 @@ class _Search:
         return min(take_batches(work, BATCHES))
 
     def _is_too_large(self, batch_size: int) -> bool:
-        """Return whether the CPU would come near to the end of its memory."""
+        """Return whether the batch may exceed the memory of the CPU."""
         free = self._setting.device.free_bytes()
         if self._setting.device.torch_device.type != "cpu" or free is None:
             return False

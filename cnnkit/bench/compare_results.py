@@ -1,4 +1,4 @@
-"""Cells of now against those of an earlier file."""
+"""Comparison of configurations with those of an earlier file."""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from cnnkit.system.files import TooLargeError, explain_os_error, read_regular
 from cnnkit.system.records import List, Record, at_most, parse_json
 
 TOLERANCE = 0.05
-MOST_BYTES = 2**24  # of a file of results; a cell takes 2 kB
+MOST_BYTES = 2**24  # of a file of results; a configuration takes 2 kB
 MOST_FIELDS = 100
 MOST_OF_A_FIELD = 2**63
 FASTEST_MS, SLOWEST_MS = 1e-9, 1e12
@@ -32,16 +32,16 @@ FASTEST_MS, SLOWEST_MS = 1e-9, 1e12
 def compare_files(
     before: str | Path, now: str | Path, tolerance: float = TOLERANCE
 ) -> BenchComparison:
-    """Compare the cells of two files that `bench` has written.
+    """Compare the configurations of two files that `bench` has written.
 
     Args:
         before: the earlier file, `.jsonl` or `.json`.
         now: the later one.
-        tolerance: share by which a cell may be slower.
+        tolerance: share by which a configuration may be slower.
 
     Raises:
         NotFoundError: a file is not there.
-        UsageError: it holds no results, or the tolerance is below 0.
+        UsageError: it contains no results, or the tolerance is below 0.
     """
     return compare_cells(str(before), read_cells(before), str(now), read_cells(now), tolerance)
 
@@ -52,9 +52,9 @@ Cells = tuple[list[BenchCell], list[Machine]]
 def compare_cells(
     before_name: str, before: Cells, now_name: str, now: Cells, tolerance: float
 ) -> BenchComparison:
-    """Return how the cells of two measurements compare.
+    """Return the comparison of the configurations of two measurements.
 
-    Of a cell that a file holds several times the last counts.
+    If a file contains a configuration several times, the last one counts.
 
     Raises:
         UsageError: the tolerance is below 0.
@@ -88,11 +88,11 @@ def check_tolerance(tolerance: float) -> None:
 
 
 def read_cells(path: str | Path) -> Cells:
-    """Return the cells of a file, and the machines that they were measured on, in its order.
+    """Return the configurations of a file and the machines they were measured on, in its order.
 
     Raises:
         NotFoundError: there is no such file.
-        UsageError: it holds no results of `bench`.
+        UsageError: it contains no results of `bench`.
     """
     path = Path(path)
     try:
@@ -116,7 +116,7 @@ def read_cells(path: str | Path) -> Cells:
 
 
 class _Results(Record):
-    """What a document of `bench` holds that is compared."""
+    """The compared fields of a document of `bench`."""
 
     cells: List[BenchCell]
     machine: Annotated[Machine, at_most(MOST_FIELDS)]
@@ -127,10 +127,10 @@ class _Results(Record):
             ends = [one for one in (cell.interval_low, cell.interval_high) if one is not None]
             times = ends if cell.batch_ms_median is None else [*ends, cell.batch_ms_median]
             if ends != sorted(ends) or not all(FASTEST_MS <= one <= SLOWEST_MS for one in times):
-                raise ValueError(f"the times of cell {number + 1} are none")
+                raise ValueError(f"configuration {number + 1} has invalid times")
             whole = [one for one in astuple(cell) if isinstance(one, int)]
             if any(abs(one) > MOST_OF_A_FIELD for one in whole):
-                raise ValueError(f"a number of cell {number + 1} is too large")
+                raise ValueError(f"a number of configuration {number + 1} is too large")
         return self
 
 
@@ -156,7 +156,7 @@ def _documents(content: bytes) -> Iterator[Any]:
 
 def _no_results(path: Path, why: str = "") -> UsageError:
     return UsageError(
-        f"{path} holds no results of `cnnkit bench`{why}",
+        f"{path} contains no results of `cnnkit bench`{why}",
         "name a file that `cnnkit bench -o results.jsonl` has written",
     )
 

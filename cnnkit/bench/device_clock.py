@@ -1,4 +1,4 @@
-"""What a measurement needs of a device: when its work is done, how long it took, its memory."""
+"""Devices for measurements: synchronization, time stamps and memory."""
 
 import time
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ import torch
 from cnnkit.system.device import accelerator, choose_device, device_name
 from cnnkit.system.memory import available_bytes, free_gpu_bytes
 
-# Which tensors a precision is made of; tf32 is fp32 that the device may round in products.
+# The dtype of the tensors of each precision; tf32 is fp32 that the device may round in products.
 DTYPES = {
     "fp32": torch.float32,
     "tf32": torch.float32,
@@ -21,12 +21,12 @@ DTYPES = {
 class Device(ABC):
     """A device that can be timed.
 
-    Work that it is given may go on after the call has returned; `synchronize` waits for it.
+    Work may still run after the call has returned; `synchronize` waits for it.
 
     Attributes:
-        name: as the user calls it.
+        name: its name on the command line.
         torch_device: where tensors are put.
-        hardware: what it calls itself.
+        hardware: its product name.
     """
 
     def __init__(self, name: str, torch_device: torch.device, hardware: str) -> None:
@@ -48,29 +48,29 @@ class Device(ABC):
 
     @abstractmethod
     def seconds(self, begin: Any, end: Any) -> float:
-        """Return the time between two marks; the device was synchronised since."""
+        """Return the time between two marks; the device was synchronized since."""
 
     def lacks(self, precision: str) -> str | None:
-        """Return why a precision cannot be had here; None where it can."""
+        """Return why a precision is unavailable here; None if it is available."""
         return "only CUDA GPUs have TF32" if precision == "tf32" else None
 
-    def forget_peak(self) -> None:  # noqa: B027  # nothing to forget where nothing is told
-        """Begin to watch the memory anew."""
+    def forget_peak(self) -> None:  # noqa: B027  # nothing to forget if nothing is recorded
+        """Reset the peak memory."""
 
     def held_bytes(self) -> int | None:
-        """Return the bytes of all tensors on it; None where it does not tell."""
+        """Return the bytes of all tensors on it; None if it does not report them."""
         return None
 
     def peak_bytes(self) -> int | None:
-        """Return the most bytes of tensors since `forget_peak`; None where it does not tell."""
+        """Return the peak bytes of tensors since `forget_peak`; None if it does not report them."""
         return None
 
     def free_bytes(self) -> int | None:
-        """Return the bytes that can still be had; None where that is not known."""
+        """Return the free bytes; None if unknown."""
         return None
 
     def give_back(self) -> None:  # noqa: B027  # nothing is kept
-        """Give memory back that is kept for later."""
+        """Free cached memory."""
 
 
 class Processor(Device):
@@ -119,7 +119,7 @@ class Gpu(Device):
         return float(begin.elapsed_time(end)) / 1000
 
     def lacks(self, precision: str) -> str | None:
-        """Return why a precision cannot be had here; None where it can."""
+        """Return why a precision is unavailable here; None if it is available."""
         if precision == "bf16" and not self._module.is_bf16_supported(including_emulation=False):
             return f"{self.hardware} has no bf16"
         if precision != "tf32" or self.torch_device.type != "cuda":
@@ -130,7 +130,7 @@ class Gpu(Device):
         return None
 
     def forget_peak(self) -> None:
-        """Begin to watch the memory again."""
+        """Reset the peak memory."""
         self._module.reset_peak_memory_stats(self.torch_device)
 
     def held_bytes(self) -> int:
@@ -138,17 +138,17 @@ class Gpu(Device):
         return int(self._module.memory_allocated(self.torch_device))
 
     def peak_bytes(self) -> int:
-        """Return the most bytes of tensors since `forget_peak`."""
+        """Return the peak bytes of tensors since `forget_peak`."""
         return int(self._module.max_memory_allocated(self.torch_device))
 
     def free_bytes(self) -> int | None:
-        """Return the bytes that can still be had; None where that is not known."""
+        """Return the free bytes; None if unknown."""
         free = free_gpu_bytes(self.torch_device)
         kept = int(self._module.memory_reserved(self.torch_device)) - self.held_bytes()
         return None if free is None else free + kept
 
     def give_back(self) -> None:
-        """Give memory back that torch keeps for later."""
+        """Free the memory that torch caches."""
         self._module.empty_cache()
 
 
@@ -177,11 +177,11 @@ class AppleGpu(Device):
         return torch.mps.current_allocated_memory()
 
     def free_bytes(self) -> int | None:
-        """Return the bytes that can still be had, by the advice of the system."""
+        """Return the free bytes, as the system recommends."""
         return free_gpu_bytes(self.torch_device)
 
     def give_back(self) -> None:
-        """Give memory back that torch keeps for later."""
+        """Free the memory that torch caches."""
         torch.mps.empty_cache()
 
 
@@ -199,7 +199,7 @@ def open_device(name: str) -> Device:
 
 
 def all_devices() -> list[str]:
-    """Return the names of the devices that this machine has, the processor first."""
+    """Return the names of the devices of this machine, starting with the CPU."""
     kind = accelerator()
     if kind is None:
         return ["cpu"]

@@ -1,4 +1,4 @@
-"""The time of each layer, beside its share of the multiply-accumulates."""
+"""The time of each layer, and its share of the multiply-accumulates."""
 
 import statistics
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ MOST_BATCHES = 50
 def time_layers(
     work: Workload, costs: SummaryResult, cell: int, seconds: float
 ) -> tuple[LayerTime, ...]:
-    """Return how long each layer takes in a forward pass, in the order that they run in.
+    """Return the time of each layer in a forward pass, in execution order.
 
     A layer is a module without others in it. What the network computes outside of them, and its own
     Python, is the row without a name.
@@ -25,7 +25,7 @@ def time_layers(
     Args:
         work: the network, not compiled; in training it runs as in training.
         costs: what its layers cost.
-        cell: number of the cell.
+        cell: index of the configuration.
         seconds: how long to measure.
     """
     leaves = {

@@ -1,4 +1,4 @@
-"""What a machine is told by."""
+"""The fingerprint of a machine."""
 
 import hashlib
 import json
@@ -54,4 +54,4 @@ def _memory_bytes() -> int | None:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
-        return None  # not a system that tells so
+        return None  # this system does not report it

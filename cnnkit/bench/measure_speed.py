@@ -1,4 +1,4 @@
-"""The verb: every cell checked, timed, and held against the machine."""
+"""The verb: every configuration checked, timed, and compared with the machine's peak."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from cnnkit.bench.layer_times import time_layers
 from cnnkit.bench.machine import describe_machine
 from cnnkit.bench.median_intervals import half_width, median_interval, percentile, steady_interval
 from cnnkit.bench.peaks import PeakBook
-from cnnkit.bench.prepare import MemoryShortError, Network, Prepared, prepare, told
+from cnnkit.bench.prepare import MemoryShortError, Network, Prepared, error_text, prepare
 from cnnkit.bench.sweep import AUTO, CellSetting, Sweep, suitable_batch
 from cnnkit.bench.timing import QUOTABLE, Timed, time_in_rounds
 from cnnkit.bench.torch_state import preserved_state, set_state
@@ -64,32 +64,33 @@ def benchmark(
 ) -> BenchResult:
     """Measure how fast networks are on the devices of this machine.
 
-    Every combination of the settings is a cell. Each is first held against the CPU in fp32, and
+    Every combination of the settings is a configuration. Each is compared with the CPU in fp32, and
     one that computes something else is reported as wrong, and not timed. Then all are timed in
     turn, round by round. Threads, the precision of fp32, the flags of cudnn and random numbers are
     left as they were.
 
     Args:
         models: names of the zoo, `timm:NAME`, `FILE.py:FUNCTION`, run folders, or modules; none to
-            measure the peaks alone.
+            measure only the peaks.
         sweep: the settings; every device, inference and training, in fp32 where left out.
         input: shape without the batch for all of them, as (3, 224, 224); None for the native one.
         num_classes: number of logits; None for as published.
         arguments: the networks' own arguments, as texts by name.
-        max_seconds: how long a cell may be timed; it ends earlier once its median is known to 1 %.
-        by_layer: also tell the time of each layer of what is not compiled.
-        remeasure_peaks: measure the peaks of the machine anew, and the bandwidth of its memory.
+        max_seconds: maximum time of a configuration; it ends earlier once its median is known to
+            1 %.
+        by_layer: also measure the time of each layer of what is not compiled.
+        remeasure_peaks: measure the peaks of the machine again, and its memory bandwidth.
         peaks_file: where peaks are kept; None to keep none.
         against: an earlier file to compare with.
-        tolerance: share by which a cell may be slower than there.
+        tolerance: share by which a configuration may be slower than there.
         runs_dir: where runs are looked for.
         trust_code: let the code run that a run folder brings, though this user has not trained
             with it.
-        on_event: called with each event; None leaves the handler in force.
+        on_event: called with each event; None keeps the current handler.
 
     Raises:
         NotFoundError: there is no such network or file.
-        UsageError: a setting makes no sense, or the file holds no results.
+        UsageError: a setting makes no sense, or the file contains no results.
         UnavailableError: a device is missing, or lacks a precision.
         CheckFailedError: a run is damaged, or brings code that the user does not trust.
     """
@@ -98,12 +99,12 @@ def benchmark(
     sweep.check()
     check_tolerance(tolerance)
     if not max_seconds > 0:
-        raise UsageError(f"{setting('max_seconds')} is {max_seconds:g}", "it is above 0")
+        raise UsageError(f"{setting('max_seconds')} is {max_seconds:g}", "it must be above 0")
     given = [models] if isinstance(models, str | nn.Module) else list(models)
     if not given and not remeasure_peaks:
         raise UsageError(
             "name a network to measure, such as resnet18",
-            f"or give {setting('remeasure_peaks')} alone",
+            f"or give only {setting('remeasure_peaks')}",
         )
     earlier = read_cells(against) if against is not None else None
     networks = [
@@ -150,13 +151,13 @@ def _network(
                 trust_code=trust_code,
             )  # fmt: skip
 
-    count(1)  # refuses at once what no cell could measure
+    count(1)  # refuses at once what no configuration could measure
     return Network(subject, count)
 
 
 @dataclass(eq=False)
 class _Cell:
-    """A cell on its way."""
+    """A configuration while it is measured."""
 
     setting: CellSetting
     figures: BenchCell
@@ -165,7 +166,7 @@ class _Cell:
 
 
 class _Run:
-    """The measurement of all cells."""
+    """The measurement of all configurations."""
 
     def __init__(
         self,
@@ -181,7 +182,7 @@ class _Run:
         self._cells = [_Cell(one, self._unmeasured(one)) for one in settings]
 
     def measure(self) -> tuple[list[BenchCell], bool]:
-        """Return the cells, and whether Ctrl-C ended it early."""
+        """Return the measured configurations, and whether Ctrl-C ended it early."""
         interrupted = False
         emit(TaskStarted(TASK, round(len(self._cells) * self._max_seconds), "s"))
         try:
@@ -210,7 +211,7 @@ class _Run:
         return [cell.figures for cell in self._cells], interrupted
 
     def _prepared_group(self, waiting: list[_Cell]) -> tuple[list[_Cell], list[_Cell]]:
-        """Return cells that fit into memory together, and those that have to wait."""
+        """Return the configurations that fit into memory together, and the others."""
         group: list[_Cell] = []
         for index, cell in enumerate(waiting):
             self._report()
@@ -224,7 +225,7 @@ class _Run:
                 ):
                     cell.setting.device.give_back()
                     return group, waiting[index:]
-                cell.figures = replace(cell.figures, error=told(error))
+                cell.figures = replace(cell.figures, error=error_text(error))
             if cell.prepared is None:
                 cell.setting.device.give_back()
             group.append(cell)
@@ -258,16 +259,16 @@ class _Run:
         return suitable_batch(flops, setting.device, setting.mode == "train")
 
     def _guarded(self, timed: Timed, work: Callable[[], None]) -> None:
-        """Do something of a cell; an error ends that cell alone."""
+        """Run a step of a configuration; an error ends only that configuration."""
         try:
             work()
         except Exception as error:
-            timed.error = error.with_traceback(None)  # which would hold the memory of the device
+            timed.error = error.with_traceback(None)  # which would keep the device memory allocated
             timed.is_done = True
             timed.device.give_back()
 
     def _time_layers(self, cell: _Cell) -> None:
-        """Time the layers of a cell that was measured."""
+        """Time the layers of a measured configuration."""
         timed, setting = cell.timed, cell.setting
         if not self._by_layer or timed is None or timed.error is not None or setting.compiled:
             return
@@ -277,16 +278,16 @@ class _Run:
         try:
             self.layers += time_layers(timed.work, costs, number, self._max_seconds / 4)
         except Exception as error:
-            text = f"its layers were not timed: {told(error)}"
+            text = f"its layers were not timed: {error_text(error)}"
             cell.figures = replace(cell.figures, remark=text)
 
     def _finish(self, cell: _Cell) -> None:
-        """Put the figures of a cell together, and give its memory back."""
+        """Store the result of a configuration, and free its memory."""
         timed = cell.timed
         if timed is None:
             return
         if timed.error is not None:
-            cell.figures = replace(cell.figures, error=told(timed.error))
+            cell.figures = replace(cell.figures, error=error_text(timed.error))
         elif not timed.rounds:
             cell.figures = replace(cell.figures, error="interrupted")
         else:
@@ -324,7 +325,7 @@ class _Run:
 
 
 def _with_times(cell: BenchCell, timed: Timed, flops: int | None) -> BenchCell:
-    """Return a cell with the figures of its times."""
+    """Return a configuration with the statistics of its times."""
     times = timed.times()
     median = statistics.median(times)
     interval = steady_interval(list(timed.rounds.values()))
@@ -348,7 +349,7 @@ def _with_times(cell: BenchCell, timed: Timed, flops: int | None) -> BenchCell:
 
 
 def _set_speedups(cells: Sequence[_Cell]) -> None:
-    """Hold every cell against the first that was measured, round by round.
+    """Compute the speedup of every configuration over the first one, round by round.
 
     What slows the machine down in a round slows both, and so drops out of their ratio.
     """

@@ -1,4 +1,4 @@
-"""Medians and what is known of them, without a word on how the values are distributed."""
+"""Confidence intervals of medians, without assumptions on the distribution."""
 
 import math
 import statistics
@@ -15,7 +15,7 @@ Interval = tuple[float, float]
 def median_interval(values: Sequence[float]) -> Interval | None:
     """Return a 95 % confidence interval of the median; None for fewer than 6 values.
 
-    Its ends are order statistics: that the median lies below the k-th smallest of n values is as
+    Its ends are order statistics: that the median is below the k-th smallest of n values is as
     likely as fewer than k heads in n tosses (Conover, Practical Nonparametric Statistics, section
     3.2).
     """
@@ -29,9 +29,9 @@ def median_interval(values: Sequence[float]) -> Interval | None:
 def steady_interval(rounds: Sequence[Sequence[float]]) -> Interval | None:
     """Return a 95 % confidence interval of the median of times that were taken in rounds.
 
-    Times of one round are alike, for the machine changes slowly; so they tell less than as many
-    independent ones would. The interval spans that of all times and that of the medians of the
-    rounds.
+    Times of one round are correlated, because the machine changes slowly, and carry less
+    information than independent ones. The interval spans that of all times and that
+    of the medians of the rounds.
     """
     intervals = [
         median_interval([value for values in rounds for value in values]),
@@ -45,14 +45,14 @@ def steady_interval(rounds: Sequence[Sequence[float]]) -> Interval | None:
 
 
 def half_width(interval: Interval | None, median: float) -> float:
-    """Return the longer side of an interval as a share of the median; infinite without one."""
+    """Return the longer side of an interval divided by the median; infinite without one."""
     if interval is None or median <= 0:
         return math.inf
     return max(interval[1] - median, median - interval[0]) / median
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value below which this share lies, interpolated between two neighbors."""
+    """Return the quantile for this share, interpolated between two neighbors."""
     return float(np.quantile(values, share))
 
 

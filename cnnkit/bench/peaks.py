@@ -1,4 +1,4 @@
-"""The most that a device can do: measured here, and kept with what the machine is told by."""
+"""Measured peak performance of devices, cached by the fingerprint of the machine."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -52,7 +52,7 @@ def default_cache() -> Path:
 
 
 class PeakBook:
-    """The peaks that are known of a machine.
+    """The known peaks of a machine.
 
     Args:
         machine: the machine.
@@ -73,19 +73,19 @@ class PeakBook:
         self.peaks: list[Peak] = known.get(self._key, [])
 
     def find(self, device: Device, threads: int, precision: str) -> Peak | None:
-        """Return the highest rate of arithmetic; None where it is not known yet."""
+        """Return the highest rate of arithmetic; None if unknown yet."""
         return best_peak(self.peaks, device.name, threads, precision)
 
     def measure(self, device: Device, threads: int, precision: str) -> None:
-        """Measure anew; what was found before stays where it was higher, for it was reached."""
+        """Measure again; an earlier higher value is kept, because it was reached."""
         self._take(_measured(device, threads, precision))
 
     def measure_memory(self, device: Device, threads: int) -> None:
-        """Measure the bandwidth of the memory anew."""
+        """Measure the memory bandwidth again."""
         self._take(_measured(device, threads, "bytes"))
 
     def raise_to(self, peak: Peak) -> None:
-        """Take a rate that a cell has reached as the highest, if none is as high."""
+        """Store a rate that a configuration reached, if it is the highest."""
         self._take([peak])
 
     def _take(self, found: list[Peak]) -> None:
@@ -153,7 +153,7 @@ def _shortest(device: Device, call: Callable[[], object]) -> float | None:
 
 
 def _probes(device: Device, precision: str) -> Iterator[Callable[[], Iterator[Probe]]]:
-    """Yield what makes the tensors of a probe when its turn comes."""
+    """Yield the function that makes the tensors of each probe."""
     where = device.torch_device
     if precision == "bytes":
         yield lambda: _memory_probes(where)
@@ -202,7 +202,7 @@ def _memory_probes(where: torch.device) -> Iterator[Probe]:
 
 
 class _Cache(Record):
-    """What the file holds: the peaks of every machine by its fingerprint."""
+    """The contents of the file: the peaks of every machine by its fingerprint."""
 
     schema_name: Annotated[Literal["cnnkit.bench-peaks/1"], Field(alias="schema")] = SCHEMA
     peaks: Annotated[dict[str, List[Peak]], at_most(MOST_MACHINES)]
@@ -217,7 +217,7 @@ class _Cache(Record):
 def _read(
     path: Path,
 ) -> dict[str, list[Peak]]:
-    """Return what a file knows of machines; nothing where it is damaged, for it is a cache.
+    """Return the machines in a file; none if it is damaged, because it is a cache.
 
     Raises:
         UnavailableError: it cannot be read.

@@ -1,4 +1,4 @@
-"""Loading alone, the network alone, and both together: which of them the other waits for."""
+"""Throughput of data loading, of the network, and of both together."""
 
 import statistics
 from collections.abc import Iterator
@@ -54,9 +54,9 @@ def benchmark_pipeline(
     allow_large: bool = False,
     on_event: OnEvent | None = None,
 ) -> PipelineResult:
-    """Measure how fast images can be loaded, used, and both.
+    """Measure the throughput of data loading, of the network, and of both together.
 
-    The images are those of the training split, in a random order, treated as `train` treats them.
+    The images are those of the training split, in random order, preprocessed as by `train`.
 
     Args:
         models: names of networks, as `train` takes them.
@@ -65,7 +65,7 @@ def benchmark_pipeline(
         input: channels (None for the network's own), height and width.
         arguments: the networks' own arguments, as texts by name.
         max_seconds: how long a row may take.
-        data_dir: where datasets lie; the user's cache folder by default.
+        data_dir: folder of datasets; the user's cache folder by default.
         num_workers: threads that read files; one a core by default.
         skip_bad: leave broken images out.
         allow_large: decode images above the limits as well.
@@ -74,7 +74,7 @@ def benchmark_pipeline(
     Raises:
         NotFoundError: there is no such network or dataset.
         UsageError: a setting makes no sense, or network and data do not fit.
-        UnavailableError: device or data cannot be had.
+        UnavailableError: device or data are unavailable.
         RunFailedError: an image is broken.
     """
     sweep = sweep or Sweep()
@@ -190,7 +190,7 @@ def _row(
 def _rate(device: Device, stream: Iterator[Batch], seconds: float, work: Workload | None) -> float:
     """Return images a second of a stream of batches, each used by the network if there is one.
 
-    Threads that read ahead begin with the clock, so that what they have read is not for free.
+    Threads that read ahead start with the clock, so that their work is included.
     """
     device.synchronize()
     begin = device.now()
@@ -208,7 +208,7 @@ def _rate(device: Device, stream: Iterator[Batch], seconds: float, work: Workloa
 
 
 def _shuffled(batches: Batches, epoch: int = 0) -> Iterator[Batch]:
-    """Return the batches of pass after pass, without end; the seed is that of a training."""
+    """Yield the batches of endless epochs, with the seed of `train`."""
     while True:
         for _, images, labels in batches.shuffled(0, epoch):
             yield images, labels

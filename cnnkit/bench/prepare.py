@@ -1,4 +1,4 @@
-"""From the setting of a cell to what is timed: built, checked, and known to fit into memory."""
+"""Preparing a configuration to be timed: built, checked, and known to fit into memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ from cnnkit.results import SummaryResult
 from cnnkit.system.memory import is_out_of_memory
 
 TRAINING_FACTOR = 3  # a step does the arithmetic of the forward pass three times, see `docs`
-SPARE = 0.9  # share of the memory that there is which an estimate may ask for
+SPARE = 0.9  # maximum share of the free memory for an estimate
 
 
 class MemoryShortError(Exception):
-    """A cell would need more memory than there is, by an estimate; it was not tried."""
+    """Raised if a configuration would need more memory than is free, by an estimate."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A cell that can be timed.
+    """A configuration that can be timed.
 
     Attributes:
         work: what to time.
         verdict: whether it computes what it should.
-        peak_bytes: the most that it held; None where the device does not tell.
+        peak_bytes: its peak memory; None if the device does not report it.
         compile_seconds: None for what is not compiled.
     """
 
@@ -40,7 +40,7 @@ class Prepared:
 
 
 class Network:
-    """A network that cells are made of: its weights on the CPU, and what it costs.
+    """A network to be measured: its weights on the CPU, and its cost.
 
     Args:
         subject: which one.
@@ -60,7 +60,7 @@ class Network:
         return " ".join(map(str, self.subject.inputs))
 
     def costs(self, batch_size: int) -> SummaryResult:
-        """Return what a batch costs."""
+        """Return the cost of a batch."""
         if batch_size not in self._costs:
             self._costs[batch_size] = self._count(batch_size)
         return self._costs[batch_size]
@@ -80,7 +80,7 @@ class Network:
 
 
 def prepare(network: Network, setting: CellSetting, batch_size: int) -> Prepared:
-    """Build a cell, check what it computes, and see what it holds.
+    """Build a configuration, check its results, and measure its memory.
 
     Raises:
         MemoryShortError: it would need more memory than there is.
@@ -115,7 +115,7 @@ def prepare(network: Network, setting: CellSetting, batch_size: int) -> Prepared
 
 
 def check_fits(network: Network, device: Device, batch_size: int, is_training: bool) -> None:
-    """Refuse what would drive the machine out of memory: the CPU does not say no in time.
+    """Refuse what would exhaust the memory: the CPU does not fail in time.
 
     Raises:
         MemoryShortError: it would need more than there is.
@@ -132,8 +132,8 @@ def check_fits(network: Network, device: Device, batch_size: int, is_training: b
         )
 
 
-def told(error: BaseException) -> str:
-    """Return what went wrong in a cell, in one line."""
+def error_text(error: BaseException) -> str:
+    """Return the error of a configuration, in one line."""
     if isinstance(error, CnnkitError | MemoryShortError):
         return str(error)
     if isinstance(error, Exception) and is_out_of_memory(error):

@@ -1,4 +1,4 @@
-"""What a network computes on the CPU in fp32, for a cell to be held against before it is timed."""
+"""Reference results on the CPU in fp32, to check a configuration before it is timed."""
 
 import copy
 from collections.abc import Sequence
@@ -16,26 +16,26 @@ from cnnkit.training.optimizers import make_optimizer
 MOST_CHECKED = 32  # images of a batch
 STATISTICS_IMAGES = 4
 
-# Half a step between two neighbouring numbers, relative to them.
+# Half a step between two neighboring numbers, relative to them.
 ROUNDOFF = {"fp32": 2.0**-24, "tf32": 2.0**-11, "fp16": 2.0**-11, "bf16": 2.0**-8}
-# How far values may always be off, as a share of their size; and, in a network that makes much of a
-# little, how many times as far as it is off when its weights and images are rounded once.
+# Relative error that is always allowed; and, in a network that amplifies
+# errors, the factor over the error caused by rounding its weights and images once.
 TOLERANCES = {"fp32": 1e-3, "tf32": 2e-2, "fp16": 2e-2, "bf16": 1e-1}
-# A step goes through every layer twice, and through batch norm of a few values.
+# A step runs every layer twice, and batch norm of a few values.
 TRAINING_TOLERANCES = {"fp32": 5e-2, "tf32": 1e-1, "fp16": 1e-1, "bf16": 2e-1}
 FACTOR = 5.0
-TELLING = 0.7  # what is wrong is off by 1 or so; where rounding may do as much, nothing is told
+CONCLUSIVE = 0.7  # an error is about 1; if rounding may cause as much, the check is inconclusive
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a cell computes what it should.
+    """Whether the results of a configuration are correct.
 
     Attributes:
-        correct: None where that cannot be told.
+        correct: None if that cannot be determined.
         max_error: the largest relative error; None where nothing could be compared, or a value is
             not finite.
-        remark: why it cannot be told; empty where it can.
+        remark: why it cannot be determined; else empty.
     """
 
     correct: bool | None
@@ -44,12 +44,12 @@ class Verdict:
 
 
 class Reference:
-    """A network with its weights on the CPU, and what it computes there.
+    """A network with its weights on the CPU, and its results there.
 
     Args:
         name: what it is called.
-        network: the network, whose weights every cell begins with.
-        inputs: what it is fed.
+        network: the network, whose weights every configuration starts with.
+        inputs: its inputs.
     """
 
     def __init__(self, name: str, network: nn.Module, inputs: tuple[InputShape, ...]) -> None:
@@ -71,15 +71,15 @@ class Reference:
         return Feed.random(self.inputs, batch_size, self.num_classes)
 
     def judge(self, work: Workload, batch_size: int, precision: str, whole: bool) -> Verdict:
-        """Run a cell once, and compare it with the CPU.
+        """Run a configuration once, and compare it with the CPU.
 
         Of a large batch some images are compared.
 
         Args:
-            work: the cell.
+            work: the configuration.
             batch_size: its images.
             precision: its precision.
-            whole: to run it at no other size than its own, as what is compiled has to.
+            whole: run it only with the complete batch, as compiled networks require.
         """
         feed = self.feed(batch_size)
         mode = "train" if work.is_training else "infer"
@@ -103,25 +103,25 @@ class Reference:
             return Verdict(False, None)
         errors = [_error(one, other) for one, other in zip(found, expected.tensors, strict=True)]
         limits = expected.limits(precision)
-        telling = [pair for pair in zip(errors, limits, strict=True) if pair[1] <= TELLING]
-        worst = max((error for error, _ in telling or zip(errors, limits, strict=True)))
+        conclusive = [pair for pair in zip(errors, limits, strict=True) if pair[1] <= CONCLUSIVE]
+        worst = max((error for error, _ in conclusive or zip(errors, limits, strict=True)))
         shown = worst if worst < float("inf") else None
-        if not all(error <= limit for error, limit in telling):
+        if not all(error <= limit for error, limit in conclusive):
             return Verdict(False, shown)
-        if not telling:
+        if not conclusive:
             return Verdict(
-                None, shown, f"not checked: rounding to {precision} alone changes all its values"
+                None, shown, f"not checked: rounding to {precision} changes all its values too much"
             )
-        if len(telling) < len(limits) and work.is_training:
+        if len(conclusive) < len(limits) and work.is_training:
             return Verdict(
-                True, shown, f"its gradients are not checked: rounding to {precision} alone "
+                True, shown, f"its gradients are not checked: rounding to {precision} "
                 "changes them as much as an error would"
             )  # fmt: skip
         return Verdict(True, shown)
 
 
 class _Expected:
-    """What is right for some images, and how far rounding alone leads away from it.
+    """The reference for some images, and the error caused by rounding.
 
     Args:
         network: on the CPU, in fp32.
@@ -143,7 +143,7 @@ class _Expected:
         self.is_random = not torch.equal(before, torch.get_rng_state())
 
     def limits(self, precision: str) -> list[float]:
-        """Return how far each tensor may be off in a precision."""
+        """Return the allowed relative error of each tensor in a precision."""
         if precision not in self._limits:
             generator = torch.Generator().manual_seed(0)
             unit = ROUNDOFF[precision]
@@ -159,7 +159,7 @@ class _Expected:
                     parameter.copy_(rounded(parameter))
             allowed = (TRAINING_TOLERANCES if self._mode == "train" else TOLERANCES)[precision]
             self._limits[precision] = [
-                # what is not finite when rounded tells nothing
+                # no information if the rounded result is not finite
                 max(allowed, FACTOR * error) if error == error else float("inf")
                 for error in map(_error, self._computed(network, feed), self.tensors)
             ]
@@ -174,10 +174,10 @@ class _Expected:
 
 
 def _settle_batch_norm(network: nn.Module, feed: Feed) -> None:
-    """Let batch norm know the statistics of the images.
+    """Set the batch norm statistics from the images.
 
-    Those of a fresh network say mean 0 and variance 1 in every layer. With them the values of a
-    deep network run out of what fp16 can hold, or become so small that processors are slow.
+    Those of a fresh network are mean 0 and variance 1 in every layer. With them the values of a
+    deep network exceed the range of fp16, or become so small that processors are slow.
     """
     norms = [one for one in network.modules() if isinstance(one, BATCH_NORMS)]
     if not norms:
@@ -213,7 +213,7 @@ def _gradients(network: nn.Module, feed: Feed) -> list[Tensor]:
 
 
 def _inferred(work: Workload, rows: Tensor) -> list[Tensor]:
-    """Return the outputs of a cell for some of its images."""
+    """Return the outputs of a configuration for some of its images."""
     feed = work.feed
     with work.context():
         outputs = float_tensors(work.run(*feed.places, **feed.names))
@@ -226,7 +226,7 @@ def _inferred(work: Workload, rows: Tensor) -> list[Tensor]:
 
 
 def _trained(work: Workload, rows: Tensor) -> list[Tensor]:
-    """Return logits, loss and gradients of a cell for some of its images."""
+    """Return logits, loss and gradients of a configuration for some of its images."""
     feed = work.feed
     if len(rows) < len(feed.labels):
         feed = feed.rows(rows.to(work.device.torch_device))
@@ -257,7 +257,7 @@ def _flat_gradients(network: nn.Module) -> Tensor:
 
 
 def _error(found: Tensor, expected: Tensor) -> float:
-    """Return the Euclidean norm of the difference over that of what is right."""
+    """Return the Euclidean norm of the difference over that of the reference."""
     if found.shape != expected.shape:
         return float("inf")
     size = torch.linalg.vector_norm(expected.double())

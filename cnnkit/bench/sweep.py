@@ -1,4 +1,4 @@
-"""Which cells are asked for: every combination of the settings, checked."""
+"""The configurations to measure: every combination of the settings, checked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ MOST_SUITABLE = {"cpu": 32, "mps": 128, "xpu": 128, "cuda": 256}
 
 @dataclass(frozen=True)
 class CellSetting:
-    """A cell before it is measured.
+    """A configuration before it is measured.
 
     Attributes:
         model: number of the network.
         device: where it runs.
         mode: `infer` or `train`.
-        batch_size: images a batch; `auto` for the largest, None for one that suits.
+        batch_size: images a batch; `auto` for the largest, None for the default.
         precision: `fp32`, `tf32`, `bf16` or `fp16`.
         channels_last: the layout.
         compiled: whether it is compiled.
@@ -56,12 +56,12 @@ class CellSetting:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Every value that a setting takes.
+    """The values of each setting.
 
     Attributes:
         devices: names; `all` for those of this machine.
         modes: of `MODES`.
-        batch_sizes: numbers or `auto`; empty for one that suits.
+        batch_sizes: numbers or `auto`; empty for the default.
         precisions: of `PRECISIONS`.
         layouts: of `LAYOUTS`.
         compiled: whether networks are compiled.
@@ -77,10 +77,10 @@ class Sweep:
     threads: Sequence[int] = ()
 
     def check(self) -> None:
-        """Refuse values that make no sense.
+        """Check the values.
 
         Raises:
-            UsageError: one of them does not.
+            UsageError: one of them is invalid.
         """
         _check_known(setting("modes"), self.modes, MODES)
         _check_known(setting("precisions"), self.precisions, PRECISIONS)
@@ -92,15 +92,15 @@ class Sweep:
         for batch_size in self.batch_sizes:
             if isinstance(batch_size, int) and batch_size < 1:
                 raise UsageError(
-                    f"{setting('batch_sizes')} {batch_size} has no image",
-                    "it is 1 or more, or auto",
+                    f"{setting('batch_sizes')} {batch_size} is below 1",
+                    "use 1 or more, or auto",
                 )
         for number in self.threads:
             if number < 1:
-                raise UsageError(f"{setting('threads')} {number} is none", "it is 1 or more")
+                raise UsageError(f"{setting('threads')} {number} is below 1", "use 1 or more")
             if number > num_usable_cores():
                 raise UsageError(
-                    f"{setting('threads')} {number} is more than this process may use",
+                    f"{setting('threads')} {number} is more than this process can use",
                     f"it has {num_usable_cores()} cores",
                 )
 
@@ -129,7 +129,7 @@ class Sweep:
     ) -> list[CellSetting]:
         """Return every combination.
 
-        Threads are those of the processor: a GPU is measured with `num_threads` alone.
+        Threads are those of the processor: a GPU is measured only with `num_threads`.
         """
         threads = list(dict.fromkeys(self.threads)) or [num_threads]
         return [
@@ -148,9 +148,9 @@ class Sweep:
 
 
 def suitable_batch(flops_an_image: float, device: Device, is_training: bool) -> int:
-    """Return the largest power of two whose arithmetic a device does in a while.
+    """Return the default batch size: the largest power of two within a budget of arithmetic.
 
-    It hangs on the network and the kind of device alone, so that another run takes the same.
+    It depends only on the network and the kind of device, so that another run uses the same.
     """
     kind = device.torch_device.type
     most = MOST_SUITABLE[kind]

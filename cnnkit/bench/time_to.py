@@ -1,4 +1,4 @@
-"""Time to accuracy: how long a recipe trains until a network is as good as was asked for."""
+"""Time to accuracy: how long a recipe trains until a network reaches an accuracy."""
 
 import math
 import statistics
@@ -32,7 +32,7 @@ MIN_RUNS = 3  # the fastest and the slowest are dropped
 
 
 class _ReachedError(Exception):
-    """The accuracy was reached; nothing is to be trained any more."""
+    """Raised when the accuracy is reached, to stop the training."""
 
 
 @takes_on_event
@@ -50,20 +50,20 @@ def time_to_accuracy(
     allow_large: bool = False,
     on_event: OnEvent | None = None,
 ) -> TimeToResult:
-    """Train with several seeds until an accuracy is reached, and tell how long that took.
+    """Train with several seeds until an accuracy is reached, and return the time it took.
 
-    By the rules of the field's benchmarks (MLPerf Training): the clock runs from the opening of the
-    data on, evaluation included; the fastest and the slowest run are dropped, a failed one being
+    By the rules of the field's benchmarks (MLPerf Training): the clock starts when the data
+    are opened, evaluation included; the fastest and the slowest run are dropped, a failed one being
     the slowest; the mean of the others counts, and there is none where one of these failed.
 
     Args:
         target: accuracy on the test images; on the validation images where there is no test set.
         recipe: name of a recipe, or the path of its file; see `cnnkit.find_recipe`.
-        num_runs: how many seeds, from that of the recipe on.
-        model: the network, if another than the recipe names.
-        dataset: the dataset, likewise.
+        num_runs: number of seeds, starting with that of the recipe.
+        model: the network, instead of the recipe's.
+        dataset: the dataset, instead of the recipe's.
         device: see `choose_device`.
-        data_dir: where datasets lie.
+        data_dir: folder of datasets.
         num_workers: threads that read files.
         trust_code: let the code run that the recipe names.
         allow_large: decode images above the limits as well.
@@ -72,12 +72,13 @@ def time_to_accuracy(
     Raises:
         NotFoundError: there is no such recipe, network or dataset.
         UsageError: a setting makes no sense.
-        UnavailableError: device or data cannot be had.
+        UnavailableError: device or data are unavailable.
         CheckFailedError: the recipe names code that the user does not trust.
     """
     if not 0 < target <= 1:
         raise UsageError(
-            f"{setting('target')} {target:g} is no accuracy", "it is above 0, and 1 at most"
+            f"{setting('target')} {target:g} is not an accuracy",
+            "use a value above 0 and at most 1",
         )
     if num_runs < MIN_RUNS:
         raise UsageError(

@@ -1,7 +1,7 @@
-"""Taking the times of batches: warm, in rounds that all cells share, until they are known well.
+"""Timing of batches: after warm-up, in rounds of all configurations, until the median is precise.
 
 `torch.utils.benchmark` times blocks of calls and keeps their means. Percentiles of single batches,
-rounds that cells share, and the clock of a GPU need the loop below.
+rounds that configurations share, and the clock of a GPU need the loop below.
 """
 
 import math
@@ -17,20 +17,20 @@ from cnnkit.bench.torch_state import set_state
 from cnnkit.bench.workload import Workload
 from cnnkit.errors import UsageError, setting
 
-ROUND_SECONDS = 0.25  # of one cell, before the next has its turn
+ROUND_SECONDS = 0.25  # of one configuration, before the turn of the next
 MIN_ROUNDS = 9  # of so many medians an interval leaves the highest and the lowest out
-NARROW = 0.01  # half the width of an interval that is narrow enough
-QUOTABLE = 0.025  # and of one that is not called noisy
-SETTLED = 0.97  # times that fall by less than this have settled
-WARM_SECONDS = 0.1  # of batches whose median is held against that of those before
-WARM_SHARE = 0.25  # of the seconds of a cell
+NARROW = 0.01  # half-width at which an interval is narrow enough
+QUOTABLE = 0.025  # and up to which it is not called noisy
+SETTLED = 0.97  # times that fall by less than this are stable
+WARM_SECONDS = 0.1  # of batches whose median is compared with the one before
+WARM_SHARE = 0.25  # of the seconds of a configuration
 COLD_SHARE = 0.1  # a first batch shorter than this share of a round is not timed
 MOST_IN_A_ROUND = 1000
 
 
 @dataclass(eq=False)
 class Timed:
-    """A cell that is being timed.
+    """A configuration that is being timed.
 
     Attributes:
         work: what to do.
@@ -40,8 +40,8 @@ class Timed:
         rounds: seconds of its batches, by number of the round.
         parts: seconds of forward, backward and optimizer of some training steps.
         spent: seconds that it took so far.
-        error: what came between.
-        is_done: the median is known well, or the time is spent.
+        error: the exception that ended it.
+        is_done: the median is precise enough, or the time is spent.
     """
 
     work: Workload
@@ -69,10 +69,10 @@ class Timed:
         return min(ROUND_SECONDS, self.max_seconds / (2 * MIN_ROUNDS))
 
     def warm_up(self) -> None:
-        """Run batches until their times settle.
+        """Warm up: run batches until their times are stable.
 
         Raises:
-            UsageError: one batch takes longer than a cell may.
+            UsageError: one batch takes longer than a configuration may.
         """
         set_state(self.threads, self.precision)
         begin = self.device.now()
@@ -85,7 +85,7 @@ class Timed:
                 raise UsageError(
                     f"a batch takes {typical:.2g} s, longer than the {self.max_seconds:g} s of "
                     f"{setting('max_seconds')}",
-                    "give more",
+                    "increase it",
                 )
             has_settled = SETTLED * before <= typical
             number = max(1, min(MOST_IN_A_ROUND, round(WARM_SECONDS / typical)))
@@ -100,7 +100,7 @@ class Timed:
         set_state(self.threads, self.precision)
         begin = self.device.now()
         is_short = self._per_round >= 1 / COLD_SHARE
-        if is_short:  # what another cell left in the caches is gone after a batch
+        if is_short:  # after one batch the caches no longer hold another's data
             take_batches(self.work, 1)
         self.rounds[number] = take_batches(self.work, self._per_round, 1.2 * self._round_seconds)
         if self.work.is_training and (is_short or len(self.parts) < 3):
@@ -143,15 +143,15 @@ def time_in_rounds(
     guard: Callable[[Timed, Callable[[], None]], None],
     on_progress: Callable[[], None],
 ) -> int:
-    """Time cells in turn, a round each, until all are done.
+    """Time configurations in turn, a round each, until all are done.
 
     What slows the machine down for a while thus slows all of them.
 
     Args:
         cells: what to time.
         first_round: number of the first round.
-        guard: runs something for a cell, and notes its error.
-        on_progress: called after every round of a cell.
+        guard: runs something for a configuration, and stores its error.
+        on_progress: called after every round of a configuration.
 
     Returns:
         The number of the next round.

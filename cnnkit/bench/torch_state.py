@@ -1,4 +1,4 @@
-"""What of torch's own state a measurement changes, and puts back."""
+"""The global state of torch that a measurement changes and restores."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ _FP32_OPERATIONS = (
 
 @contextmanager
 def preserved_state() -> Iterator[None]:
-    """Put threads, the precision of fp32, cudnn's flags and random numbers back at the end.
+    """Restore threads, fp32 precision, cudnn flags and the random state at the end.
 
     Also after an error, and after Ctrl-C. Within, random numbers are the same each time.
     """
@@ -43,7 +43,7 @@ def preserved_state() -> Iterator[None]:
 
 
 def set_state(threads: int, precision: str) -> None:
-    """Compute with so many threads, and round fp32 in products for `tf32` alone.
+    """Set the number of threads, and allow TF32 only for `tf32`.
 
     cudnn tries its kernels for every shape, and takes the fastest.
     """

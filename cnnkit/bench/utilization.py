@@ -1,4 +1,4 @@
-"""Which share of what the machine can do a cell reaches."""
+"""Utilization: the share of the machine's peak that a configuration reaches."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +14,7 @@ Where = tuple[Device, int, str]  # threads, and precision
 def measure_peaks(
     book: PeakBook, sweep: Sweep, devices: Sequence[Device], num_threads: int
 ) -> None:
-    """Measure every peak of a sweep without networks anew, and the bandwidth of the memory.
+    """Measure every peak of a sweep again, and the memory bandwidth; no networks.
 
     Args:
         book: where they are kept.
@@ -31,29 +31,29 @@ def measure_peaks(
 
 
 def with_shares(
-    cells: Sequence[BenchCell], settings: Sequence[CellSetting], book: PeakBook, anew: bool
+    cells: Sequence[BenchCell], settings: Sequence[CellSetting], book: PeakBook, remeasure: bool
 ) -> list[BenchCell]:
-    """Return cells with their share of the peak where each was measured.
+    """Return configurations with their share of the peak.
 
     Args:
-        cells: as they were measured.
-        settings: of each cell.
+        cells: measured configurations.
+        settings: of each configuration.
         book: the peaks that are known; those that are missing are measured.
-        anew: measure all of them, and the bandwidth of the memory.
+        remeasure: measure all of them, and the memory bandwidth.
     """
     places: dict[Where, list[int]] = {}
     for number, setting in enumerate(settings):
         where = (setting.device, setting.threads, setting.precision)
         places.setdefault(where, []).append(number)
-    if anew:
+    if remeasure:
         for device, threads in dict.fromkeys((device, threads) for device, threads, _ in places):
             book.measure_memory(device, threads)
     shared = list(cells)
     for where, numbers in places.items():
         fastest = max((cells[i] for i in numbers), key=lambda cell: cell.flops_per_second or 0.0)
-        if not anew and not fastest.flops_per_second:
+        if not remeasure and not fastest.flops_per_second:
             continue
-        peak = _settled_peak(book, where, fastest, anew)
+        peak = _highest_peak(book, where, fastest, remeasure)
         for i in numbers:
             rate = cells[i].flops_per_second
             if rate is not None:
@@ -61,16 +61,16 @@ def with_shares(
     return shared
 
 
-def _settled_peak(book: PeakBook, where: Where, fastest: BenchCell, anew: bool) -> Peak:
-    """Return a peak that no cell is above.
+def _highest_peak(book: PeakBook, where: Where, fastest: BenchCell, remeasure: bool) -> Peak:
+    """Return a peak that no configuration exceeds.
 
-    A cell that is faster than what was found before shows that this was not the peak: it is
-    measured again, and if the cell still is the faster one, its rate is the peak that was reached.
+    A configuration that is faster than the known peak shows that this was not the peak: it is
+    measured again, and if the configuration is still faster, its rate is the peak that was reached.
     """
     device, threads, precision = where
     rate = fastest.flops_per_second or 0.0
     known = book.find(*where)
-    if anew or known is None or known.per_second < rate:
+    if remeasure or known is None or known.per_second < rate:
         book.measure(*where)
         known = book.find(*where)
     if known is None or known.per_second < rate:

@@ -1,4 +1,4 @@
-"""What is timed: a network on a device in one setting, fed with images that lie there."""
+"""The timed workload: a network on a device in one setting, with its inputs there."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -27,10 +27,10 @@ INITIAL_SCALE = 2.0**8
 
 @dataclass(frozen=True)
 class Feed:
-    """The inputs of a network, by place and by name, and the labels of its images.
+    """The positional and named inputs of a network, and the labels of its images.
 
     Attributes:
-        places: tensors, the batch first.
+        places: positional tensors, batch dimension leading.
         names: likewise.
         labels: int64 of shape (B,).
     """
@@ -75,7 +75,7 @@ class Feed:
         return there.changed(moved)
 
     def changed(self, change: Callable[[Tensor], Tensor]) -> "Feed":
-        """Return the same with something done to every tensor of numbers that are not whole."""
+        """Return the inputs with a function applied to every floating-point tensor."""
 
         def new(tensor: Tensor) -> Tensor:
             return change(tensor) if tensor.is_floating_point() else tensor
@@ -85,7 +85,7 @@ class Feed:
 
 
 class Workload:
-    """A network on a device, and one batch after the other of the same images.
+    """A network on a device, run on the same batch again and again.
 
     Inference is a forward pass in `inference_mode`, weights and images in the precision asked for.
     A training step is forward, cross entropy, backward and an optimizer step (SGD with momentum);
@@ -94,7 +94,7 @@ class Workload:
 
     Args:
         prototype: the network on the CPU, which is copied.
-        feed: what it is fed, on the CPU.
+        feed: its inputs, on the CPU.
         device: where it is put.
         mode: `infer` or `train`.
         precision: `fp32`, `tf32`, `bf16` or `fp16`.
@@ -137,7 +137,7 @@ class Workload:
         return nullcontext() if self.is_training else torch.inference_mode()
 
     def take(self) -> None:
-        """Do one batch."""
+        """Run one batch."""
         if self.is_training:
             self.optimizer.zero_grad()
             self.forward(self.feed)[1].backward()  # type: ignore[no-untyped-call]
@@ -146,7 +146,7 @@ class Workload:
             self.run(*self.feed.places, **self.feed.names)
 
     def take_in_parts(self) -> tuple[float, float, float]:
-        """Do one training step; return the seconds of forward and loss, backward, optimizer."""
+        """Run one training step; return the seconds of forward and loss, backward, optimizer."""
         device = self.device
         device.synchronize()
         marks = [device.mark()]
@@ -180,7 +180,7 @@ class Workload:
         return logits, self.scaler.scale(loss)
 
     def update(self) -> None:
-        """Do the step of the optimizer."""
+        """Run the optimizer step."""
         if self.scaler.is_enabled():
             self.scaler.step(self.optimizer)
             self.scaler.update()

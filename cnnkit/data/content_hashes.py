@@ -1,4 +1,4 @@
-"""Which image files a set holds, by the hash of their bytes: names say nothing of pixels."""
+"""Hashes of the bytes of image files, which identify them whatever their names are."""
 
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
@@ -21,19 +21,19 @@ Hashes = npt.NDArray[np.bytes_]
 
 
 class ContentHashes:
-    """The BLAKE2b hash of each file of a set, noted by whoever reads it first.
+    """The BLAKE2b hash of each file of a set, stored when the file is read.
 
-    Threads may note at once. A file that nobody has read, or that is broken, has none.
+    Thread-safe. A file that was not read yet, or is broken, has no hash.
 
     Args:
-        number: how many files the set has.
+        number: number of files in the set.
     """
 
     def __init__(self, number: int) -> None:
         self._hashes: Hashes = np.zeros(number, dtype=HASH)
 
     def note(self, row: int, content: bytes) -> None:
-        """Keep the hash of a file, unless it is known."""
+        """Store the hash of a file, unless there is one."""
         if not self._hashes[row]:
             self._hashes[row] = blake2b(content, digest_size=HASH_BYTES).digest()
 
@@ -48,16 +48,16 @@ class ContentHashes:
         return torch.from_numpy(self._hashes.view(np.uint8).reshape(-1, HASH_BYTES))
 
     def add(self, rows: Tensor) -> None:
-        """Take over what another process has noted, uint8 of shape (N, 16)."""
+        """Add the hashes of another process, uint8 of shape (N, 16)."""
         theirs = np.ascontiguousarray(rows.numpy()).reshape(-1).view(HASH)
         self._hashes = np.where(self._hashes == b"", theirs, self._hashes)
 
     def known(self) -> Hashes:
-        """Return the hashes that there are, sorted, each once."""
+        """Return the unique hashes, sorted."""
         return np.unique(self._hashes[self._hashes != b""])
 
     def is_among(self, known: Hashes) -> npt.NDArray[np.bool_]:
-        """Return of each file whether its hash is one of these, bool of shape (N,)."""
+        """Return for each file whether its hash is one of these, bool of shape (N,)."""
         found: npt.NDArray[np.bool_] = np.isin(self._hashes, known) & (self._hashes != b"")
         return found
 
@@ -67,11 +67,11 @@ class ContentHashes:
         num_workers: int,
         allow_large: bool,
     ) -> None:
-        """Read the files that have no hash; those that cannot be read stay without.
+        """Read and hash the files that have no hash; unreadable files stay without.
 
         Args:
             files: of the set.
-            num_workers: threads that read, 0 for none beside this one.
+            num_workers: number of reading threads; 0 reads in this one.
             allow_large: read files above the limit as well.
         """
         missing = np.flatnonzero(self._hashes == b"")

@@ -1,4 +1,4 @@
-"""The datasets that have a name, read from `datasets.toml`, so that no list waits for torch."""
+"""The catalog of named datasets, read from `datasets.toml` without importing torch."""
 
 import tomllib
 from collections.abc import Iterator
@@ -23,12 +23,12 @@ CLASS_NAMES = "class_names"
 
 
 def read_datasets(path: Path = FILE) -> Iterator[DatasetEntry]:
-    """Read the datasets of a file; its head says what may stand in it.
+    """Return the datasets of a TOML file; the comment at its top describes the format.
 
     Long lists of class names are in files of their own, in the folder `class_names` beside it.
 
     Raises:
-        TypeError, KeyError: a dataset has a key that there is not, or lacks one.
+        TypeError, KeyError: a dataset has an unknown key, or lacks one.
         FileNotFoundError: there is no such file of class names.
     """
     for name, known in tomllib.loads(path.read_text("utf-8")).items():
@@ -49,30 +49,30 @@ def read_datasets(path: Path = FILE) -> Iterator[DatasetEntry]:
 
 
 def _splits(known: dict[str, Any]) -> dict[str, Split]:
-    """Take the splits out of what is known of a dataset."""
+    """Return the splits of a dataset's table, removed from it."""
     derived, official = known.pop("derived", False), known.pop("official_names", {})
     sizes = known.pop("splits", dict.fromkeys(("train", "test")))
     return {split: Split(size, derived, official.get(split, "")) for split, size in sizes.items()}
 
 
 def _source(name: str, known: dict[str, Any]) -> Source:
-    """Take out where it comes from."""
+    """Return the source of a dataset's table, removed from it."""
     if known.pop("embedded", False):
         return EmbeddedSource(name)  # type: ignore[arg-type]
     return TorchvisionSource(**_frozen(known.pop("torchvision")))
 
 
 def _frozen(known: dict[str, Any]) -> dict[str, Any]:
-    """Return the same with tuples for lists."""
+    """Return the value with lists converted to tuples."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in known.items()}
 
 
 DATASETS: Catalog[DatasetEntry] = Catalog("dataset", read_datasets)
-"""Every dataset that has a name of its own."""
+"""All named datasets."""
 
 
 def list_datasets(pattern: str = "*") -> "DatasetList":
-    """Return the datasets whose name fits a shell pattern, or contains it.
+    """Return the datasets whose name matches a shell pattern, or contains it.
 
     Raises:
         NotFoundError: none does.

@@ -1,7 +1,7 @@
-"""From the bytes of an image file to its pixels: the one decoder, and what was odd.
+"""The decoder: from the bytes of an image file to its pixels, and what was changed.
 
-Pixels come at their own depth first, upright; `to_8_bits` brings them to eight bits by the range
-that the file states.
+Pixels are returned upright and at their own depth; `to_8_bits` scales them to eight bits by the
+range that the file states.
 """
 
 from __future__ import annotations
@@ -48,23 +48,23 @@ Table = npt.NDArray[np.uint8]
 
 TWELVE = 12
 OF_12_BITS = ((np.arange(65536).clip(max=4095) * 65535 + 2047) // 4095).astype(np.uint16)
-"""By a value of 12 bits, that of 16 bits."""
+"""Lookup table from 12-bit to 16-bit values."""
 
 OF_16_BITS = ((np.arange(65536) + 128) // 257).astype(np.uint8)
-"""By a value of 16 bits, that of 8 bits: times 255 / 65535, rounded."""
+"""Lookup table from 16-bit to 8-bit values: times 255 / 65535, rounded."""
 
 UPPER_OF_16 = (np.arange(65536) >> 8).astype(np.uint8)
-"""By a value of 16 bits, its upper byte, which earlier versions trained on."""
+"""Lookup table from 16-bit values to their upper byte, which earlier versions trained on."""
 
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """The pixels of an image file, and what the file says about itself.
+    """The decoded pixels of an image file, and its metadata.
 
     Attributes:
         image: 8 bits: a Pillow image of mode `L` or `RGB`; None for 16 bits.
         planes: 16 bits: uint16 of shape (C, H, W), C = 1 or 3; None for 8 bits.
-        mode: the file's own mode, in Pillow's words; of 16-bit colour `RGB;16` and the like.
+        mode: the file's own mode, in Pillow's words; for 16-bit color `RGB;16` and the like.
         form: its format, such as `JPEG`.
         width: in pixels, upright.
         height: in pixels, upright.
@@ -97,10 +97,10 @@ def decode(
     covering: tuple[int, int] | None = None,
     upright: bool = True,
 ) -> DecodedImage:
-    """Decode an image file, whole, and turn it upright.
+    """Return the pixels of an image file, upright.
 
     A palette is expanded, alpha dropped, CMYK and its like converted, each by Pillow; 16 bits stay
-    16 bits, except in colour PPM files. Of several frames the first is taken.
+    16 bits, except in color PPM files. Of several frames the first is taken.
 
     Args:
         content: the bytes of the file.
@@ -126,7 +126,7 @@ def decode(
         form = "JPEG" if opened.format == "MPO" else opened.format or "unknown"
         mode = own_mode(opened)
         changes: tuple[str, ...] = (FIRST_FRAME,) if has_several_frames(opened) else ()
-        # Pillow turns TIFF files as they are loaded; of PNG files the end tells.
+        # Pillow turns TIFF files as they are loaded; for PNG files the end is needed.
         before = image_orientation(opened) if layout is not None else 1
         image: Image.Image | None = None
         planes: Planes | None = None
@@ -137,7 +137,7 @@ def decode(
         elif mode.startswith("I"):
             opened.load()
             planes = grey_plane(opened)[None]
-            if layout is not None and layout.bits == TWELVE:  # Pillow leaves them as they are
+            if layout is not None and layout.bits == TWELVE:  # Pillow does not scale them
                 planes = OF_12_BITS[planes]
         else:
             opened.load()
@@ -165,7 +165,7 @@ def to_8_bits(pixels: Pixels, by_value: Table = OF_16_BITS) -> Image.Image:
 
     Args:
         pixels: of 8 or 16 bits.
-        by_value: by a value of 16 bits, what it becomes.
+        by_value: lookup table from 16-bit to 8-bit values.
     """
     from PIL import Image
 
@@ -203,8 +203,8 @@ def _planes_of_png(
 ) -> Planes:
     """Return the channels of a PNG file of 16 bits a channel, which Pillow reads with 8.
 
-    Pillow takes the upper byte of each value. If the other byte is said to come first, it takes
-    the lower; a grey value and its alpha are said to be the four bytes of an RGBA image.
+    Pillow takes the upper byte of each value. If the byte order is declared as reversed, it takes
+    the lower; a gray value and its alpha are said to be the four bytes of an RGBA image.
 
     Args:
         image: the image, not loaded yet.
@@ -233,7 +233,7 @@ def _planes_of_png(
 
 
 def _eight_bits(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
-    """Return a loaded image as `L` or `RGB`, and what that took."""
+    """Return a loaded image as `L` or `RGB`, and the changes made for it."""
     match image.mode:
         case "L" | "RGB":
             return image, ()
@@ -245,7 +245,7 @@ def _eight_bits(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
             return _as(image, "RGBA").convert("RGB"), (ALPHA,)
         case "P" | "PA":
             has_alpha = image.mode == "PA" or "transparency" in image.info
-            image.info.pop("transparency", None)  # its pixels keep the colour of their palette
+            image.info.pop("transparency", None)  # its pixels keep the color of their palette
             return _as(image, "P").convert("RGB"), (PALETTE, ALPHA) if has_alpha else (PALETTE,)
         case "F":
             raise BadImageError("floating-point pixels, whose range the file does not state")
@@ -254,5 +254,5 @@ def _eight_bits(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
 
 
 def _as(image: Image.Image, mode: str) -> Image.Image:
-    """Return an image in a mode; itself where it has it, for `convert` would copy it."""
+    """Return an image in a mode; itself if it has that mode, because `convert` would copy it."""
     return image if image.mode == mode else image.convert(mode)

@@ -1,4 +1,4 @@
-"""Encoded image files by index, wherever they lie: on disk, or in an archive."""
+"""Encoded image files by index, on disk or in an archive."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -9,12 +9,12 @@ from cnnkit.data.image_files import header_of, read_header, read_image_file
 from cnnkit.data.sources.archives import Archive, Place
 
 Chooser = Callable[[int], bool]
-"""Says of each image, by its number from 0 on in ascending order, whether it is wanted."""
+"""Returns whether an image is wanted; called with indices from 0 in ascending order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What tells a file from an earlier or later one of the same name."""
+    """Identity key of a file: differs from that of another version with the same name."""
 
     key: bytes
     size: int
@@ -39,7 +39,7 @@ Item = str | PackedFile
 
 
 def name_of(item: Item) -> str:
-    """Return what a user would call an image file."""
+    """Return the display name of an image file."""
     return item if isinstance(item, str) else item.name
 
 
@@ -55,7 +55,7 @@ def read_item(item: Item, allow_large: bool = False) -> bytes:
 
 
 def stamp_of(item: Item) -> Stamp | None:
-    """Return what says whether a file has changed; None where it cannot be looked at."""
+    """Return the identity key of a file; None if its status cannot be read."""
     path = item if isinstance(item, str) else str(item.archive.path)
     try:
         status = os.stat(path)  # noqa: PTH116
@@ -69,7 +69,7 @@ def stamp_of(item: Item) -> Stamp | None:
 
 @dataclass(frozen=True, eq=False)
 class EncodedFiles:
-    """Image files by index; read by several threads at once.
+    """Image files by index; may be read from several threads.
 
     Attributes:
         items: one an image.
@@ -89,7 +89,7 @@ class EncodedFiles:
         return read_item(self.items[index], allow_large)
 
     def name(self, index: int) -> str:
-        """Return what a user would call the image: its path."""
+        """Return the display name of an image: its path."""
         return name_of(self.items[index])
 
     def header(self, index: int, allow_large: bool = False) -> tuple[str, tuple[int, int]]:
@@ -117,7 +117,7 @@ class EncodedImage:
     """An image file of a set, or something else in it that cannot be read.
 
     Attributes:
-        name: what a user would call it.
+        name: its display name.
         class_name: its class; empty without one.
         split: the split that it is in.
         item: where its bytes are; None where `reason` says why they cannot be had.
@@ -131,7 +131,7 @@ class EncodedImage:
     reason: str = ""
 
     def stamp(self) -> Stamp | None:
-        """Return what says whether it has changed since; None where that is not known."""
+        """Return its identity key; None if unknown."""
         return None if self.item is None else stamp_of(self.item)
 
     def read(self, allow_large: bool = False) -> bytes:

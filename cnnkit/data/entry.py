@@ -1,4 +1,4 @@
-"""What the catalog says about a dataset: plain data, without torch."""
+"""Descriptions of datasets, as in the catalog: plain data, without torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class Split:
     """One split of a dataset.
 
     Attributes:
-        num_images: how many images it has; None where that is not known without the files.
+        num_images: how many images it has; None if unknown without the files.
         derived: whether cnnkit made the split itself, because the publishers made none: a fixed
             stratified fifth of the images is `test`, the rest `train`.
         official_name: what the publishers call it, where that differs.
@@ -29,12 +29,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Published:
-    """Mean and standard deviation of each channel that somebody published, on the scale 0..1.
+    """Published mean and standard deviation of each channel, on the scale 0..1.
 
     Attributes:
         mean: one mean a channel.
         std: one standard deviation a channel.
-        source: where they come from, and over which pixels they were taken.
+        source: where they come from, and over which pixels they were computed.
     """
 
     mean: tuple[float, ...]
@@ -44,7 +44,7 @@ class Published:
 
 @dataclass(frozen=True)
 class EmbeddedSource:
-    """A set that comes with an installed package and needs no download."""
+    """A dataset inside an installed package, without download."""
 
     name: Literal["digits", "iris"]
 
@@ -56,7 +56,7 @@ Reader = Literal[
 
 @dataclass(frozen=True)
 class TorchvisionSource:
-    """A set that a class of `torchvision.datasets` opens.
+    """A dataset that a class of `torchvision.datasets` opens.
 
     Attributes:
         class_name: the class in `torchvision.datasets`.
@@ -74,7 +74,7 @@ class TorchvisionSource:
         downloads: whether the constructor can download.
         drive_mirror: address that serves the files which the class would fetch from Google Drive.
         max_download_gb: what no file of the set that is downloaded is larger than.
-        unordered: whether the order of the images hangs on the file system, so must be sorted.
+        unordered: whether the image order depends on the file system, so must be sorted.
         modules: modules that must be installed beside cnnkit's own.
     """
 
@@ -111,10 +111,10 @@ class FilesSource:
 
 @dataclass(frozen=True)
 class SubsetSource:
-    """Some classes of another set.
+    """A subset of the classes of another dataset.
 
     Attributes:
-        whole: that set.
+        whole: the other dataset.
         classes: in its own order.
     """
 
@@ -124,7 +124,7 @@ class SubsetSource:
 
 @dataclass(frozen=True)
 class FakeSource:
-    """A set that is made from a fixed seed.
+    """A synthetic dataset, generated from a fixed seed.
 
     Attributes:
         shape: channels, height, width.
@@ -142,23 +142,23 @@ Source = EmbeddedSource | TorchvisionSource | FilesSource | FakeSource | SubsetS
 
 @dataclass(frozen=True)
 class DatasetEntry:
-    """A dataset as far as it is known without opening it.
+    """The description of a dataset, known without opening it.
 
     Attributes:
         name: what it is called on the command line.
         title: what its publishers call it.
         task: what the classes are, in a few words.
-        channels: 1 for grey, 3 for RGB; None for a folder, before its files were looked at.
-        size: height and width; None where they differ from image to image, or are not known yet.
+        channels: 1 for grayscale, 3 for RGB; None for a folder whose files were not read yet.
+        size: height and width; None if they differ from image to image, or are unknown yet.
         num_classes: how many classes there are.
         classes: their names in label order; empty where only the files know them.
         splits: the splits, in the order train, val, test, others.
         source: how it is opened.
         homepage: where its publishers describe it; empty for folders and fakes.
-        requires: what it asks beside a download: an extra, a license, files placed by hand.
+        requires: what it needs beside a download: an extra, a license, files placed by hand.
         published: mean and standard deviation that were published; None where none are known.
         num_images: all images together, where the sizes of the splits do not say.
-        note: what else one should know before trusting a number.
+        note: what else to know before trusting a number.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""Exact figures from integer histograms: the one place where pixels become statistics.
+"""Exact statistics of pixels, computed from integer histograms.
 
-A histogram counts pixels by value, in 64-bit integers. Histograms of parts add up to that of the
-whole, in any order, and every figure follows from the sum without rounding before its last
+A histogram counts pixels by value, in 64-bit integers. Histograms of parts add up to the
+total, in any order, and every statistic follows from the sum without rounding before its last
 division.
 """
 
@@ -23,7 +23,7 @@ EXACT_IN_INT64 = 2**63 - 1
 
 
 def count_values(images: Tensor) -> Counts:
-    """Count the pixels of images in memory by channel and value.
+    """Return the histogram of images in memory, by channel.
 
     Args:
         images: uint8 of shape (N, C, H, W).
@@ -43,7 +43,7 @@ def count_values(images: Tensor) -> Counts:
 
 
 def widen(counts: Counts) -> Counts:
-    """Return a histogram of 8-bit values as one of 16-bit values; v becomes 257 v, exactly.
+    """Return a histogram of 8-bit values as one of 16-bit values; v becomes exactly 257 * v.
 
     Args:
         counts: int64 of shape (..., 256).
@@ -64,7 +64,7 @@ class Moments:
         number: how many values there are.
         total: their sum.
         squares: the sum of their squares.
-        white: the largest value there may be, 255 or 65535; figures are given as shares of it.
+        white: the largest value there may be, 255 or 65535; mean and std are divided by it.
     """
 
     number: int
@@ -110,7 +110,7 @@ def largest_value(counts: Counts) -> int:
 def percentile(counts: Counts, percent: int) -> float:
     """Return a percentile of the values of a histogram of shape (bins,).
 
-    Between two neighbours it is interpolated in proportion, as NumPy's default does (Hyndman and
+    Between two neighbors it is interpolated in proportion, as NumPy's default does (Hyndman and
     Fan, 1996, definition 7); 50 is the median.
     """
     reached = np.cumsum(counts)

@@ -1,7 +1,7 @@
-"""The one way to open an image file: its formats, its limits, its checks, and why a file is bad.
+"""Opening image files: formats, limits, checks, and why a file is bad.
 
-Files of others are not trusted here. Pillow is given the formats of `FORMATS` and no others, for
-some of its readers start programs; what an image would take is known before it is decoded; and
+Image files are not trusted here. Pillow is given the formats of `FORMATS` and no others, because
+some of its readers start programs; the memory of an image is known before it is decoded; and
 whatever goes wrong is a `BadImageError` with a reason.
 """
 
@@ -60,13 +60,13 @@ FORMATS = {
 }
 """The formats that are read, by Pillow's names, and the suffixes of their files.
 
-HEIF takes pi-heif, which is an extra; without it such a file is named with the way to get it.
+HEIF takes pi-heif, which is an extra; without it the error for such a file names the extra.
 """
 
 IMAGE_SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 
 HEADER_BYTES = 2**16
-"""So much of a file is read at first where its header alone is wanted."""
+"""Bytes read from the beginning of a file if only its header is needed."""
 
 CHUNK_BYTES = 2**18
 
@@ -85,12 +85,12 @@ SIGNATURES = (
 SECOND_SCAN = b"\xff\xda"  # of a JPEG file
 EXIF_OF_PNG = b"eXIf"
 FRAME_BYTES = {"WEBP": 20, "AVIF": 16, "HEIF": 16}
-"""What a pixel takes, measured: frames, canvases and copies of them."""
+"""Measured bytes per pixel: frames, canvases and copies of them."""
 
 AVIF_BRANDS = (b"avif", b"avis")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 BRAND_BYTES = 256  # of a file, which hold the names of its brands
-WITHOUT_HEIF = "a HEIC file: reading it takes pip install 'cnnkit[heic]'"
+WITHOUT_HEIF = "a HEIC file; to read it, pip install 'cnnkit[heic]'"
 
 
 def read_image_file(path: str | Path, allow_large: bool = False) -> bytes:
@@ -123,7 +123,7 @@ def _read_all(handle: int, size: int, allow_large: bool) -> bytes:
     content = os.read(handle, size + 1)
     if len(content) == size:
         return content
-    whole = io.BytesIO()  # it grows, or the system does not know its size
+    whole = io.BytesIO()  # the file grows, or its size is unknown
     while content:
         whole.write(content)
         if not allow_large:
@@ -144,9 +144,9 @@ def opened_image(
     covering: tuple[int, int] | None = None,
     upright: bool = True,
 ) -> Iterator[ImageFile.ImageFile]:
-    """Give the image in the bytes of a file, not decoded yet: its first frame, if it has several.
+    """Yield the image in the bytes of a file, not decoded yet: its first frame, if it has several.
 
-    What reads it further belongs into the block, for damage is found only then.
+    Read its pixels inside the block: damage is found only then.
 
     Args:
         content: the bytes of the file.
@@ -179,7 +179,7 @@ def opened_image(
 
 
 def tiff_layout(content: bytes, allow_large: bool) -> TiffLayout | None:
-    """Return how the pixels of a TIFF file are laid out; None for other files.
+    """Return the pixel layout of a TIFF file; None for other files.
 
     Raises:
         BadImageError: cnnkit does not read such a TIFF file, or its tags are too many.
@@ -247,7 +247,7 @@ def header_of(content: bytes, allow_large: bool = False) -> tuple[str, tuple[int
     else:
         with opened_image(content, allow_large) as image:
             if image.format == "PNG" and EXIF_OF_PNG in content:
-                image.load()  # it may stand at the end
+                image.load()  # it may be at the end
             mode, size, orientation = image.mode, image.size, image_orientation(image)
             if layout is not None:
                 size, orientation = layout.size, layout.orientation
@@ -274,12 +274,12 @@ def has_several_frames(image: ImageFile.ImageFile) -> bool:
     """Return whether an image that is not decoded yet is the first of several in its file."""
     try:
         return bool(getattr(image, "is_animated", False))
-    except Exception:  # what follows the first frame is damaged, and is not wanted
+    except Exception:  # damage behind the first frame does not matter
         return False
 
 
 def signature(content: bytes) -> str | None:
-    """Return the format that a file begins like."""
+    """Return the format that the first bytes of a file indicate."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "WEBP"
     if content[4:8] == b"ftyp":
@@ -297,7 +297,7 @@ def _file_of(content: bytes) -> io.BytesIO:
 
 
 class _Content(io.BytesIO):
-    """The bytes of an image file; reading them ends where they are not wanted any more."""
+    """The bytes of an image file; reading stops once they are no longer wanted."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         check_stopped()
@@ -305,7 +305,7 @@ class _Content(io.BytesIO):
 
 
 class _PillowLimits:
-    """What Pillow's own settings are while several threads decode."""
+    """Pillow's global settings while several threads decode."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -334,7 +334,7 @@ class _PillowLimits:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
         self._warnings = warnings.catch_warnings()
         self._warnings.__enter__()
-        warnings.simplefilter("ignore")  # odd metadata, which is no matter here
+        warnings.simplefilter("ignore")  # odd metadata does not matter here
 
     def _set(self) -> None:
         from PIL import Image
@@ -355,7 +355,7 @@ _PILLOW_LIMITS = _PillowLimits()
 def pillow_limits(allow_large: bool) -> Iterator[None]:
     """Give Pillow this module's limits, in all threads, and keep it from warning of metadata.
 
-    `opened_image` does so for every image; who opens many does it once around them.
+    `opened_image` does so for every image; to open many, do it once around them.
     """
     _PILLOW_LIMITS.enter(allow_large)
     try:
@@ -382,7 +382,7 @@ def _decoding_bytes(image: ImageFile.ImageFile, content: bytes, layout: TiffLayo
     """Return about how much memory it takes to decode an image and convert it."""
     pixels = math.prod(image.size)
     if pixels * max(FRAME_BYTES.values()) <= UNCOUNTED_BYTES:
-        return 0  # whatever it is
+        return 0  # unknown format
     bands = len(image.getbands())
     kept = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4)
     needed = kept if image.mode in ("L", "RGB") else kept + 4
@@ -392,7 +392,7 @@ def _decoding_bytes(image: ImageFile.ImageFile, content: bytes, layout: TiffLayo
     elif codec == "jpeg" and has_several_scans(content):
         needed = max(needed, kept + 2 * bands)
     elif layout is not None:
-        # A whole strip may be unpacked at once, and Pillow turns it as its orientation says.
+        # A complete strip may be unpacked at once, and Pillow turns it as its orientation says.
         needed = max(needed, kept + max(kept, math.ceil(layout.bits_a_pixel / 8)))
     elif codec not in ("jpeg", "zip", "raw", "gif"):  # decoders that are written in Python
         needed = max(needed, kept + 2 * bands * (4 if image.mode == "I" else 1))
@@ -432,7 +432,7 @@ def has_several_scans(content: bytes) -> bool:
 def _unidentified(content: bytes) -> str:
     form = signature(content)
     if form is None:
-        return "no image in a format that cnnkit reads"
+        return "not an image in a format that cnnkit reads"
     from PIL import Image, features
 
     if form == "HEIF" and form not in Image.OPEN:

@@ -10,16 +10,16 @@ from contextlib import contextmanager
 from cnnkit.errors import setting
 
 MAX_PIXELS = 89_478_485
-"""More pixels in one image are refused unless allowed: Pillow's own limit, a quarter of 1 GiB."""
+"""Maximum number of pixels in one image unless allowed: Pillow's own limit, a quarter of 1 GiB."""
 
 MAX_DECODING_BYTES = 8 * MAX_PIXELS
-"""What decoding may take: enough for an image of `MAX_PIXELS` in colour that is converted once."""
+"""Maximum memory for decoding: enough for a color image of `MAX_PIXELS`, converted once."""
 
 MAX_FILE_BYTES = 2**27
-"""Longer image files, and longer members of archives, are refused unless allowed: 128 MiB."""
+"""Maximum size of an image file or archive member unless allowed: 128 MiB."""
 
 UNCOUNTED_BYTES = 2**23
-"""What takes less is decoded by any number of threads at once."""
+"""Images below this are decoded by any number of threads at once."""
 
 
 class BadImageError(Exception):
@@ -27,7 +27,7 @@ class BadImageError(Exception):
 
 
 class StoppedError(Exception):
-    """What a thread decodes is not wanted any more."""
+    """Raised in a thread whose result is no longer wanted."""
 
 
 def too_large(what: str, limit: int | str) -> str:
@@ -83,10 +83,10 @@ def _by(size: tuple[int, int]) -> str:
 
 
 class _Room:
-    """Memory that large images share, whatever thread they are in.
+    """Memory budgets that large images of all threads share.
 
     Each takes from a room once, and from that of files before that of pixels, so that no two wait
-    for each other. One that needs all of a room, or more, waits until it is alone.
+    for each other. One that needs all of a room, or more, waits until there are no others.
     """
 
     def __init__(self, num_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""A split of a dataset: cheap labels, and images in one of two forms."""
+"""A split of a dataset: labels in memory, and images as a tensor or as encoded files."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -19,14 +19,14 @@ from cnnkit.errors import BrokenImageError
 
 @dataclass(frozen=True, eq=False)
 class ImageSet(ABC):
-    """What every split of every dataset knows without decoding an image.
+    """A split of a dataset: what is known of it without decoding an image.
 
     Attributes:
         dataset: the name that the dataset was opened under.
-        split: `train`, `val`, `test`, or what else the dataset calls it.
+        split: `train`, `val`, `test`, or another name that the dataset uses.
         classes: the name of each class, in label order.
         labels: the label of each image, int64 of shape (N,), on the CPU.
-        channels: 1 for grey, 3 for RGB.
+        channels: 1 for grayscale, 3 for RGB.
         size: height and width, or None where they differ from image to image.
     """
 
@@ -48,7 +48,10 @@ class ImageSet(ABC):
             BrokenImageError: it cannot be decoded.
         """
         if not -len(self) <= index < len(self):
-            raise IndexError(f"{self.dataset} has {len(self):,} {self.split} images, not {index}")
+            raise IndexError(
+                f"index {index} is out of range: {self.dataset} has {len(self):,} {self.split} "
+                f"images"
+            )
         return self._image(index % len(self)), int(self.labels[index])
 
     @abstractmethod
@@ -61,7 +64,7 @@ class ImageSet(ABC):
 
     @abstractmethod
     def _identity(self) -> bytes | memoryview:
-        """Return what tells these images from others, without decoding them."""
+        """Return the fingerprint of these images, without decoding them."""
 
     def fingerprint(self) -> str:
         """Return a SHA-256 over labels and images, or the names of their files.
@@ -75,7 +78,7 @@ class ImageSet(ABC):
 
 @dataclass(frozen=True, eq=False)
 class TensorSet(ImageSet):
-    """A split that lies in memory as one tensor.
+    """A split in memory, as one tensor.
 
     Attributes:
         images: uint8 of shape (N, C, H, W), on the CPU.
@@ -96,9 +99,9 @@ class TensorSet(ImageSet):
 
 @dataclass(frozen=True, eq=False)
 class DecodedSet(TensorSet):
-    """A split of encoded files that was decoded, as a network takes it but for the normalisation.
+    """A split of decoded files at the network's input size, not yet normalized.
 
-    Every image keeps its place: what is drawn at random depends on it.
+    Every image keeps its place: random draws depend on it.
 
     Attributes:
         is_whole: which images could be decoded, bool of shape (N,); the others are never used.
@@ -115,7 +118,7 @@ class DecodedSet(TensorSet):
 
 @dataclass(frozen=True, eq=False)
 class EncodedSet(ImageSet):
-    """A split whose images are encoded files, decoded when they are needed.
+    """A split of encoded image files, decoded when they are needed.
 
     Attributes:
         files: the encoded images; `files.read(i)` belongs to `labels[i]`, which is -1 for an image
@@ -170,7 +173,7 @@ class EncodedSet(ImageSet):
         return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)
 
     def _identity(self) -> bytes | memoryview:
-        # The folder of the class and the name: a set that was moved as a whole is the same.
+        # The folder of the class and the name: a complete set that was moved is the same.
         names = (self.files.name(index) for index in range(len(self)))
         short = ("/".join(PurePath(name).parts[-2:]) for name in names)
         return "\n".join(short).encode("utf-8", "surrogateescape")
@@ -189,4 +192,4 @@ def joined(first: ImageSet, second: ImageSet) -> ImageSet:
         )
         files = first.files.joined_with(second.files)
         return replace(first, labels=labels, files=files, of_splits=of_splits)
-    raise TypeError("the two are of different kinds")
+    raise TypeError("image sets of different types cannot be joined")

@@ -1,4 +1,4 @@
-"""What the folders around images mean: splits and classes, in a folder and in an archive alike."""
+"""Splits and classes inferred from folder names, in folders and archives."""
 
 import re
 import unicodedata
@@ -45,13 +45,13 @@ _FOREIGN = frozenset(
 
 @dataclass(frozen=True)
 class Layout:
-    """Which folder of a set belongs to which split and class.
+    """The split and class of each folder of a set.
 
     Attributes:
         places: split and class of each folder that was arranged; folders that are left out are not
             in it. Without splits the split is `""`; of images without a class folder the class is.
         classes: the classes of each split, sorted; those without images included.
-        remarks: what was assumed, and what was left out.
+        remarks: notes on what was assumed and what was ignored.
     """
 
     places: Mapping[Parts, tuple[str, str]]
@@ -60,14 +60,14 @@ class Layout:
 
 
 def is_visible(name: str) -> bool:
-    """Return whether a file or folder of this name is looked at."""
+    """Return whether a file or folder of this name is considered."""
     return not name.startswith(".") and name.lower() not in _FOREIGN
 
 
 def split_of(name: str) -> str | None:
     """Return the split that a folder is named after: `train` for `Training`, `train_images`.
 
-    The word may stand beside others, set off by punctuation, digits or a change of case, as in
+    The word may be beside others, set off by punctuation, digits or a change of case, as in
     `val2017` and `imagesTest`, and may end in `set`, `data` or `images`. Of two splits it is none.
     """
     words = _words(name)
@@ -86,7 +86,7 @@ def _words(name: str) -> list[str]:
 def arrange(
     folders: Iterable[Parts], empty: Iterable[Parts] = (), as_classes: bool = False
 ) -> Layout:
-    """Return what the folders of a set mean.
+    """Return the splits and classes of the folders of a set.
 
     Where the top level has a `train` folder with folders in it, or nothing but folders of splits,
     these are the splits, in the words and spellings that people use; others there are left out.
@@ -95,17 +95,17 @@ def arrange(
     Args:
         folders: the folder of every image; `()` for images at the top.
         empty: folders that hold no images, below which there may be some.
-        as_classes: take the folders at the top for classes, whatever they are called.
+        as_classes: use the top-level folders as classes, whatever their names are.
 
     Raises:
-        UsageError: two folders are called like the same split.
+        UsageError: two folders are named like the same split.
     """
     with_images = set(folders)
     tree = _Tree((*with_images, *empty))
     remarks: list[str] = []
     root = tree.without_wrappers((), with_images)
     if root:
-        remarks.append(f"everything lies in {'/'.join(root)}; its folders are taken")
+        remarks.append(f"all images are in {'/'.join(root)}; its folders are used")
     splits = {} if as_classes else _splits(tree, root, remarks)
     if not splits:
         _note_look_alikes(tree, root, as_classes, remarks)
@@ -129,7 +129,7 @@ def arrange(
 
 
 class _Tree:
-    """Folders by the folder that they lie in."""
+    """Folders by their parent folder."""
 
     def __init__(self, folders: Iterable[Parts]) -> None:
         self._children: dict[Parts, dict[str, None]] = defaultdict(dict)
@@ -165,7 +165,7 @@ def _splits(tree: _Tree, root: Parts, remarks: list[str]) -> dict[str, Parts]:
     named: dict[str, list[str]] = defaultdict(list)
     for child in tree.children(root):
         split = split_of(child)
-        # A class may be called so as well, but then it has images where a split has folders.
+        # A class may have such a name, but then it has images where a split has folders.
         if split is not None and tree.children((*root, child)):
             named[split].append(child)
     if EVALUATION in named:
@@ -189,13 +189,13 @@ def _plainest(split: str, names: Sequence[str]) -> str:
     """Return the folder of a split: `train` beside `train_masks`.
 
     Raises:
-        UsageError: two are called alike.
+        UsageError: two have the same name.
     """
     fewest = min(len(_words(name)) for name in names)
     plain = [name for name in names if len(_words(name)) == fewest]
     if len(plain) > 1:
         raise UsageError(
-            f"both {plain[0]} and {plain[1]} are the {split} split by their names", "rename one"
+            f"both {plain[0]} and {plain[1]} are named like the {split} split", "rename one"
         )
     return plain[0]
 
@@ -204,14 +204,14 @@ def _note_splits(tree: _Tree, root: Parts, splits: Mapping[str, Parts], remarks:
     taken = {top[len(root)]: split for split, top in splits.items()}
     if any(name != split for name, split in taken.items()):
         assumed = ", ".join(f"{name} is {split}" for name, split in taken.items())
-        remarks.append(f"splits by the names of folders: {assumed}")
+        remarks.append(f"splits inferred from folder names: {assumed}")
     others = [name for name in tree.children(root) if name not in taken]
     if others:
-        remarks.append(f"folders beside those of splits are left out: {some_of(others)}")
+        remarks.append(f"folders that are not splits are ignored: {some_of(others)}")
 
 
 def _copies(names: Sequence[str], tree: _Tree, top: Parts, remarks: list[str]) -> list[str]:
-    """Return the class folders that hold the other classes again, as a copy of the set does."""
+    """Return the class folders that contain copies of the other classes."""
     below = {name: set(tree.children((*top, name))) for name in names}
     plain = {name for name in names if len(below[name] & set(names) - {name}) < 2}
     copies = [
@@ -219,18 +219,17 @@ def _copies(names: Sequence[str], tree: _Tree, top: Parts, remarks: list[str]) -
     ]
     if copies:
         remarks.append(
-            f"folders that hold the folders beside them once more are left out as copies: "
-            f"{some_of(copies)}"
+            f"folders that contain copies of the folders beside them are ignored: {some_of(copies)}"
         )
     return copies
 
 
 def _note_look_alikes(tree: _Tree, root: Parts, is_asked: bool, remarks: list[str]) -> None:
-    """Say so where classes look like splits: the same folders lie in each."""
+    """Add a remark if classes look like splits: each contains the same folders."""
     children = tree.children(root)
     below = [tuple(tree.children((*root, child))) for child in children]
     if not is_asked and len(children) > 1 and len(below[0]) > 1 and len(set(below)) == 1:
         remarks.append(
-            f"{some_of(children)} are taken for classes, though the same folders lie in each "
-            f"({some_of(below[0])}); call one of them train if they are splits"
+            f"{some_of(children)} are used as classes, although each contains the same folders "
+            f"({some_of(below[0])}); if they are splits, name one of them train"
         )

@@ -1,4 +1,4 @@
-"""Which mean and standard deviation to normalize with, as a user says it; imports no torch."""
+"""Parsing of the mean and standard deviation to normalize with; imports no torch."""
 
 import math
 import re
@@ -28,13 +28,13 @@ class MeanStd:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return what a text such as `0.5`, `0.5/0.25` or `0.4,0.5,0.6/0.2,0.2,0.3` says.
+        """Return the values of a text such as `0.5`, `0.5/0.25` or `0.4,0.5,0.6/0.2,0.2,0.3`.
 
         One number is both mean and standard deviation.
 
         Raises:
-            ValueError: it says something else, or a value is out of range; the message is to stand
-                behind the name of the setting.
+            ValueError: it has another form, or a value is out of range; the message follows the
+            name of the setting.
         """
         parts = text.split("/")
         if len(parts) > 2:
@@ -51,16 +51,16 @@ class MeanStd:
         for value in std:
             if value <= 0:
                 raise ValueError(
-                    f"has a std of {value:g}, which pixels cannot be divided by: it must be above "
-                    "0; none leaves pixels as they are"
+                    f"has a std of {value:g}, but it must be above "
+                    "0; use none to leave pixels unchanged"
                 )
             if value < MIN_STD:
-                raise ValueError(f"has a std of {value:g}, which must be at least {MIN_STD:g}")
+                raise ValueError(f"has a std of {value:g}, but it must be at least {MIN_STD:g}")
         for name, value in [("mean", one) for one in mean] + [("std", one) for one in std]:
             if not 0 <= value <= 1:
                 raise ValueError(
                     f"has a {name} of {value:g}, and pixels are from 0 to 1: divide it by 255 if "
-                    "it is on the scale of bytes"
+                    "it is on the scale 0 to 255"
                 )
         return cls(mean, std)
 
@@ -90,7 +90,7 @@ def _numbers(text: str) -> tuple[float, ...]:
         written = part.strip()
         value = float(written) if NUMBER.fullmatch(written) else math.nan
         if not math.isfinite(value):
-            raise ValueError(f"has {written!r} where a number should be; {FORM}")
+            raise ValueError(f"has {written!r} instead of a number; {FORM}")
         values.append(value)
     return tuple(values)
 
@@ -101,7 +101,7 @@ def _shortest(value: float) -> str:
 
 
 def normalize_text(text: str) -> str:
-    """Return the text of `normalize` in one form: a word, or the shortest that says its numbers.
+    """Return the canonical text of `normalize`: a word, or the shortest form of its numbers.
 
     Raises:
         ValueError: it is neither; the message names the setting.

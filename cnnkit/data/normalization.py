@@ -1,4 +1,4 @@
-"""Channel mean and standard deviation of a split, to normalize with: measured the same everywhere.
+"""Channel mean and standard deviation of a split, to normalize with.
 
 Every verb that normalizes measures here, so that they report the same numbers of the same images.
 """
@@ -19,19 +19,20 @@ from cnnkit.errors import RunFailedError
 from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, emit
 from cnnkit.system.randomness import permutation
 
-MAX_MEASURED_FILES = 100_000  # of more a sample is measured, whose mean is off by about 0.001
+MAX_MEASURED_FILES = (
+    100_000  # beyond that a sample is measured, with an error of the mean of about 0.001
+)
 SAMPLE_SEED = 0
 TASK = "measure images"
 
 
 @dataclass(frozen=True)
 class MeasuredChannels:
-    """What was measured of the images of a split.
+    """Measured mean and standard deviation of the images of a split.
 
     Attributes:
         mean: of each channel, on the scale 0..1.
-        std: population standard deviation of each channel; 1 where all pixels are the same, for
-            there is no spread to divide by.
+        std: population standard deviation of each channel; 1 if all pixels are the same.
         num_images: how many images were measured, without those that are broken.
         num_sampled: how many images the sample had; None where all images were to be measured.
         num_total: how many images the split has.
@@ -44,7 +45,7 @@ class MeasuredChannels:
     num_total: int
 
     def origin(self) -> str:
-        """Return on which images it was measured, in words."""
+        """Return a description of the images that were measured."""
         if self.num_sampled is not None:
             return f"measured on a sample of {self.num_images:,} of {self.num_total:,} images"
         if self.num_images < self.num_total:
@@ -53,7 +54,7 @@ class MeasuredChannels:
 
 
 def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Measure mean and standard deviation of each channel over all pixels, exactly.
+    """Return the exact mean and standard deviation of each channel over all pixels.
 
     The pixels are counted by value, so nothing is rounded before the last division.
 
@@ -76,10 +77,10 @@ def measure_channels(
     hashes: Sequence[ContentHashes | None] = (),
     most_files: int = MAX_MEASURED_FILES,
 ) -> MeasuredChannels:
-    """Measure the channels of a split, exactly: every pixel counts the same.
+    """Return the exact mean and std of the channels of a split; every pixel counts the same.
 
     Images in memory are measured as they are stored, as published values are; image files at the
-    size that the network sees, as they are decoded for it. Both are brought to its channels first.
+    size that the network sees, as they are decoded for it. Both are converted to its channels.
     Of more than `most_files` files a sample is measured, chosen by their number and a fixed seed.
 
     Args:
@@ -140,7 +141,7 @@ def _mean_and_std(counts: Counts) -> tuple[tuple[float, ...], tuple[float, ...]]
 def _count_tensor(images: ImageSet, channels: int) -> tuple[Counts, int]:
     """Return the histograms of the images in memory, int64 of shape (C, 256), and their number."""
     if not isinstance(images, TensorSet):
-        raise TypeError(f"unknown kind of image set: {type(images).__name__}")
+        raise TypeError(f"unknown type of image set: {type(images).__name__}")
     pixels = images.images
     if isinstance(images, DecodedSet) and not images.is_whole.all():
         pixels = pixels[images.is_whole]

@@ -1,4 +1,4 @@
-"""From what a user calls a dataset to its description, and to the images of a split."""
+"""Finding a dataset by its name or path, and opening its splits."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ if TYPE_CHECKING:  # looking up a name must not cost the import of torch
     from cnnkit.data.image_set import EncodedSet, ImageSet, TensorSet
 
 ALL = "all"
-"""The split that is every image."""
+"""Name of the split that contains every image."""
 
 MOST_NAMED = 10
 FAKE_PARTS = 4
 
 
 def default_data_dir() -> Path:
-    """Return where datasets are kept: `CNNKIT_DATA_DIR`, or a folder in the user's cache."""
+    """Return the folder of datasets: `CNNKIT_DATA_DIR`, or a folder in the user's cache."""
     named = os.environ.get("CNNKIT_DATA_DIR")
     if named:
         return Path(named)
@@ -54,12 +54,12 @@ def default_data_dir() -> Path:
 
 
 def as_data_dir(data_dir: str | Path | None) -> Path:
-    """Return the folder that is named, else the default."""
+    """Return the given folder, or the default."""
     return default_data_dir() if data_dir is None else Path(data_dir)
 
 
 def find_dataset(spec: str | DatasetEntry) -> DatasetEntry:
-    """Return what is known about a dataset without opening it; imports no torch.
+    """Return the description of a dataset without opening it; imports no torch.
 
     Args:
         spec: a name of the catalog; a folder of class folders, an archive with such folders,
@@ -70,7 +70,7 @@ def find_dataset(spec: str | DatasetEntry) -> DatasetEntry:
 
     Raises:
         NotFoundError: there is no such dataset, folder, file or class.
-        UsageError: the files or the fake set make no sense as a dataset, or one class is named.
+        UsageError: the files or the fake set are not a valid dataset, or only one class is named.
         UnavailableError: the files must not be read.
     """
     if isinstance(spec, DatasetEntry):
@@ -87,14 +87,16 @@ def find_dataset(spec: str | DatasetEntry) -> DatasetEntry:
             return describe_files(spec)
         except NotFoundError as error:
             hint = did_you_mean(Path(spec).name, DATASETS) or error.hint
-            raise NotFoundError(error.message, hint or "`cnnkit datasets` lists names") from error
+            raise NotFoundError(
+                error.message, hint or "`cnnkit datasets` lists the names"
+            ) from error
     return DATASETS.find(spec)
 
 
 def allow_large_files(spec: str) -> None:
     """Let `find_dataset` and `open_dataset` read an archive above the limits in this process.
 
-    Whatever else is wrong with the set they will say themselves.
+    Other errors are left to those functions.
     """
     whole, _ = split_subset(spec)
     if whole and whole not in DATASETS and not is_fake(whole) and lists_files(whole):
@@ -120,8 +122,8 @@ def split_subset(spec: str) -> tuple[str, tuple[str, ...]]:
     classes = tuple(dict.fromkeys(filter(None, names)))
     if not classes and (whole in DATASETS or os.path.lexists(whole)):
         raise UsageError(
-            f"{spec!r} names no class behind the colon",
-            "name some, separated by commas, or leave the colon out",
+            f"{spec!r} names no class after the colon",
+            "name some, separated by commas, or remove the colon",
         )
     return (whole, classes) if classes else (spec, ())
 
@@ -130,7 +132,7 @@ def _describe_subset(spec: str, whole: str, classes: Sequence[str]) -> DatasetEn
     entry = find_dataset(whole)
     unknown = [name for name in classes if name not in entry.classes]
     if unknown and isinstance(entry.source, FilesSource):
-        # the folders at the top, though they are called like splits
+        # the top-level folders, although they are named like splits
         entry = describe_files(whole, as_classes=True)
         unknown = [name for name in classes if name not in entry.classes]
     if unknown and entry.classes:
@@ -155,7 +157,7 @@ def _describe_subset(spec: str, whole: str, classes: Sequence[str]) -> DatasetEn
 
 
 def lasting_name(spec: str) -> str:
-    """Return the name under which a dataset is found again from any folder."""
+    """Return the name that finds a dataset from any working directory."""
     whole, classes = split_subset(spec)
     is_of_files = whole not in DATASETS and not is_fake(whole) and lists_files(whole)
     name = lasting_path(whole) if is_of_files else whole
@@ -179,7 +181,7 @@ def open_dataset(
         data_dir: where the files of a named set are looked for, and downloaded to; the user's cache
             folder by default.
         download: whether missing files may be downloaded.
-        on_event: called with each event; None leaves the handler in force.
+        on_event: called with each event; None keeps the current handler.
 
     Returns:
         A `TensorSet` for sets that live in memory, an `EncodedSet` for those made of image files.
@@ -229,7 +231,7 @@ AnySet = TypeVar("AnySet", bound="ImageSet")
 
 
 def with_classes(whole: AnySet, dataset: str, classes: Sequence[str]) -> AnySet:
-    """Return the images of some classes, in the order of the whole set, labelled from 0 on.
+    """Return the images of some classes, in the order of the complete set, labeled from 0.
 
     Raises:
         NotFoundError: there is no such class.
@@ -259,7 +261,7 @@ def open_images(
     download: bool = True,
     allow_large: bool = False,
 ) -> TensorSet | EncodedSet:
-    """Open images to be measured or looked at, whatever they lack to be trained on.
+    """Open images for statistics or display, even if they cannot be trained on.
 
     Args:
         spec: what `find_dataset` takes; a single class may be named as well.
@@ -320,7 +322,7 @@ def open_labelled(spec: str, split: str, *, data_dir: Path | None = None) -> Ten
 def split_names(spec: str, allow_large: bool = False) -> list[str]:
     """Return the splits that a dataset has as its publishers made them.
 
-    Nothing for sets that are one whole.
+    Empty for sets without splits.
     """
     whole, _ = (spec, ()) if spec in DATASETS else split_subset(spec)
     if not is_fake(whole) and whole not in DATASETS and lists_files(whole):
@@ -359,12 +361,14 @@ def _open_listed(
     no_files = [(path, "a folder, not a file") for path in listing.no_files]
     images = files_set(spec, split, names, parts, [*listing.problems, *no_files])
     if not len(images) and not listing.problems:
-        raise UsageError(f"{spec!r} has no images", f"images end with {', '.join(IMAGE_SUFFIXES)}")
+        raise UsageError(
+            f"{spec!r} has no images", f"image files end in {', '.join(IMAGE_SUFFIXES)}"
+        )
     return replace(images, classes=tuple(map(_printable, images.classes)))
 
 
 def _printable(name: str) -> str:
-    """Return a name that is no text, as those of folders may be, with escapes for its bytes."""
+    """Return a name with escapes for bytes that are not valid text."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 

@@ -1,4 +1,4 @@
-"""How the pixels of a file are turned and mirrored until they are upright."""
+"""EXIF and TIFF orientation: reading it, and transposing images upright."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIDEWAYS = (5, 6, 7, 8)
 
 SHORT = 3
 MAX_ENTRIES = 1024  # of a directory that is read here
-METADATA = ("exif", "xmp")  # what tells the orientation, in the keys of Pillow's `info`
+METADATA = ("exif", "xmp")  # where the orientation may be, in the keys of Pillow's `info`
 
 # By orientation, whether rows and columns are reversed, after they are exchanged if it is sideways.
 REVERSED = {
@@ -44,7 +44,7 @@ def original_orientation(image: Image.Image) -> int:
 
 
 def exif_orientation(exif: bytes) -> int | None:
-    """Return the orientation that EXIF has, without Pillow; None where that is not plain.
+    """Return the orientation that EXIF has, without Pillow; None if unclear.
 
     Args:
         exif: a TIFF structure.

@@ -1,4 +1,4 @@
-"""The chunks of a PNG file: their checksums, and texts that are left out because they are long."""
+"""The chunks of a PNG file: checksums are verified, and long texts removed."""
 
 import zlib
 
@@ -8,7 +8,7 @@ HEAD_BYTES = 8
 TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 
 MAX_TEXT_BYTES = 2**20
-"""A text or colour profile that unpacks to more is left out: Pillow refuses its file."""
+"""A text or color profile that unpacks to more is left out: Pillow refuses its file."""
 
 MAX_TEXTS_BYTES = 2**24
 """Once the texts of a file unpack to more, further ones are left out."""
@@ -18,7 +18,7 @@ def checked_png(content: bytes) -> bytes:
     """Check every chunk of a PNG file, and return the file without its long texts.
 
     Pillow leaves out some checksums, and refuses an image for the length of its texts. Nothing
-    here needs them, but for a short one may tell the orientation.
+    here needs them, except that a short one may contain the orientation.
 
     Raises:
         BadImageError: a checksum is wrong, or the end is missing.

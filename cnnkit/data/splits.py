@@ -1,4 +1,4 @@
-"""Holding a part of a set out of it, class by class."""
+"""Stratified splits of a dataset."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from cnnkit.system.randomness import permutation
 
 
 def stratified_holdout(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Split indices into those that stay and those that are held out, each class in proportion.
+    """Return a stratified split of indices into remaining and held-out ones.
 
     The held-out number of a class is its share rounded to the nearest image, but at least one and
     never all of them; a class with a single image keeps it.

@@ -1,4 +1,4 @@
-"""What a TIFF file says about its pixels, and checks that Pillow and libtiff leave out."""
+"""The pixel layout of TIFF files, and checks that Pillow and libtiff omit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from cnnkit.data.image_limits import BadImageError, check_stopped, too_large
 
 MAX_TAG_NUMBERS = 2**20
-"""More numbers in the tags of a TIFF file are refused unless allowed."""
+"""Maximum number of values in the tags of a TIFF file unless allowed."""
 
 MAX_CHANNELS = 4
 SPARE_BYTES = 2**16
@@ -50,7 +50,7 @@ UNSIGNED = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
 @dataclass(frozen=True)
 class TiffLayout:
-    """How the pixels of a TIFF file are laid out, as the tags of its first directory say.
+    """The pixel layout of a TIFF file, from the tags of its first directory.
 
     Attributes:
         order: of its bytes, `<` or `>`.
@@ -83,7 +83,7 @@ class TiffLayout:
 
     @property
     def bits_a_pixel(self) -> int:
-        """Bits of all values of a pixel, of which a whole strip may be unpacked."""
+        """Bits of all values of a pixel, of which a complete strip may be unpacked."""
         return max(sum(self.tags.get(BITS) or (1,)), self.bits * self.channels)
 
     @property
@@ -99,12 +99,12 @@ class TiffLayout:
 
     @property
     def num_extra(self) -> int:
-        """Values a pixel beside those of its colour, such as alpha."""
+        """Values per pixel beside those of its color, such as alpha."""
         return self.channels - NUM_COLOURS.get(self.value(PHOTOMETRIC, 0), self.channels)
 
     @property
     def has_planes(self) -> bool:
-        """Whether `cnnkit.data.tiff_planes` reads it: grey, RGB or CMYK, of 16 bits or apart."""
+        """Whether `cnnkit.data.tiff_planes` reads it: grayscale, RGB, CMYK, of 16 bits or apart."""
         is_apart = self.value(PLANAR, 1) == SEPARATE and self.channels > 1
         is_odd = self.value(PHOTOMETRIC, 0) == WHITE_IS_ZERO and self.channels > 1
         bits = set(self.tags.get(BITS, ()))
@@ -175,7 +175,7 @@ def read_layout(content: bytes, allow_large: bool) -> TiffLayout | None:
             place = value + inline
             size = length * UNIT_BYTES.get(kind, 0)
             if size > len(content):
-                continue  # Pillow passes over it, or says that the file is too short
+                continue  # Pillow skips it, or reports that the file is too short
             num_bytes += size if size > inline else 0
             numbers += length if kind in UNIT_BYTES and kind not in TEXTS else 0
             is_refused = not allow_large and numbers > MAX_TAG_NUMBERS
@@ -187,7 +187,7 @@ def read_layout(content: bytes, allow_large: bool) -> TiffLayout | None:
     if not allow_large and numbers > MAX_TAG_NUMBERS:
         raise BadImageError(too_large(f"{numbers:,} numbers in its tags", MAX_TAG_NUMBERS))
     if not allow_large and num_bytes > 2 * len(content) + SPARE_BYTES:
-        raise BadImageError(f"damaged: its tags have {num_bytes:,} bytes, more than the file")
+        raise BadImageError(f"damaged: its tags claim {num_bytes:,} bytes, more than the file")
     return TiffLayout(order, tags, bool(following)) if tags else None
 
 

@@ -1,8 +1,8 @@
-"""TIFF files that Pillow would read wrongly or not at all, though its parts can.
+"""Decoder for TIFF files that Pillow reads wrongly or not at all.
 
-It loses the lower byte of 16 bits in colour, and mixes up planes with alpha. Strips and tiles are
-given to Pillow as those of grey images: each plane is one, and pixels whose channels lie beside
-each other are one of as many times the width.
+It loses the lower byte of 16-bit color, and mixes up planes with alpha. Strips and tiles are
+given to Pillow as those of grayscale images: each plane is one, and interleaved channels are one
+of as many times the width.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
 
 
 def grey_plane(image: Image.Image) -> npt.NDArray[Any]:
-    """Return a loaded grey image, uint8 or uint16 of shape (H, W)."""
+    """Return a loaded grayscale image, uint8 or uint16 of shape (H, W)."""
     plane = np.empty((image.height, image.width), np.uint8 if image.mode == "L" else np.uint16)
     for rows, strip in strips(image):
         plane[rows] = np.asarray(strip)
@@ -95,19 +95,19 @@ def _is_predicted(layout: TiffLayout) -> bool:
 
 
 def _undo_predictor(pixels: npt.NDArray[Any], tile_width: int) -> None:
-    """Add up the differences of neighbours in the rows of each tile, which are stored instead."""
+    """Add up the differences of neighbors in the rows of each tile, which are stored instead."""
     for left in range(0, pixels.shape[1], tile_width):
         tile = pixels[:, left : left + tile_width]
         np.cumsum(tile, axis=1, dtype=tile.dtype, out=tile)
 
 
 def _as_grey(content: bytes, layout: TiffLayout, width: int, plane: int | None) -> bytes:
-    """Return a TIFF file of one grey image, with strips or tiles of another.
+    """Return a TIFF file of one grayscale image, with strips or tiles of another.
 
     Args:
         content: the bytes of the other.
         layout: of the other.
-        width: of the grey image.
+        width: of the grayscale image.
         plane: which of the other's planes it is; None where there is one only.
     """
     is_tiled = tiff.TILE_STARTS in layout.tags
@@ -195,7 +195,7 @@ def _tiff_file(
 
 
 def _in_colour(planes: npt.NDArray[Any], layout: TiffLayout) -> npt.NDArray[Any]:
-    """Return grey or RGB of stored channels."""
+    """Return grayscale or RGB channels from the stored ones."""
     photometric = layout.value(tiff.PHOTOMETRIC, 0)
     if photometric == tiff.CMYK:
         return _rgb_of_cmyk(planes)
@@ -207,7 +207,7 @@ def _in_colour(planes: npt.NDArray[Any], layout: TiffLayout) -> npt.NDArray[Any]
 
 
 def _unmultiplied(plane: npt.NDArray[Any], alpha: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a channel that was multiplied by alpha as it was before, where that can be known."""
+    """Return a channel with premultiplied alpha undone, where possible."""
     result, white = plane.copy(), np.iinfo(plane.dtype).max
     for row, over in zip(result, alpha, strict=True):
         known = over > 0

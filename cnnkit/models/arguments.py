@@ -1,4 +1,4 @@
-"""A network's own arguments: from the text `NAME=VALUE` to what a builder wants."""
+"""A network's own arguments: converting the text `NAME=VALUE` to the builder's types."""
 
 import ast
 import inspect
@@ -17,7 +17,7 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 
 
 class _MisfitError(Exception):
-    """A text is no value of the type; the message says what is wanted."""
+    """Raised if a text is not a value of the type; the message says what is expected."""
 
 
 def builder_parameters(builder: Callable[..., object]) -> dict[str, inspect.Parameter]:
@@ -44,7 +44,7 @@ def convert_arguments(
     fixed: Sequence[str] = (),
     from_dataset: Sequence[str] = FROM_DATASET,
 ) -> dict[str, object]:
-    """Return the arguments with values of the types that the builder wants.
+    """Return the arguments with values of the types that the builder expects.
 
     A type comes from the annotation, or else from the default. Where there is neither, and for
     what a builder takes as `**kwargs`, the text is read as a Python literal, or else left a text.
@@ -158,13 +158,13 @@ def _convert_sequence(
     if parts[-1:] == (...,):
         element_types = (parts[0],) * len(texts)
     if len(element_types) != len(texts):
-        raise _MisfitError(f"{len(parts)} values with commas between them")
+        raise _MisfitError(f"{len(parts)} values separated by commas")
     try:
         return kind(_convert(one, part) for one, part in zip(texts, element_types, strict=True))
     except _MisfitError as misfit:
-        plain = {"a whole number": "whole numbers with commas between them, such as 512,128"}
+        plain = {"an integer": "integers separated by commas, such as 512,128"}
         raise _MisfitError(
-            plain.get(str(misfit), f"values with commas between them, each {misfit}")
+            plain.get(str(misfit), f"values separated by commas, each {misfit}")
         ) from None
 
 
@@ -180,7 +180,7 @@ def _convert_scalar(text: str, wanted: object) -> object:
         try:
             return int(text)
         except ValueError:
-            raise _MisfitError("a whole number") from None
+            raise _MisfitError("an integer") from None
     if wanted is float:
         try:
             number = float(text)
@@ -193,7 +193,7 @@ def _convert_scalar(text: str, wanted: object) -> object:
 
 
 def _literal(text: str) -> object:
-    """Return what the text is as Python writes it, or the text."""
+    """Return the text as a Python literal, or unchanged."""
     lowered = text.lower()
     if lowered in ("true", "false"):
         return lowered == "true"

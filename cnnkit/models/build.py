@@ -1,4 +1,4 @@
-"""One door to every network: by its name in the zoo, of timm, or in a user's own file."""
+"""Building a network by its name in the zoo, in timm, or in a user's own file."""
 
 import importlib
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # torch is imported when a network is built, for it takes sec
 
 
 def find_model(spec: str | ModelDescription) -> ModelDescription:
-    """Return what is known of a network before it is built.
+    """Return the description of a network, without building it.
 
     A name of the catalog is looked up without importing torch; for a user's own network its file
     is run.
@@ -124,7 +124,7 @@ def check_request(
     in_channels: int | None,
     image_size: tuple[int, int] | None,
 ) -> None:
-    """Refuse what a network cannot be built for; None is not looked at.
+    """Raise if a network cannot be built for these values; None is not checked.
 
     Args:
         model: what the network takes.
@@ -137,7 +137,7 @@ def check_request(
     """
     for what, value in (("num_classes", num_classes), ("in_channels", in_channels)):
         if value is not None and value < 1:
-            raise UsageError(f"{what} is {value}", "it is at least 1")
+            raise UsageError(f"{what} is {value}", "it must be at least 1")
     if in_channels is not None and model.input is not None and not model.takes_channels:
         channels = model.input[0]
         if in_channels != channels:
@@ -149,7 +149,7 @@ def check_request(
         return
     height, width = image_size
     if min(image_size) < 1:
-        raise UsageError(f"an image of {height}x{width} has no pixels", "sizes are at least 1")
+        raise UsageError(f"an image of {height}x{width} has no pixels", "sizes must be at least 1")
     if model.fixed_size and model.input is not None and image_size != model.input[1:]:
         native = f"{model.input[1]}x{model.input[2]}"
         raise UsageError(
@@ -182,7 +182,7 @@ def _build_entry(
     try:
         network: nn.Module = builder(**keywords)
     except Exception as error:
-        if not arguments:  # then it is our fault, not the user's
+        if not arguments:  # then it is a bug, not a usage error
             raise
         given = " ".join(f"{name}={text}" for name, text in arguments.items())
         words = " ".join(str(error).split())

@@ -35,7 +35,7 @@ class _Factory:
     """A function or class that makes a network.
 
     Attributes:
-        who: `net.py:make_net`, as it stands in messages.
+        who: `net.py:make_net`, as shown in messages.
         path: of the file, absolute.
         name: in the file.
         make: the function or class.
@@ -50,10 +50,10 @@ class _Factory:
 
 
 def describe_custom(spec: str) -> ModelDescription:
-    """Return what the signature of a user's function says; the file is run for it.
+    """Return the description of a user's network from its signature; the file is run for it.
 
     Raises:
-        NotFoundError: the file, or the function in it, is not there.
+        NotFoundError: the file, or the function in it, does not exist.
         UsageError: the file cannot be used.
     """
     factory = _load_factory(spec)
@@ -81,7 +81,7 @@ def build_custom(
         arguments: texts by name, for the rest.
 
     Raises:
-        NotFoundError: the file, or the function in it, is not there.
+        NotFoundError: the file, or the function in it, does not exist.
         UsageError: the file cannot be used, the arguments do not fit, or no network comes of it.
     """
     factory = _load_factory(spec)
@@ -97,7 +97,7 @@ def build_custom(
         raise UsageError(f"{factory.who} failed: {_describe(error, factory.path)}") from error
     if not isinstance(network, nn.Module):
         raise UsageError(
-            f"{factory.who} returned {_with_article(type(network).__name__)}, no torch.nn.Module"
+            f"{factory.who} returned {_with_article(type(network).__name__)}, not a torch.nn.Module"
         )
     return network
 
@@ -109,7 +109,7 @@ def imported_files(spec: str) -> dict[str, Path]:
         Paths by name relative to the folder, with `/`.
 
     Raises:
-        NotFoundError: the file, or the function in it, is not there.
+        NotFoundError: the file, or the function in it, does not exist.
         UsageError: the file cannot be used.
     """
     path = _load_factory(spec).path
@@ -118,7 +118,7 @@ def imported_files(spec: str) -> dict[str, Path]:
 
 
 def _check_complete(factory: _Factory, keywords: Mapping[str, object]) -> None:
-    """Raise UsageError if the function wants an argument that nobody gave."""
+    """Raise UsageError if a required argument of the function is missing."""
     for name, parameter in factory.parameters.items():
         is_optional = parameter.default is not inspect.Parameter.empty or parameter.kind in (
             inspect.Parameter.VAR_POSITIONAL,
@@ -128,11 +128,11 @@ def _check_complete(factory: _Factory, keywords: Mapping[str, object]) -> None:
             continue
         if name in FROM_DATASET:
             raise UsageError(
-                f"{factory.who} wants {name}, and there is no dataset to take it from",
+                f"{factory.who} needs {name}, and there is no dataset to take it from",
                 f"give {name} a default in {factory.path.name}",
             )
         raise UsageError(
-            f"{factory.who} wants an argument {name!r}",
+            f"{factory.who} needs an argument {name!r}",
             f"give it with {setting('model_arguments')} {name}=VALUE",
         )
 
@@ -144,7 +144,7 @@ def _load_factory(spec: str) -> _Factory:
         file, name = spec, ""
     path = Path(file).expanduser()
     if path.suffix != ".py":
-        raise UsageError(f"{file!r} is no Python file", _FORM)
+        raise UsageError(f"{file!r} is not a Python file", _FORM)
     if not path.is_file():
         raise NotFoundError(f"no file {file!r}", "check the path")
     if not name:
@@ -187,21 +187,21 @@ def _load_module(path: Path) -> ModuleType:
         _forget(path.parent)
     elif known is not None and known[0] == stamp:
         return known[1]
-    # Two files may be called alike, and a file like a module of Python; the path is its own.
+    # Two files may have the same name, or that of a Python module; the path is unique.
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
     module_name = f"cnnkit_user_{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{digest}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # where dataclasses and pickle look for it
+    sys.modules[module_name] = module  # dataclasses and pickle look it up here
     try:
         with _importing_beside(path):
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise UsageError(
-            f"{path.name} cannot be imported: {_describe(error, path)}", f"mend {path}"
+            f"{path.name} cannot be imported: {_describe(error, path)}", f"fix {path}"
         ) from error
     _loaded[path] = (stamp, module)
     return module
@@ -263,7 +263,7 @@ def _stamp(path: Path | None) -> _Stamp | None:
 
 
 def _describe(error: BaseException, path: Path) -> str:
-    """Return the kind of an error, its words and its line in the file, on one line."""
+    """Return the type of an error, its message and its line in the file, on one line."""
     line = None
     if isinstance(error, SyntaxError) and error.filename == str(path):
         line, words = error.lineno, error.msg

@@ -1,11 +1,11 @@
-"""What the zoo knows of a network without building it."""
+"""Descriptions of networks, available without building them."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class PublishedAccuracy:
-    """Accuracy that someone published.
+    """A published accuracy.
 
     Attributes:
         dataset: the set that it was measured on.
@@ -13,7 +13,7 @@ class PublishedAccuracy:
         top5: share of images whose class is among the first five; None where not published.
         weights: the weights that it belongs to; empty where they are not public.
         crop: height and width of the image that the network saw; None where not stated.
-        source: who says so, and where.
+        source: who published it, and where.
     """
 
     dataset: str
@@ -26,12 +26,12 @@ class PublishedAccuracy:
 
 @dataclass(frozen=True)
 class PublishedCost:
-    """A cost of one image that someone published, in the unit that it really is.
+    """A published cost of one image, in its true unit.
 
     Attributes:
         value: the number.
         unit: `MACs` or `FLOPs` (2 a MAC).
-        source: who says so, and where.
+        source: who published it, and where.
         crop: height and width of the image; None where not stated.
     """
 
@@ -46,8 +46,8 @@ class ModelEntry:
     """A network of the zoo; `build_model` makes it.
 
     Attributes:
-        name: what it is called on the command line.
-        title: what people call it.
+        name: its name on the command line.
+        title: its common name.
         family: the family that it belongs to.
         year: of publication.
         builder: `module:function`; called with keyword arguments.
@@ -60,8 +60,8 @@ class ModelEntry:
         num_params: parameters of the network that is built, at its native input.
         salient: what is new about it, in a few words.
         reference: the paper.
-        accuracy: what was published of it; the first is at its native input, where one is.
-        cost: what was published of it; the first is at its native input.
+        accuracy: published accuracies; the first is at its native input, where one is.
+        cost: published costs; the first is at its native input.
         keywords: fixed arguments that the builder is given.
         in_timm: timm has it under the same name, with the same names of parameters.
         note: what else has to be known to compare it with what was published; mostly empty.
@@ -90,9 +90,9 @@ class ModelEntry:
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What can be known of any network, of the zoo or not, before it is built.
+    """The description of any network, in the zoo or not, before it is built.
 
-    What is not known is None, never 0.
+    Unknown values are None, never 0.
 
     Attributes:
         spec: how `build_model` finds it again, from any folder.
@@ -104,7 +104,7 @@ class ModelDescription:
         takes_channels: it can be built for any number of channels.
         takes_size: it is built for a height and width.
         num_classes: as published.
-        entry: its place in the catalog; None for a network from elsewhere.
+        entry: its entry in the catalog; None for a network from elsewhere.
     """
 
     spec: str

@@ -1,4 +1,4 @@
-"""The classes of torch's layers, by what they do, whatever the number of their axes."""
+"""Groups of torch's layer classes, for any number of axes."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""The networks that have a name, read from `networks.toml`, so that no list waits for torch."""
+"""The catalog of named networks, read from `networks.toml` without importing torch."""
 
 import tomllib
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ _UNITS = {"gmacs": "MACs", "gflops": "FLOPs"}
 
 
 def read_networks(path: Path = FILE) -> Iterator[ModelEntry]:
-    """Read the networks of a file; its head says what may stand in it.
+    """Return the networks of a TOML file; the comment at its top describes the format.
 
     Raises:
-        TypeError, KeyError: a network has a key that there is not, or lacks one.
+        TypeError, KeyError: a network has an unknown key, or lacks one.
     """
     for family in tomllib.loads(path.read_text("utf-8"))["family"]:
         networks = family.pop("networks")
@@ -31,7 +31,7 @@ def read_networks(path: Path = FILE) -> Iterator[ModelEntry]:
 
 
 def _entry(known: dict[str, Any]) -> ModelEntry:
-    """Return the entry of a network, of which the file says this."""
+    """Return the entry of a network from its table in the file."""
     module, name, native = known.pop("module"), known.pop("name"), known.pop("input")
     accuracy = [_accuracy(**one) for one in known.pop("accuracy", ())]
     accuracy += starmap(_accuracy_of_weights, known.pop("weights", ()))
@@ -85,11 +85,11 @@ def _cost_of_weights(crop: str, gmacs: float) -> PublishedCost:
 
 
 MODELS: Catalog[ModelEntry] = Catalog("model", read_networks)
-"""Every network that has a name of its own."""
+"""All named networks."""
 
 
 def list_models(pattern: str = "*") -> "ModelList":
-    """Return the networks whose name fits a shell pattern, or contains it.
+    """Return the networks whose name matches a shell pattern, or contains it.
 
     Raises:
         NotFoundError: none does.

@@ -15,17 +15,19 @@ from cnnkit.registry import did_you_mean
 
 PREFIX = "timm:"
 
-# timm's own words for what the dataset decides; and its weights are never loaded in passing.
+# timm's argument names for what the dataset decides; and its weights are never loaded in passing.
 _FROM_DATASET = ("num_classes", "in_chans", "img_size", "in_channels", "image_size")
 _FIXED = (
     "pretrained", "checkpoint_path", "model_name", "pretrained_cfg", "pretrained_cfg_overlay",
     "cache_dir",
 )  # fmt: skip
-_NAME = re.compile(r"[\w.-]+")  # no hf-hub:NAME or local-dir:PATH, which would load what lies there
+_NAME = re.compile(
+    r"[\w.-]+"
+)  # no hf-hub:NAME or local-dir:PATH, which would load files from there
 
 
 def describe_timm(spec: str) -> ModelDescription:
-    """Return what timm knows of a network without building it.
+    """Return timm's description of a network, without building it.
 
     Raises:
         UnavailableError: timm is not installed.
@@ -98,7 +100,7 @@ def _import_timm() -> Any:
 
 
 def _config(timm: Any, name: str) -> Any:
-    """Return what timm published of a network: its input, and its number of classes.
+    """Return timm's metadata of a network: its input, and its number of classes.
 
     Raises:
         NotFoundError: there is no such network, or no such weights of it.

@@ -1,4 +1,4 @@
-"""What a dataset looks like: exact statistics of its pixels, sizes, modes, and broken files."""
+"""Statistics of datasets: exact pixel statistics, sizes, modes, and broken files."""
 
 from cnnkit.stats.measure import measure_dataset, merge_parts
 

@@ -1,4 +1,4 @@
-"""The other side of a comparison: a saved file, or a dataset that is measured too."""
+"""Comparison with a saved measurement, or with another dataset that is measured too."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +17,11 @@ from cnnkit.stats.saved_counts import Measurement, load
 
 
 def load_against(against: str, allow_large: bool = False) -> Measurement | None:
-    """Return what was saved, where `against` is a file; None where it is a dataset.
+    """Return the saved measurement if `against` is a file; None if it is a dataset.
 
     Args:
         against: the file or dataset.
-        allow_large: read a file whatever memory it takes.
+        allow_large: read a file however large it is.
 
     Raises:
         NotFoundError: there is no such file.
@@ -39,19 +39,19 @@ def with_against(
     other: Measurement | None,
     request: Request,
 ) -> DatasetStatistics:
-    """Return the result with what differs from another dataset.
+    """Return the result with the differences from another dataset.
 
     Args:
-        result: the figures.
-        measured: what they follow from.
+        result: the statistics.
+        measured: the measurement they were computed from.
         against: the other dataset, or the file.
-        other: what was in the file; None for a dataset, which is measured now.
+        other: the measurement in the file; None for a dataset, which is measured now.
         request: how `measured` was measured.
 
     Raises:
         NotFoundError: there is no such dataset.
-        UsageError: it has no images, or published figures alone, of other channels.
-        UnavailableError: it is not there, and there are no published figures of it.
+        UsageError: it has no images, or only published values with another number of channels.
+        UnavailableError: it is missing, and it has no published values.
     """
     if measured.tally.num_images == 0:
         return result
@@ -76,7 +76,7 @@ def with_against(
 
 
 def _measure_against(against: str, measured: Measurement, request: Request) -> Measurement | None:
-    """Measure the other dataset in the same way; None where its published figures have to do."""
+    """Return the other dataset measured in the same way; None if only published values exist."""
     entry = DATASETS.get(against)
     split = measured.split if entry is not None and measured.split in entry.splits else None
     theirs = replace(
@@ -105,8 +105,8 @@ def _measure_against(against: str, measured: Measurement, request: Request) -> M
             counted = f"{theirs_have} channel{'' if theirs_have == 1 else 's'}"
             raise UsageError(
                 f"{against} has {counted} and {measured.dataset} {ours_have}: its published "
-                "figures cannot be compared",
+                "values cannot be compared",
                 f"the images themselves can, once they are in {where}",
             ) from None
-        emit(Note(f"{against} is not in {where}: compared with its published figures alone"))
+        emit(Note(f"{against} is not in {where}: compared only with its published values"))
         return None

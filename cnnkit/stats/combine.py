@@ -1,4 +1,4 @@
-"""Adding up what the ranks of torchrun counted: an integer all-reduce, and lists side by side."""
+"""Sum of the measurements of all ranks of torchrun: an integer all-reduce, and joined lists."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ NUM_LIMBS = 5  # 2^64 units times 2^96 images are below 2^160
 
 
 def combine(measured: Measurement, group: ProcessGroup) -> Measurement:
-    """Return the whole that the measurements of all ranks add up to, on every rank.
+    """Return the sum of the measurements of all ranks, on every rank.
 
     Raises:
         RunFailedError: the ranks did not see the same images.
@@ -24,7 +24,7 @@ def combine(measured: Measurement, group: ProcessGroup) -> Measurement:
     different = [str(rank) for rank, one in enumerate(fingerprints) if one != fingerprints[0]]
     if different:
         raise RunFailedError(
-            f"rank {', '.join(different)} sees other images of {measured.dataset} than rank 0",
+            f"rank {', '.join(different)} sees different images of {measured.dataset} than rank 0",
             "give every rank the same files",
         )
     tally = measured.tally

@@ -1,4 +1,4 @@
-"""Doing what a request asks for: opening, counting, and sharing the work with other processes."""
+"""Carrying out a request: opening, counting, and sharing the work with other processes."""
 
 import time
 from dataclasses import replace
@@ -26,22 +26,22 @@ CLAIM_FILES = 64  # chosen at once, where several processes share a set
 
 
 def measure(request: Request, examinations: Examinations, group: ProcessGroup = ONE) -> Measurement:
-    """Measure what is asked for, with the other ranks if there are any.
+    """Return the measurement of a request, shared with the other ranks if there are any.
 
     Args:
         request: what is asked for.
-        examinations: what looks at the images as well, and is told what it finds.
+        examinations: examinations that also run on the images, and collect their findings.
         group: the processes that share the work.
 
     Raises:
         NotFoundError: there is no such dataset, folder or file.
-        UsageError: options do not go with several ranks, or there is no such split.
+        UsageError: options cannot be used with several ranks, or there is no such split.
         UnavailableError: files are missing and cannot be downloaded, or cannot be read or written.
         RunFailedError: another rank failed.
     """
     if request.limit is not None or request.shard is not None:
         group.require_one(
-            f"{setting('limit')} and {setting('shard')} do not go with torchrun",
+            f"{setting('limit')} and {setting('shard')} cannot be used with torchrun",
             "leave them out, or run without it",
         )
     measured, error = None, None
@@ -69,7 +69,7 @@ def open_request(request: Request) -> Source:
 
 
 def _open_in_turn(request: Request, group: ProcessGroup) -> Source:
-    """Open the source first on rank 0, which may have to download it."""
+    """Open the source on rank 0, which may have to download it, then on the others."""
     source, error = None, None
     if group.is_first:
         try:
@@ -91,7 +91,7 @@ def _open_again(request: Request) -> Source:
 def _measure_here(
     request: Request, source: Source, examinations: Examinations, group: ProcessGroup
 ) -> Measurement:
-    """Measure what falls to this process."""
+    """Measure the share of this process."""
     started = time.monotonic()
     tally = Tally()
     chosen, population = None, None
@@ -99,7 +99,7 @@ def _measure_here(
         population = len(source)
         chosen = draw(population, request.limit, request.seed)
         tally.sample = []
-    # Images in memory of several splits together are looked at one split after another, so that
+    # Images in memory of several splits together are processed one split after another, so that
     # the split of each is known; that of a file is.
     others = [name for name in _splits_to_compare(request) if name != source.split]
     one_by_one = isinstance(source, TensorSet) and source.split == ALL and len(others) > 1
@@ -148,7 +148,7 @@ def _check_transform(request: Request, images: TensorSet) -> None:
 
 
 def _chooser(request: Request, group: ProcessGroup, source: Source) -> Chooser:
-    """Return what tells which units of a source are measured here."""
+    """Return the fingerprint of the units of a source that are measured here."""
     if request.shard is not None:
         number, of = request.shard
         return lambda unit: unit % of == number - 1
@@ -180,7 +180,7 @@ def _measure_files(
         if cache is not None:
             cache.close()
     if cache is not None:
-        emit(Note(f"{cache.num_known:,} images known from {cache.path}"))
+        emit(Note(f"{cache.num_known:,} images already measured in {cache.path}"))
         if cache.num_damaged:
             emit(
                 Warned(
@@ -193,7 +193,7 @@ def _measure_files(
 def _examine_split(
     request: Request, examinations: Examinations, with_quality: bool, group: ProcessGroup
 ) -> None:
-    """Look at the images of another split, whose pixels are not counted."""
+    """Examine the images of another split, without counting their pixels."""
     source = _open_again(request)
     is_wanted = _chooser(request, group, source)
     if isinstance(source, TensorSet):

@@ -1,4 +1,4 @@
-"""Classes alone, counted without decoding an image."""
+"""Class counts, without decoding an image."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The verb: measuring a dataset, and bringing parts together that were measured apart."""
+"""The verb: measuring a dataset, and merging parts that were measured separately."""
 
 import time
 from collections.abc import Sequence
@@ -42,34 +42,34 @@ def measure_dataset(
     num_workers: int | None = None,
     on_event: OnEvent | None = None,
 ) -> DatasetStatistics:
-    """Measure a dataset: exact mean and deviation, and all else that one should know of it.
+    """Measure a dataset: exact mean and std, classes, sizes, modes, and broken files.
 
-    Under torchrun the ranks share the work, and each returns the figures of the whole.
+    Under torchrun the ranks share the work, and each returns the results for all images.
 
     Args:
         dataset: a name of the catalog, a folder, an archive with class folders (zip, tar, tar.gz,
             tar.bz2, tar.xz), WebDataset shards such as `data-{000..127}.tar`, or a fake set.
         split: a split; `all` for every image; None for `train` where there are splits, else all.
         weighting: whether every pixel counts the same, or every image.
-        transform: what is done to images first, such as `resize=256,crop=224`.
-        labels_only: count classes alone, and decode nothing.
+        transform: transform applied to images before, such as `resize=256,crop=224`.
+        labels_only: only count classes, and decode nothing.
         limit: measure a sample of so many images.
         seed: chooses the sample.
         allow_large: decode images of very many pixels, and read a large file to compare with.
-        duplicates: look for images that are there twice, in this split or in another.
+        duplicates: look for duplicate images, in this split or in another.
         issues: look for blank, very dark, very bright and blurred images.
-        shard: number of a part, from 1, and of all parts, to be measured alone.
+        shard: number of the part to measure, from 1, and number of parts.
         save_to: where the histograms are written.
         against: a saved file or a dataset to compare with.
-        cache: a file where what was found in each image is kept for the next time.
+        cache: a file that keeps the results of each image for the next time.
         data_dir: where the files of named sets are looked for, and downloaded to.
         download: whether missing files may be downloaded.
-        num_workers: threads that decode, 0 for none beside this one; one a core by default.
-        on_event: called with each event; None leaves the handler in force.
+        num_workers: number of decoding threads; 0 decodes in this one; one a core by default.
+        on_event: called with each event; None keeps the current handler.
 
     Raises:
         NotFoundError: there is no such dataset, folder or file.
-        UsageError: options contradict each other or make no sense, or there is no image.
+        UsageError: options contradict each other or are invalid, or there is no image.
         UnavailableError: files are missing and cannot be downloaded, or cannot be read or written.
         RunFailedError: no image could be decoded, or another rank failed.
     """
@@ -126,21 +126,21 @@ def merge_parts(
     num_workers: int | None = None,
     on_event: OnEvent | None = None,
 ) -> DatasetStatistics:
-    """Bring parts together that `measure_dataset` saved with a `shard`.
+    """Merge parts that `measure_dataset` saved with a `shard`.
 
     Args:
         paths: one file a part, all of them, in any order.
         weighting: whether every pixel counts the same, or every image.
-        save_to: where the histograms of the whole are written.
+        save_to: where the merged histograms are written.
         against: a saved file or a dataset to compare with.
         allow_large: read files whatever memory they take, and images of very many pixels.
         data_dir: where the files of that are.
         num_workers: threads that decode that.
-        on_event: called with each event; None leaves the handler in force.
+        on_event: called with each event; None keeps the current handler.
 
     Raises:
-        NotFoundError: a file is not there.
-        UsageError: a file is no part, a part is there twice or missing, or they are of different
+        NotFoundError: a file does not exist.
+        UsageError: a file is not a part, a part is given twice or missing, or they are of different
             datasets.
         UnavailableError: a file cannot be read or written.
     """

@@ -1,4 +1,4 @@
-"""From a measurement to the answer of the verb."""
+"""The result of the verb, computed from a measurement."""
 
 from cnnkit.data.datasets import DATASETS
 from cnnkit.data.opening import ALL
@@ -15,13 +15,13 @@ def summarize(
     duplicates: Duplicates | None = None,
     issues: ImageIssues | None = None,
 ) -> DatasetStatistics:
-    """Return the figures of a measurement.
+    """Return the statistics of a measurement.
 
     Args:
         measured: the integers.
         weighting: whether every pixel counts the same, or every image.
-        duplicates: images that are there twice.
-        issues: images with something odd.
+        duplicates: duplicate images.
+        issues: images with issues.
 
     Raises:
         UsageError: there are no images.
@@ -87,7 +87,7 @@ def _own_published(
     figures: summarized.MeanAndStd | None,
     over_images: summarized.MeanAndStd | None,
 ) -> PublishedStats | None:
-    """Return the published figures of the dataset itself, which are of its training images."""
+    """Return the published mean and std of the dataset, which are of its training images."""
     entry = DATASETS.get(measured.dataset)
     if entry is None or entry.published is None or figures is None or over_images is None:
         return None

@@ -1,4 +1,4 @@
-"""What is to be measured, and how: one value that is checked before any work begins."""
+"""The request: what to measure and how, validated before any work begins."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +10,13 @@ from cnnkit.system.device import num_usable_cores
 
 @dataclass(frozen=True)
 class Request:
-    """A measuring that was asked for; the fields are those of `measure_dataset`.
+    """A requested measurement; the fields are those of `measure_dataset`.
 
     Attributes:
-        with_fingerprint: whether the images are to be told from others, as parts must be.
+        with_fingerprint: whether to compute the fingerprint of the images, as parts need.
 
     Raises:
-        UsageError: options contradict each other or make no sense.
+        UsageError: options contradict each other or are invalid.
     """
 
     spec: str
@@ -36,9 +36,11 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
-            raise UsageError(f"{setting('limit')} {self.limit} measures nothing", "1 is the least")
+            raise UsageError(
+                f"{setting('limit')} {self.limit} measures nothing", "the minimum is 1"
+            )
         if self.seed < 0:
-            raise UsageError(f"{setting('seed')} {self.seed} is below 0", "0 is the least")
+            raise UsageError(f"{setting('seed')} {self.seed} is below 0", "the minimum is 0")
         if self.num_workers < 0:
             raise UsageError(
                 f"{setting('num_workers')} {self.num_workers} is below 0", "0 decodes in one thread"
@@ -66,7 +68,7 @@ class Request:
                 )
 
     def check_for_labels(self) -> None:
-        """Refuse what needs pixels, where labels alone are counted.
+        """Refuse options that need pixels if only labels are counted.
 
         Raises:
             UsageError: such an option was given.

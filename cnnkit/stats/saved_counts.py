@@ -1,4 +1,4 @@
-"""What was measured, as it is saved to a file, and brought together from several."""
+"""Saving measurements to a file, loading them, and merging several."""
 
 import json
 from collections import Counter
@@ -24,7 +24,7 @@ from cnnkit.system.files import TooLargeError, explain_os_error, read_regular, w
 from cnnkit.system.records import List, Record, at_most, parse_json
 
 SCHEMA = "cnnkit.histogram/1"
-MOST_BYTES = 24 * 2**20  # of a file; a thousand classes of colour images take 12 MB
+MOST_BYTES = 24 * 2**20  # of a file; a thousand classes of color images take 12 MB
 MOST_HISTOGRAM_BYTES = 2**28  # of all files together, in memory
 MOST_SIDE = 2**31
 
@@ -34,18 +34,18 @@ Kinds = Annotated[dict[str, Count], at_most(1000)]
 
 @dataclass
 class Measurement:
-    """The integers of a dataset, and what they are of.
+    """The measured integers of a dataset, and what was measured.
 
     Attributes:
-        dataset: what it was called.
+        dataset: its name.
         split: the part of it.
-        fingerprint: what tells these images from others; empty where it was not asked for.
-        transform: what was done to images before they were counted; empty for nothing.
+        fingerprint: identifies the images; empty if not requested.
+        transform: transform applied to images before counting; empty for none.
         classes: their names in order, those without images included.
         tally: the integers.
-        population: images that the sample was drawn from; None where it is no sample.
-        shard: number of this part, from 1, and of all; None for the whole.
-        seconds: duration of the measuring, without opening the data; not saved.
+        population: number of images that the sample was drawn from; None without a sample.
+        shard: number of this part, from 1, and of all; None if it is not a part.
+        seconds: duration of the measurement, without opening the data; not saved.
     """
 
     dataset: str
@@ -60,7 +60,7 @@ class Measurement:
 
 
 def save(measurement: Measurement, path: Path) -> None:
-    """Write a measurement to a JSON file, whole or not at all.
+    """Write a measurement to a JSON file, atomically.
 
     Raises:
         UnavailableError: no space, no permission.
@@ -110,13 +110,13 @@ def load(path: Path, allow_large: bool = False, room: int = MOST_HISTOGRAM_BYTES
 
     Args:
         path: the file.
-        allow_large: read it whatever memory it takes.
+        allow_large: read it however large it is.
         room: how many bytes its histograms may have.
 
     Raises:
         NotFoundError: there is no such file.
         UnavailableError: it cannot be read.
-        UsageError: it is none, or larger than is allowed.
+        UsageError: it is not a measurement, or larger than allowed.
     """
     try:
         content = read_regular(path, EXACT_IN_INT64 if allow_large else MOST_BYTES)
@@ -152,17 +152,17 @@ def load_parts(paths: Iterable[Path], allow_large: bool = False) -> list[tuple[P
 
 
 def merge(parts: Sequence[tuple[Path, Measurement]]) -> Measurement:
-    """Return the whole that parts of one dataset add up to.
+    """Return the sum of the parts of one dataset.
 
     Raises:
-        UsageError: they are of different datasets, one is there twice or missing, or is no part.
+        UsageError: they are of different datasets, one is given twice or missing, or is not a part.
     """
     first_path, first = parts[0]
     seen: dict[int, Path] = {}
     for path, part in parts:
         if part.shard is None:
             raise UsageError(
-                f"{path} is no part but all of {part.dataset}",
+                f"{path} is not a part but all of {part.dataset}",
                 f"save parts with {setting('shard')} 1/8",
             )
         for what, mine, others in (
@@ -174,17 +174,17 @@ def merge(parts: Sequence[tuple[Path, Measurement]]) -> Measurement:
                 raise UsageError(
                     f"{first_path} and {path} are parts of different images: the {what} differs "
                     f"({first.dataset} and {part.dataset})",
-                    "merge parts of one dataset, measured alike",
+                    "merge parts of one dataset, measured with the same options",
                 )
         assert first.shard is not None
         number, of = part.shard
         if of != first.shard[1]:
             raise UsageError(
                 f"{first_path} is one of {first.shard[1]} parts, but {path} one of {of}",
-                "merge parts of one division",
+                "merge parts of the same number of parts",
             )
         if number in seen:
-            raise UsageError(f"part {number}/{of} is there twice: {seen[number]} and {path}",
+            raise UsageError(f"part {number}/{of} is given twice: {seen[number]} and {path}",
                              "leave one out")  # fmt: skip
         seen[number] = path
     assert first.shard is not None
@@ -218,11 +218,11 @@ class _SavedHistogram(Record):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if len(self.values) != len(self.counts) or not 0 < len(self.values) <= self.bins:
-            raise ValueError("values and counts do not fit")
+            raise ValueError("values and counts differ in length")
         if not all(a < b for a, b in zip(self.values, self.values[1:], strict=False)):
-            raise ValueError("its values do not rise")
+            raise ValueError("its values are not in ascending order")
         if self.values[0] < 0 or self.values[-1] >= self.bins or 0 in self.counts:
-            raise ValueError("it counts what there is not")
+            raise ValueError("it counts values outside of the range, or a count is 0")
         return self
 
     def counts_by_value(self) -> Counts:
@@ -251,7 +251,7 @@ class _SavedHistograms(Record):
         if len(self.channels) not in (1, 3):
             raise ValueError(f"it has {len(self.channels)} channels")
         if len({(one.bins, sum(one.counts)) for one in self.channels}) != 1:
-            raise ValueError("its channels have not as many pixels each")
+            raise ValueError("its channels differ in bins or number of pixels")
         return self
 
 
@@ -272,7 +272,7 @@ class _SavedSums(Record):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not len(self.means) == len(self.squares) == len(self.deviations):
-            raise ValueError("its sums are of several numbers of channels")
+            raise ValueError("its sums differ in the number of channels")
         whole = self.num_images << FRACTION_BITS
         if not all(0 <= one <= whole for one in (*self.means, *self.squares)) or not all(
             0 <= one <= self.num_images << DEVIATION_BITS for one in self.deviations
@@ -281,14 +281,14 @@ class _SavedSums(Record):
         return self
 
     def sums(self) -> ImageSums:
-        """Return them for a tally."""
+        """Return the sums for a tally."""
         return ImageSums(
             self.num_images, list(self.means), list(self.squares), list(self.deviations)
         )
 
 
 class _Saved(Record):
-    """What a file holds; see `save`."""
+    """The contents of a file; see `save`."""
 
     dataset: str
     split: str
@@ -314,16 +314,16 @@ class _Saved(Record):
         kinds = {one.kind for one in self.histograms}
         sums = {one.kind for one in self.sums}
         if len(kinds) != len(self.histograms) or len(sums) != len(self.sums):
-            raise ValueError("a class is there twice")
+            raise ValueError("a class occurs twice")
         if {(name, channels) for name, channels, _ in kinds} != sums:
-            raise ValueError("histograms and sums are of different classes")
+            raise ValueError("histograms and sums have different classes")
         if len(set(self.classes)) != len(self.classes):
-            raise ValueError("the name of a class is there twice")
+            raise ValueError("a class name occurs twice")
         if sum(one.num_pixels for one in self.histograms) != self.num_pixels:
             raise ValueError("its pixels do not add up")
         num_images = sum(one.num_images for one in self.sums)
         if not num_images <= self.num_pixels or self.num_oriented > num_images:
-            raise ValueError("it has more images than pixels, or than there are")
+            raise ValueError("it has more images than pixels, or too many turned images")
         if not all(min(one) >= 1 and max(one[:2]) <= MOST_SIDE for one in self.sizes):
             raise ValueError("an image has no pixels, or too many")
         for of, numbers in (
@@ -348,12 +348,12 @@ class _Saved(Record):
     def _check_sample(self, num_images: int) -> None:
         assert self.sample is not None
         if len(self.sample) != num_images or (self.population or 0) < num_images:
-            raise ValueError("its sample is of another number of images")
+            raise ValueError("its sample has a different number of images")
         if not all(one.is_possible for one in map(_sampled, self.sample)):
-            raise ValueError("an image of its sample has other values than there are")
+            raise ValueError("an image of its sample has impossible values")
 
     def measurement(self) -> Measurement:
-        """Return it with the histograms in memory."""
+        """Return the measurement with the histograms in memory."""
         tally = Tally()
         for one in self.histograms:
             tally.add_histogram(

@@ -260,7 +260,7 @@ def test_progress_is_told() -> None:
     ("models", "settings", "message"),
     [
         ([], {}, "nothing to compare"),
-        ("lenet5", {"baseline": True}, "nothing to hold against"),
+        ("lenet5", {"baseline": True}, "nothing to compare with"),
         ("lenet5", {"sort": "mac"}, "did you mean macs"),
         (["resnet18", "lenet5"], {"input": "3x4x4"}, "lenet5"),
         (["resnet18", "alexnet"], {"input": "3x8x8"}, "alexnet cannot take 3x8x8"),

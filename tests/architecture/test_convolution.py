@@ -451,7 +451,7 @@ def check_written_out(result: ConvResult) -> None:
     for value, window in zip(values, result.slide.windows, strict=True):
         assert result.slide.output[window.row][window.column] == value
         if value is None:
-            assert window.sum == "padding alone"
+            assert window.sum == "only padding"
             continue
         left, _, right = window.sum.partition(" = ")
         if left == "no input reaches it":
@@ -572,16 +572,16 @@ def test_alexnets_first_layer() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"size": 2.5}, "size must be a whole number, not 2.5"),
-        ({"size": "227"}, "size must be a whole number, not '227'"),
-        ({"size": True}, "size must be a whole number, not True"),
-        ({"size": (1, 2, 3)}, "size must be a whole number, or a pair"),
-        ({"size": 7, "kernel": (3, None)}, "kernel must be a whole number, not None"),
+        ({"size": 2.5}, "size must be an integer, not 2.5"),
+        ({"size": "227"}, "size must be an integer, not '227'"),
+        ({"size": True}, "size must be an integer, not True"),
+        ({"size": (1, 2, 3)}, "size must be an integer, or a pair"),
+        ({"size": 7, "kernel": (3, None)}, "kernel must be an integer, not None"),
         ({"size": 7, "kernel": 3, "pool": "min"}, "pool must be max or avg, not 'min'"),
         ({"size": MAX_NUMBER + 1}, "size must be at most 1,000,000,000"),
         ({"image": 5, "weight": "1"}, "image must be a text, or rows of numbers"),
         ({"image": [1, 2], "weight": "1"}, "image must be a text, or rows of numbers"),
-        ({"image": [[True]], "weight": "1"}, "'True' in row 1 of image is no number"),
+        ({"image": [[True]], "weight": "1"}, "'True' in row 1 of image is not a number"),
         ({"image": [], "weight": "1"}, "image is empty"),
         ({"stack": "3s1", "size": 9, "padding": (1, 2)}, "padding must be a whole"),
         ({"stack": [3, 2.5]}, "'2.5' is no layer of a stack"),

@@ -60,7 +60,7 @@ def test_biases_and_norms_are_what_torchinfo_counts_more() -> None:
     one = opinion(look(network, 3, 8, 8, cross_check=True), "torchinfo")
     assert one.theirs == one.ours + 8 * 36 + 16 + 4
     assert "biases counted +292" in one.explanation
-    assert "norms counted, a value a parameter +16" in one.explanation
+    assert "norms counted, one value per parameter +16" in one.explanation
 
 
 def test_tokens_are_what_torchinfo_leaves_out() -> None:

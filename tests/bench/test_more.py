@@ -184,7 +184,7 @@ def test_a_run_that_never_reaches_it_or_diverges_failed() -> None:
 def test_recipes_that_make_no_sense() -> None:
     file = write_recipe(epochs=1)
     for words, kind, arguments in [
-        ("target 1.5 is no accuracy", UsageError, (1.5, file)),
+        ("target 1.5 is not an accuracy", UsageError, (1.5, file)),
         ("names no model", UsageError, (0.5, file)),
         ("unknown recipe 'fats'; did you mean fast", NotFoundError, (0.5, "fats")),
         ("cannot read the recipe gone.toml", NotFoundError, (0.5, "gone.toml")),

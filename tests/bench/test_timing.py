@@ -23,7 +23,7 @@ def measured(
 ) -> BenchResult:
     """Measure a network on a fake device, without peaks."""
     with devices(device), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cnnkit.bench.utilization._settled_peak", known_peak)
+        patch.setattr("cnnkit.bench.utilization._highest_peak", known_peak)
         sweep = Sweep(devices=(device.name,), modes=modes, batch_sizes=(BATCH,))
         return benchmark(network, sweep, input=INPUT, **options)  # type: ignore[arg-type]
 
@@ -174,7 +174,7 @@ def test_cells_share_their_rounds_so_that_drift_hits_them_alike() -> None:
             (device.name,), ("infer",), (BATCH,), layouts=("channels-first", "channels-last")
         )
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("cnnkit.bench.utilization._settled_peak", known_peak)
+            patch.setattr("cnnkit.bench.utilization._highest_peak", known_peak)
             first, second = benchmark(Tiring(device, SECONDS), sweep, input=INPUT).cells
     assert second.speedup == pytest.approx(1, rel=0.02)
     assert second.speedup_low is not None

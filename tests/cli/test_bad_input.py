@@ -118,12 +118,12 @@ def test_unknown_split(refused: Refused, finished: Path) -> None:
         ("--seed", "-1", "--seed must be at least 0, not -1"),
         ("--normalize", "published", "no mean and standard deviation are published for digits"),
         ("--normalize", "publishd", "did you mean published?"),
-        ("--normalize", "0", "--normalize 0 has a std of 0, which pixels cannot be divided by"),
+        ("--normalize", "0", "--normalize 0 has a std of 0, but it must be above 0"),
         ("--normalize", "0.5/0", "--normalize 0.5/0 has a std of 0"),
         ("--normalize", "0.5/-0.2", "has a std of -0.2"),
-        ("--normalize", "0.5/1e999", "has '1e999' where a number should be"),
-        ("--normalize", "0.5/nan", "has 'nan' where a number should be"),
-        ("--normalize", "0.5/", "has '' where a number should be"),
+        ("--normalize", "0.5/1e999", "has '1e999' instead of a number"),
+        ("--normalize", "0.5/nan", "has 'nan' instead of a number"),
+        ("--normalize", "0.5/", "has '' instead of a number"),
         ("--normalize", "0.1,0.2/0.3", "has 2 means; give one for all channels, or three"),
         ("--normalize", "0.1,0.2,0.3", "has 3 means and no std"),
         ("--normalize", "125/60", "has a mean of 125, and pixels are from 0 to 1"),
@@ -274,7 +274,9 @@ def test_a_file_that_is_no_network(
 
 def test_a_class_folder_whose_name_is_no_text(refused: Refused, photos: Path) -> None:
     (photos / "cat").rename(os.fsdecode(os.fsencode(photos) + b"/caf\xe9"))
-    refused("train", "linear", "./photos", code=2, says="a name that is no text", hint="rename")
+    refused(
+        "train", "linear", "./photos", code=2, says="a name that is not valid text", hint="rename"
+    )
 
 
 def test_folders_that_are_no_dataset(refused: Refused, tmp_path: Path, photos: Path) -> None:

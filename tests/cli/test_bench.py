@@ -189,7 +189,7 @@ def refused(answer: Answer, code: int, says: str) -> None:
 
 def test_bad_input(cnnkit: Cnnkit) -> None:
     for arguments, code, says in [
-        (("lenet5", "--batch", "0"), 2, "--batch-size 0 has no image"),
+        (("lenet5", "--batch", "0"), 2, "--batch-size 0 is below 1"),
         (("lenet5", "--batch", "many"), 2, "--batch 'many' is no number"),
         (("lenet5", "--batch", "1,,2"), 2, "names nothing between two commas"),
         (("lenet5", "--mode", "eval"), 2, "--mode 'eval' is unknown"),
@@ -225,8 +225,8 @@ def test_bad_input(cnnkit: Cnnkit) -> None:
 )  # fmt: skip
 def test_a_file_that_holds_no_results(cnnkit: Cnnkit, text: bytes) -> None:
     Path("x.jsonl").write_bytes(text)
-    refused(cnnkit("bench", "compare", "x.jsonl", "x.jsonl"), 2, "x.jsonl holds no results")
-    refused(cnnkit("bench", "lenet5", "--against", "x.jsonl"), 2, "x.jsonl holds no results")
+    refused(cnnkit("bench", "compare", "x.jsonl", "x.jsonl"), 2, "x.jsonl contains no results")
+    refused(cnnkit("bench", "lenet5", "--against", "x.jsonl"), 2, "x.jsonl contains no results")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")

@@ -89,7 +89,7 @@ def test_what_is_no_shape_is_refused_alike(cnnkit: Cnnkit, command: str, text: s
 def test_what_is_no_shape_of_a_fake_set(cnnkit: Cnnkit, text: str) -> None:
     answer = cnnkit("stats", f"fake:{text}:2:20")
     assert answer.code == 2
-    assert "describes no fake set; the form is fake:CxHxW:classes:images" in answer.stderr
+    assert "is not a fake set; the form is fake:CxHxW:classes:images" in answer.stderr
 
 
 def test_a_recipe_says_where(cnnkit: Cnnkit, tmp_path: Path) -> None:

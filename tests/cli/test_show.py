@@ -116,7 +116,7 @@ def test_a_terminal_that_shows_colour_gets_the_preview(name: str, has_preview: b
     [
         (["nothing-like-it"], 3, "unknown dataset 'nothing-like-it'"),
         (["digits", "--class", "eleven"], 3, "digits has no class 'eleven'"),
-        (["digits", "--index", "1797"], 2, "numbered from 0 to 1,796"),
+        (["digits", "--index", "1797"], 2, "indices are 0 to 1,796"),
         (["digits", "--index", "x"], 2, "not 'x'"),
         (["digits", "--num", "0"], 2, "0"),
         (["digits", "--seed", "-1"], 2, "-1"),

@@ -132,7 +132,7 @@ def test_the_cache_of_the_user(
     first = cnnkit("stats", folder, "--cache", "--json")
     again = cnnkit("stats", folder, "--cache", "--json")
     assert without_time(first.json) == without_time(again.json)
-    assert " ".join(again.stderr.split()).startswith("40 images known from")
+    assert " ".join(again.stderr.split()).startswith("40 images already measured in")
 
 
 @pytest.mark.parametrize("kind", ["folder", "shards", "digits"])

@@ -367,7 +367,7 @@ def test_several_inputs(cnnkit: Cnnkit, networks: Path) -> None:
 
 def test_a_network_that_needs_values(cnnkit: Cnnkit, networks: Path) -> None:
     answer = cnnkit("summary", "net.py:Asking", "--input", "3x8x8")
-    assert "computed with real tensors, for net.py:Asking needs their values" in answer.stdout
+    assert "computed with real tensors because net.py:Asking needs their values" in answer.stdout
     assert "computed with real tensors" in answer.stderr
     plain = cnnkit("summary", "net.py:Asking", "--input", "3x8x8", "--json", "-q").json
     assert plain["device"] == "cpu"
@@ -416,8 +416,8 @@ def test_strict_writes_one_document(cnnkit: Cnnkit, networks: Path) -> None:
 BAD = [
     # An input that the network cannot take
     ("resnet18 --input 5x224x224", 2, "resnet18 takes images of 3 channels, not 5", "3 channels"),
-    ("net.py:norm --input 4x8x8", 2, "0 (Conv2d) got 4x8x8 and wants 3 channels", ""),
-    ("alexnet_2012 --input 224", 2, "fc6 (Linear) got 6400 and wants 9216 features",
+    ("net.py:norm --input 4x8x8", 2, "0 (Conv2d) got 4x8x8 but expects 3 channels", ""),
+    ("alexnet_2012 --input 224", 2, "fc6 (Linear) got 6400 but expects 9216 features",
      "the smallest square that works is 3x227x227"),
     ("vgg16 --input 16", 2, "features.30 (MaxPool2d) got 512x1x1, which is too small for its 2x2",
      "the smallest square that works is 3x32x32"),
@@ -425,25 +425,25 @@ BAD = [
     ("lenet5 --input 1x20x20", 2, "lenet5 cannot take 1x20x20", "1x32x32"),
     ("net.py:norm --input 3x4x4", 2, "got 3x4x4, which is too small for its 8x8 window", "3x8x8"),
     ("net.py:Broken --input 3x8x8", 2, "net.py:Broken cannot take 3x8x8", "it was never ready"),
-    ("net.py:vector --input 3:float32", 2, "and wants 7 features", ""),
+    ("net.py:vector --input 3:float32", 2, "but expects 7 features", ""),
     # A forward of another form
     ("net.py:Two --input 3x8x8", 2, "missing a required argument: 'ids'", "image, ids"),
     ("net.py:norm --input 3x8x8 --input 3x8x8", 2, "too many", "its forward takes input"),
     ("net.py:norm --input x=3x8x8", 2, "missing a required argument: 'input'", "takes input"),
     ("net.py:norm --input 3x8x8 --input y=3x8x8", 2, "unexpected keyword argument 'y'", "input"),
     # Nonsense in --input
-    ("lenet5 --input 3x", 2, "--input '3x' is no shape", "3x224x224"),
-    ("lenet5 --input axb", 2, "--input 'axb' is no shape", "ids=16:int64"),
+    ("lenet5 --input 3x", 2, "--input '3x' is not a shape", "3x224x224"),
+    ("lenet5 --input axb", 2, "--input 'axb' is not a shape", "ids=16:int64"),
     ("lenet5 --input 3x0x3", 2, "--input '3x0x3' has a size below 1", "1 or more"),
     ("lenet5 --input 3x-4x3", 2, "--input '3x-4x3' has a size below 1", "1 or more"),
-    ("lenet5 --input 3.5", 2, "--input '3.5' is no shape", ""),
-    ("lenet5 --input x=3x3:int99", 2, "'int99' is no dtype", "did you mean int"),
-    ("lenet5 --input 3x3:", 2, "'' is no dtype", "float32"),
-    ("lenet5 --input =3", 2, "'' is no name of an argument", "NAME=SHAPE"),
-    ("lenet5 --input 3a=3", 2, "'3a' is no name of an argument", "NAME=SHAPE"),
+    ("lenet5 --input 3.5", 2, "--input '3.5' is not a shape", ""),
+    ("lenet5 --input x=3x3:int99", 2, "'int99' is not a dtype", "did you mean int"),
+    ("lenet5 --input 3x3:", 2, "'' is not a dtype", "float32"),
+    ("lenet5 --input =3", 2, "'' is not an argument name", "NAME=SHAPE"),
+    ("lenet5 --input 3a=3", 2, "'3a' is not an argument name", "NAME=SHAPE"),
     ("lenet5 --input a=3 --input a=4", 2, "--input a is given twice", "leave one out"),
-    ("net.py:norm", 2, "it is not known what net.py:norm is fed", "--input"),
-    ("net.py:norm --input 8", 2, "the channels of net.py:norm are not known", "3x8x8"),
+    ("net.py:norm", 2, "the input shape of net.py:norm is unknown", "--input"),
+    ("net.py:norm --input 8", 2, "the number of channels of net.py:norm is unknown", "3x8x8"),
     # Networks that are none
     ("net.py:nothing --input 3x8x8", 2, "net.py:nothing returned a NoneType", "torch.nn.Module"),
     ("net.py:number --input 3x8x8", 2, "returned an int", "torch.nn.Module"),
@@ -469,8 +469,8 @@ BAD = [
     ("lenet5 --top 3 --no-fold", 2, "--no-fold and --top contradict each other", "leave"),
     ("lenet5 --sort size", 2, "'size' is not one of", "--help"),
     ("lenet5 --view list", 2, "'list' is not one of", "--help"),
-    ("lenet5 --dtype fp99", 2, "--dtype 'fp99' is no dtype of weights", "float16"),
-    ("lenet5 --dtype int64", 2, "--dtype 'int64' is no dtype of weights", "float32"),
+    ("lenet5 --dtype fp99", 2, "--dtype 'fp99' is not a dtype of weights", "float16"),
+    ("lenet5 --dtype int64", 2, "--dtype 'int64' is not a dtype of weights", "float32"),
     ("lenet5 --optimizer adamm", 2, "--optimizer 'adamm' is unknown", "did you mean adam"),
     ("lenet5 --num-classes 0", 2, "--num-classes must be at least 1, not 0", "--help"),
 ]  # fmt: skip

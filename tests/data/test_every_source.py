@@ -213,8 +213,8 @@ def test_some_classes_of_named_and_made_up_sets(cnnkit: Cnnkit) -> None:
     [
         ("digits:0,12", NotFoundError, "digits has no class '12'"),
         ("digits:0", UsageError, "names a single class"),
-        ("digits:", UsageError, "names no class behind the colon"),
-        ("digits: ,", UsageError, "names no class behind the colon"),
+        ("digits:", UsageError, "names no class after the colon"),
+        ("digits: ,", UsageError, "names no class after the colon"),
         ("cifar10:bird,airplan", NotFoundError, "no class 'airplan'; did you mean airplane"),
     ],
 )
@@ -281,7 +281,7 @@ def test_archives_that_differ_from_their_folders(sources: dict[str, str], tmp_pa
     with handled_by(events.append):
         found = open_images(str(tmp_path / "links.tar"), None)
     said = " ".join(event.text for event in events if isinstance(event, Warned))
-    assert "lead to no image of the archive left out: 4, such as dog/f.png" in said
+    assert "do not lead to an image of the archive left out: 4, such as dog/f.png" in said
     assert "links to folders of the set itself left out: 1" in said
     assert found.labels.bincount().tolist() == [1, 4]
     expected = sum(
@@ -339,7 +339,7 @@ def test_a_copy_of_the_set_inside_trains_no_class(
     for spec in (sources["folder"], sources["zip"]):
         assert find_dataset(spec).classes == CLASSES
         told = cnnkit("stats", spec)
-        assert "left out as copies: photos" in " ".join(told.stderr.split())
+        assert "are ignored: photos" in " ".join(told.stderr.split())
         assert len(open_images(f"{spec}:photos", None)) == 3 * NUM_EACH
 
 
@@ -386,7 +386,7 @@ def oversized() -> bytes:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"no image", "no image in a format that cnnkit reads"),
+        (b"no image", "not an image in a format that cnnkit reads"),
         (b"", "empty: 0 bytes"),
         (oversized(), "refused: 3,600,000,000 pixels"),
     ],

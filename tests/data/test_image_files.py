@@ -94,7 +94,7 @@ def test_only_the_readers_of_the_formats_are_imported(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(content)], capture_output=True, text=True, check=True
     )
     error, plugins = done.stdout.splitlines()
-    assert error == "no image in a format that cnnkit reads"
+    assert error == "not an image in a format that cnnkit reads"
     allowed = {f"PIL.{name}ImagePlugin" for name in
                ("Bmp", "Gif", "Jpeg", "Png", "Ppm", "Tiff", "WebP", "Avif", "Mpo")}  # fmt: skip
     assert set(ast.literal_eval(plugins)) <= allowed

@@ -32,7 +32,9 @@ def test_a_set_as_it_is_unpacked_from_the_web() -> None:
     assert layout.classes == {"train": kinds, "test": kinds}
     assert layout.places[("Training", "glioma")] == ("train", "glioma")
     assert layout.places[("Testing", "notumor")] == ("test", "notumor")
-    assert layout.remarks == ("splits by the names of folders: Training is train, Testing is test",)
+    assert layout.remarks == (
+        "splits inferred from folder names: Training is train, Testing is test",
+    )
 
 
 def test_plain_splits_need_no_words() -> None:
@@ -62,7 +64,7 @@ def test_doubled_folders_and_wrappers_mean_nothing() -> None:
     layout = arrange(folders("set/seg_train/seg_train/sea", "set/seg_train/seg_train/ice",
                              "set/seg_test/seg_test/sea", "set/seg_test/seg_test/ice"))  # fmt: skip
     assert layout.classes == {"train": ("ice", "sea"), "test": ("ice", "sea")}
-    assert layout.remarks[0] == "everything lies in set; its folders are taken"
+    assert layout.remarks[0] == "all images are in set; its folders are used"
 
 
 def test_classes_without_splits() -> None:
@@ -82,14 +84,14 @@ def test_what_lies_beside_splits_is_said() -> None:
     )
     assert set(layout.classes) == {"train", "test"}
     assert ("copy", "train", "a") not in layout.places
-    assert layout.remarks == ("folders beside those of splits are left out: copy",)
+    assert layout.remarks == ("folders that are not splits are ignored: copy",)
 
 
 def test_look_alikes_are_said_and_may_be_asked_for() -> None:
     spread = folders("one/a", "one/b", "two/a", "two/b")
     layout = arrange(spread)
     assert layout.classes == {"": ("one", "two")}
-    assert "the same folders lie in each (a, b)" in layout.remarks[0]
+    assert "each contains the same folders (a, b)" in layout.remarks[0]
     assert arrange(spread, as_classes=True).remarks == ()
     brain = folders("Training/a", "Training/b", "Testing/a", "Testing/b")
     assert arrange(brain, as_classes=True).classes == {"": ("Testing", "Training")}
@@ -115,7 +117,7 @@ def test_a_copy_of_the_set_inside_is_no_class() -> None:
     layout = arrange(folders("a", "b", "c", "set/a", "set/b", "set/c", "old/a", "old/b", "old/c"))
     assert layout.classes == {"": ("a", "b", "c")}
     assert layout.remarks == (
-        "folders that hold the folders beside them once more are left out as copies: old, set",
+        "folders that contain copies of the folders beside them are ignored: old, set",
     )
     assert ("set", "a") not in layout.places
     layout = arrange(
@@ -141,8 +143,8 @@ def test_folders_of_systems_are_no_classes(name: str) -> None:
 def test_the_plainest_name_is_the_split() -> None:
     layout = arrange(folders("train/a", "train/b", "train_masks/a", "train_masks/b"))
     assert layout.classes == {"train": ("a", "b")}
-    assert layout.remarks == ("folders beside those of splits are left out: train_masks",)
-    with pytest.raises(UsageError, match="both val and valid are the val split"):
+    assert layout.remarks == ("folders that are not splits are ignored: train_masks",)
+    with pytest.raises(UsageError, match="both val and valid are named like the val split"):
         arrange(folders("train/a", "val/a", "valid/a"))
 
 

@@ -63,7 +63,7 @@ def test_every_kind_is_read_or_named_by_both_decoders(name: str) -> None:
     treated = Preprocessing(3, 16, 16, (0.0,) * 3, (1.0,) * 3)
     if name in FOREIGN:
         for one in (decode, treated.decode):
-            with pytest.raises(BadImageError, match="no image in a format that cnnkit reads"):
+            with pytest.raises(BadImageError, match="not an image in a format that cnnkit reads"):
                 one(content)
         return
     if name == "float.tif":
@@ -176,7 +176,7 @@ def test_postscript_under_the_name_of_an_image(
     called.unlink()
     answer = check(cnnkit("stats", tmp_path / "set", "--json"), ExitCode.DONE)
     assert [one["reason"] for one in answer.json["bad_files"]] == [
-        "no image in a format that cnnkit reads"
+        "not an image in a format that cnnkit reads"
     ] * 2
     check(cnnkit("show", tmp_path / "set", "-n", "12", "-o", "x.png"), ExitCode.DONE)
     answer = check(cnnkit("train", model, tmp_path / "set", "--epochs", "1"), ExitCode.RUN_FAILED)

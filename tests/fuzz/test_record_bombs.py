@@ -133,7 +133,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
             "CREATE VIEW records AS SELECT x AS path, x AS treatment, x AS size, x AS modified_ns, "
             f"x AS record FROM ({ENDLESS})",
         ),
-        "is damaged (it holds other tables)",
+        "is damaged (it contains other tables)",
     ),
     "trigger": (
         change_tables(
@@ -142,11 +142,11 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
             "INSERT OR REPLACE INTO records SELECT randomblob(9), '', 0, 0, '' "
             "FROM records a, records b, records c; END",
         ),
-        "is damaged (it holds other tables)",
+        "is damaged (it contains other tables)",
     ),
     "other columns": (
         change_tables("DROP TABLE records", "CREATE TABLE records (path TEXT)"),
-        "is damaged (it holds other tables)",
+        "is damaged (it contains other tables)",
     ),
 }
 
@@ -173,7 +173,9 @@ def test_a_file_that_somebody_names_as_a_cache_is_never_removed(
     with sqlite3.connect("mine.sqlite") as database:
         database.execute("CREATE TABLE mine (x)")
     database.close()
-    with pytest.raises(UnavailableError, match="cannot be used: it holds other tables; remove it"):
+    with pytest.raises(
+        UnavailableError, match="cannot be used: it contains other tables; remove it"
+    ):
         measure_dataset(str(photos), cache=Path("mine.sqlite"))
     os.mkfifo("pipe")
     with pytest.raises(UnavailableError, match="cannot be used: a pipe, not a file; remove it"):

@@ -84,15 +84,15 @@ def test_defaults_decide_where_there_is_no_annotation(name: str, text: str, valu
 @pytest.mark.parametrize(
     ("name", "text", "wanted"),
     [
-        ("depth", "3.5", "a whole number"),
+        ("depth", "3.5", "an integer"),
         ("rate", "much", "a number"),
         ("rate", "nan", "a number"),
         ("norm", "maybe", "true or false"),
-        ("widths", "5,x", "whole numbers with commas between them, such as 512,128"),
-        ("rates", "a", "values with commas between them, each a number"),
-        ("pair", "1", "2 values with commas between them"),
+        ("widths", "5,x", "integers separated by commas, such as 512,128"),
+        ("rates", "a", "values separated by commas, each a number"),
+        ("pair", "1", "2 values separated by commas"),
         ("kind", "sine", "one of relu, tanh"),
-        ("limit", "many", "a whole number or none"),
+        ("limit", "many", "an integer or none"),
     ],
 )
 def test_values_that_do_not_fit(name: str, text: str, wanted: str) -> None:

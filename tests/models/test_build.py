@@ -89,7 +89,7 @@ def test_arguments_of_torchvision_are_read_as_python_writes_them() -> None:
     ("name", "arguments", "message", "hint"),
     [
         ("mlp", {"hiden": "3"}, "mlp takes no argument 'hiden'", "did you mean hidden? it takes "),
-        ("mlp", {"hidden": "a"}, "hidden of mlp cannot be 'a'", "give whole numbers"),
+        ("mlp", {"hidden": "a"}, "hidden of mlp cannot be 'a'", "give integers"),
         ("mlp", {"hidden": "0"}, "mlp cannot be built with hidden=0", "at least one unit"),
         ("mlp", {"activation": "sin"}, "activation of mlp cannot be 'sin'", "one of relu, tanh"),
         ("lenet5", {"depth": "3"}, "lenet5 takes no argument 'depth'", "it takes none"),

@@ -164,7 +164,7 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("spec", ["net.txt:make", "net:make", "tim:resnet18", "models/lenet5"])
 def test_names_that_are_no_python_file(spec: str) -> None:
     message, hint = fails(UsageError, spec)
-    assert message.endswith("is no Python file")
+    assert message.endswith("is not a Python file")
     assert hint == "a network of your own is named path/to/net.py:FUNCTION"
 
 
@@ -194,7 +194,7 @@ def test_files_that_fail_to_import(tmp_path: Path, text: str, told: str) -> None
     modules = set(sys.modules)
     message, hint = fails(UsageError, f"{path}:make")
     assert message == f"net.py cannot be imported: {told}"
-    assert hint == f"mend {path}"
+    assert hint == f"fix {path}"
     assert not [name for name in set(sys.modules) - modules if name.startswith("cnnkit_user")]
 
 
@@ -216,11 +216,11 @@ def test_things_that_are_no_function(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("signature", "message", "hint"),
     [
-        ("depth", "wants an argument 'depth'", "give it with model_arguments depth=VALUE"),
-        ("*, depth: int", "wants an argument 'depth'", "give it with model_arguments depth=VALUE"),
+        ("depth", "needs an argument 'depth'", "give it with model_arguments depth=VALUE"),
+        ("*, depth: int", "needs an argument 'depth'", "give it with model_arguments depth=VALUE"),
         (
             "in_channels",
-            "wants in_channels, and there is no dataset to take it from",
+            "needs in_channels, and there is no dataset to take it from",
             "give in_channels a default in net.py",
         ),
         ("depth=1", "", ""),
@@ -243,7 +243,7 @@ def test_arguments_that_do_not_fit(net: Path) -> None:
     assert message == "net.py:make_net takes no argument 'dept'"
     assert hint == "did you mean depth? it takes depth, name"
     message, hint = fails(UsageError, f"{net}:make_net", depth="deep")
-    assert (message, hint) == ("depth of net.py:make_net cannot be 'deep'", "give a whole number")
+    assert (message, hint) == ("depth of net.py:make_net cannot be 'deep'", "give an integer")
     assert fails(UsageError, f"{net}:make_net", num_classes="2")[0].startswith("num_classes cannot")
 
 
@@ -251,9 +251,9 @@ def test_arguments_that_do_not_fit(net: Path) -> None:
     ("body", "message"),
     [
         ("raise RuntimeError('no luck')", "net.py:make failed: RuntimeError: no luck (line 3)"),
-        ("return [1]", "net.py:make returned a list, no torch.nn.Module"),
-        ("return None", "net.py:make returned a NoneType, no torch.nn.Module"),
-        ("return nn.Linear", "net.py:make returned a type, no torch.nn.Module"),
+        ("return [1]", "net.py:make returned a list, not a torch.nn.Module"),
+        ("return None", "net.py:make returned a NoneType, not a torch.nn.Module"),
+        ("return nn.Linear", "net.py:make returned a type, not a torch.nn.Module"),
         ("return nn.Linear(1, 'x')", "net.py:make failed: TypeError: "),
     ],
 )

@@ -111,6 +111,6 @@ def test_widths() -> None:
     assert network(torch.randn(2, 3, 32, 32)).shape == (2, 7)
     with pytest.raises(UsageError, match="speednet cannot be built with widths=8,0,8") as caught:
         build_model("speednet", arguments={"widths": "8,0,8"})
-    assert caught.value.hint == "a group needs at least one map"
+    assert caught.value.hint == "a group needs at least one channel"
     with pytest.raises(UsageError, match="give 3 values"):
         build_model("speednet", arguments={"widths": "8,16"})

@@ -143,7 +143,7 @@ SUMMARY = SummaryResult(
         ),
         SecondOpinion("fvcore", "MACs", total("macs"), None, "takes no inputs by name"),
     ),
-    remarks=("computed with real tensors, for net.py:make_net needs their values",),
+    remarks=("computed with real tensors because net.py:make_net needs their values",),
     print_remarks=(
         "equal to the table printed in the lectures in 12 of 13 cells",
         "fc, in: printed 1, here 2: why",

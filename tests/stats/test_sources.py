@@ -109,11 +109,11 @@ def test_a_tar_cut_between_two_files_is_cut_short(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("a.zip", b"no zip", "no zip archive"),
-        ("a.zip", b"", "no zip archive"),
+        ("a.zip", b"no zip", "not a zip archive"),
+        ("a.zip", b"", "not a zip archive"),
         ("a.tar", b"", "empty: 0 bytes"),
-        ("a.tar", b"no tar at all" * 100, "no tar archive"),
-        ("a.tar.gz", b"\x1f\x8b\x08\x00nonsense nonsense", "no tar archive"),
+        ("a.tar", b"no tar at all" * 100, "not a tar archive"),
+        ("a.tar.gz", b"\x1f\x8b\x08\x00nonsense nonsense", "not a tar archive"),
         ("a.tar.xz", b"\xfd7zXZ\0nonsense nonsense", "the archive is damaged"),
         ("a.tar.bz2", b"BZh9nonsense nonsense", "the archive is damaged"),
     ],
@@ -234,14 +234,14 @@ def test_braces(spec: str, names: list[str]) -> None:
 @pytest.mark.parametrize(
     ("spec", "error", "said"),
     [
-        ("d-{0..3}.tar", NotFoundError, "2 of the 4 shards of 'd-{0..3}.tar' are not there"),
-        ("d-{}.tar", UsageError, "braces that stand for nothing"),
-        ("d-{0..9999999}.tar", UsageError, "stands for 10,000,000 shards"),
+        ("d-{0..3}.tar", NotFoundError, "2 of the 4 shards of 'd-{0..3}.tar' do not exist"),
+        ("d-{}.tar", UsageError, "braces that expand to nothing"),
+        ("d-{0..9999999}.tar", UsageError, "expands to 10,000,000 shards"),
         ("d-{0,0}.tar", UsageError, "names a shard twice"),
         ("nothing.zip", NotFoundError, "there is no archive 'nothing.zip'"),
         ("./nothing", NotFoundError, "there is no folder './nothing'"),
         ("file.txt", NotFoundError, "unknown dataset 'file.txt'"),
-        ("./file.txt", UsageError, "is no folder"),
+        ("./file.txt", UsageError, "is not a folder"),
         ("empty", UsageError, "'empty' has no images"),
         ("mnits", NotFoundError, "did you mean mnist"),
     ],
@@ -265,7 +265,7 @@ def test_folders_that_could_not_be_trained_on(tmp_path: Path) -> None:
     events: list[Event] = []
     flat = measure_dataset(str(tmp_path / "flat"), on_event=events.append)
     assert (flat.num_images, flat.classes, flat.imbalance) == (2, (), None)
-    assert Warned("files that are no images by their name left out: 1") in events
+    assert Warned("files without an image suffix left out: 1") in events
     single = measure_dataset(str(tmp_path / "single"))
     assert [(one.name, one.num_images) for one in single.classes] == [("cat", 1)]
     events.clear()

@@ -289,9 +289,9 @@ def test_parts_merge_to_the_whole(folder: Path, tmp_path: Path) -> None:
     assert figures(merged) | {"against": None} == figures(whole) | {"against": None}
     with pytest.raises(UsageError, match=r"of 8 parts 1, 2 are missing"):
         merge_parts(sorted(files)[2:])
-    with pytest.raises(UsageError, match=r"part 1/8 is there twice"):
+    with pytest.raises(UsageError, match=r"part 1/8 is given twice"):
         merge_parts([*sorted(files), sorted(files)[0]])
-    with pytest.raises(UsageError, match="is no part but all of"):
+    with pytest.raises(UsageError, match="is not a part but all of"):
         merge_parts([tmp_path / "whole.json"])
     with pytest.raises(NotFoundError, match=r"nothing\.json"):
         merge_parts([tmp_path / "nothing.json"])
@@ -370,10 +370,10 @@ def test_against_a_dataset_that_is_not_there(folder: Path, tmp_path: Path) -> No
     )
     assert result.against is None
     assert result.published is not None
-    assert any(isinstance(e, Note) and "published figures alone" in e.text for e in events)
+    assert any(isinstance(e, Note) and "only with its published values" in e.text for e in events)
     with pytest.raises(UnavailableError):  # of this one nothing was published
         measure_dataset(str(folder), against="svhn", data_dir=tmp_path / "none")
-    with pytest.raises(UsageError, match=r"mnist has 1 channel and .* 3: its published figures"):
+    with pytest.raises(UsageError, match=r"mnist has 1 channel and .* 3: its published values"):
         measure_dataset(str(folder), against="mnist", data_dir=tmp_path / "none")
     with pytest.raises(UsageError, match=r"cifar10 has 3 channels and fake.* 1: its published"):
         measure_dataset("fake:1x8x8:2:4", against="cifar10", data_dir=tmp_path / "none")
@@ -381,8 +381,8 @@ def test_against_a_dataset_that_is_not_there(folder: Path, tmp_path: Path) -> No
 
 def test_an_image_smaller_than_the_crop_is_told() -> None:
     padded = measure_dataset("fake:3x8x8:2:4", transform="resize=4,crop=6")
-    assert padded.changes == {"padded with 0, being smaller than the crop": 4}
-    assert "padded with 0, being smaller than the crop: 4" in str(padded)
+    assert padded.changes == {"padded with 0 because smaller than the crop": 4}
+    assert "padded with 0 because smaller than the crop: 4" in str(padded)
     assert measure_dataset("fake:3x8x8:2:4", transform="resize=6,crop=4").changes == {}
 
 

@@ -79,7 +79,7 @@ def test_a_run_from_before_ignores_the_orientation_and_says_so(
     notes: list[Event] = []
     assert evaluate(run, str(turned), split="train", on_event=notes.append).metrics == as_stored
     said = [one.text for one in notes if isinstance(one, Note)]
-    assert sum("of an earlier version, and its image files are decoded as then" in one
+    assert sum("from an earlier version, so its image files are decoded as then" in one
                for one in said) == 1  # fmt: skip
 
 

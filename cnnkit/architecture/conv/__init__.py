@@ -1,4 +1,4 @@
-"""The arithmetic of a convolution by hand: sizes, cost, stacks, and a kernel that slides."""
+"""Convolution arithmetic: output sizes, costs, stacks, and sliding a kernel by hand."""
 
 from cnnkit.architecture.conv.arithmetic import conv
 

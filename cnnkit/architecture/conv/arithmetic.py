@@ -1,4 +1,4 @@
-"""The arithmetic of a convolution or pooling: size, parameters, cost, and its values by hand."""
+"""Convolution and pooling arithmetic: output size, parameters, cost, and computed values."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -48,7 +48,7 @@ def conv(
     weight: MatrixLike | None = None,
     show: bool = False,
 ) -> ConvResult:
-    """Return what a convolution or pooling of PyTorch makes of an input, and what it costs.
+    """Return the output size and the cost of a convolution or pooling, as in PyTorch.
 
     Sizes are one number, or (height, width).
 
@@ -65,15 +65,15 @@ def conv(
         output_padding: pixels put behind its output; None for 0.
         in_channels: channels of the input.
         out_channels: channels of the output; None for those of the input in a pooling or stack.
-        groups: into how many groups the channels are parted; None for 1.
-        bias: whether there is one an output channel.
+        groups: number of groups of channels; None for 1.
+        bias: whether there is one per output channel.
         stack: kernels of convolutions one after another, or text such as `7s2,3,3d2`.
         image: a small matrix to slide over, as rows or as text such as `0 1 0; 1 1 1`.
         weight: the kernel to slide over it, likewise.
-        show: write out how each output comes about.
+        show: write out how each output is computed.
 
     Raises:
-        UsageError: a value makes no sense, contradicts another, or the kernel does not fit.
+        UsageError: a value is invalid, contradicts another, or the kernel does not fit.
     """
     is_pooling = pool is not None or ceil
     check_together(
@@ -132,7 +132,7 @@ def conv(
 
 
 def _axis(axis: str, mode: str, ceil: bool, one: dict[str, int]) -> ConvAxis:
-    """Return what happens along an axis, from its numbers by name."""
+    """Return the result along an axis, from its settings by name."""
     size, kernel, stride, padding = (one[name] for name in ("size", "kernel", "stride", "padding"))
     dilation = one["dilation"]
     if mode == "transposed":
@@ -182,7 +182,7 @@ def _slide(
         return None
     if pool is not None:
         return slide_pooling(pixels, pool, axes, show=show)
-    assert factors is not None  # as was checked together with the options
+    assert factors is not None  # checked with the options
     return slide_kernel(pixels, factors, axes, transposed=transposed, show=show)
 
 

@@ -18,15 +18,15 @@ _FRACTION = re.compile(r"[+-]?\d{1,15}/\d{1,15}", re.ASCII)
 
 
 def read_matrix(name: str, given: MatrixLike) -> ExactMatrix:
-    """Return a matrix as rows of exact numbers; decimals stay what was written.
+    """Return a matrix as rows of exact numbers; decimals are kept as written.
 
     Args:
-        name: what it is called, for errors.
+        name: its name in errors.
         given: rows of numbers; or text such as `0 1 0; 1 1/9 -0.5`, a semicolon or a new line
             after each row, spaces or commas between numbers; or that as Python writes lists.
 
     Raises:
-        UsageError: a word is no number, rows have different lengths, or there is none.
+        UsageError: a word is not a number, rows have different lengths, or there is none.
     """
     rows = _rows_of_text(given) if isinstance(given, str) else _rows_of_values(name, given)
     if not rows or not rows[0]:
@@ -45,7 +45,7 @@ def read_matrix(name: str, given: MatrixLike) -> ExactMatrix:
 
 
 def plain_number(value: Fraction) -> int | float:
-    """Return an exact number as an integer where it is one, else the nearest float."""
+    """Return an exact number as an integer if it is one, else as the nearest float."""
     return value.numerator if value.denominator == 1 else float(value)
 
 
@@ -61,7 +61,7 @@ def exact_text(value: Fraction) -> str:
 
 
 def result_text(value: Fraction) -> str:
-    """Return what a sum comes to, with a rounded decimal beside a fraction."""
+    """Return the text of a result, with a rounded decimal beside a fraction."""
     text = exact_text(value)
     return f"{text}, about {float(value):.6g}" if "/" in text else text
 
@@ -92,7 +92,7 @@ def _exact(name: str, word: object, where: str) -> Fraction:
     if _FRACTION.fullmatch(text) and int(text.partition("/")[2]):
         return Fraction(text)
     raise UsageError(
-        f"{text!r} in {where} of {name} is no number", "write numbers such as 2, -0.5 or 1/9"
+        f"{text!r} in {where} of {name} is not a number", "write numbers such as 2, -0.5 or 1/9"
     )
 
 

@@ -1,4 +1,4 @@
-"""Which settings of a convolution make sense, alone and together."""
+"""Validation of the settings of a convolution."""
 
 from math import gcd
 from typing import Any
@@ -20,7 +20,7 @@ _OF_CHANNELS = ("in_channels", "out_channels", "groups", "no_bias")
 
 
 def check_together(**options: Any) -> None:
-    """Refuse settings that contradict each other, or that need another.
+    """Raise if settings contradict each other, or need another.
 
     Args:
         options: settings of `conv` by name; None and False are not given.
@@ -41,7 +41,7 @@ def check_together(**options: Any) -> None:
         (
             "stack" in given,
             _OF_ONE_LAYER,
-            f"does not go with {setting('stack')}",
+            f"cannot be combined with {setting('stack')}",
             "write the stride of a layer as 3s2, its dilation as 3d2"
             if given & {"stride", "dilation"}
             else "leave one of the two out",
@@ -50,35 +50,35 @@ def check_together(**options: Any) -> None:
         (
             "image" in given,
             _OF_CHANNELS,
-            f"does not go with {setting('image')}",
+            f"cannot be combined with {setting('image')}",
             "it has one channel",
         ),
         (
             is_pooling,
             ("transposed", "same", "weight", "groups", "no_bias"),
-            f"does not go with {setting('pool')}"
+            f"cannot be combined with {setting('pool')}"
             if "pool" in given
-            else f"does not go with {setting('ceil')}",
+            else f"cannot be combined with {setting('ceil')}",
             "a pooling has no weights, and PyTorch's takes no such padding"
             if "pool" in given
-            else "in PyTorch ceil belongs to poolings; leave it out of a convolution",
+            else "in PyTorch only poolings have ceil; leave it out of a convolution",
         ),
         (
             not is_pooling and "stack" not in given and not has_channels,
             _OF_CHANNELS,
-            "says nothing alone",
+            "cannot be used by itself",
             f"give both {setting('in_channels')} and {setting('out_channels')}",
         ),
         (
             "stack" in given and "in_channels" not in given,
             ("out_channels", "no_bias"),
-            "says nothing alone",
+            "cannot be used by itself",
             f"give {setting('in_channels')} as well",
         ),
         (
             "transposed" in given,
             ("same",),
-            f"does not go with {setting('transposed')}",
+            f"cannot be combined with {setting('transposed')}",
             f"give {setting('padding')}",
         ),
         (
@@ -90,13 +90,13 @@ def check_together(**options: Any) -> None:
         (
             "same" in given,
             ("padding",),
-            f"does not go with {setting('same')}, which chooses it",
+            f"cannot be combined with {setting('same')}, which chooses it",
             "leave one out",
         ),
         (
             pool == "avg",
             ("dilation",),
-            "does not go with average pooling",
+            "cannot be combined with average pooling",
             "PyTorch's has none; leave it out",
         ),
     ):
@@ -106,7 +106,7 @@ def check_together(**options: Any) -> None:
     if "image" in given and pool is None and "weight" not in given:
         if "ceil" in given:
             raise UsageError(
-                f"{setting('image')} needs a pooling that is named",
+                f"{setting('image')} needs a named pooling",
                 f"give {setting('pool')} as max or avg",
             )
         raise UsageError(
@@ -149,10 +149,10 @@ def check_number(name: str, value: object, least: int) -> int:
     """Return a number that was given for a setting.
 
     Raises:
-        UsageError: it is no whole number, or out of bounds.
+        UsageError: it is not an integer, or out of bounds.
     """
     if not isinstance(value, int) or isinstance(value, bool):
-        raise UsageError(f"{setting(name)} must be a whole number, not {value!r}")
+        raise UsageError(f"{setting(name)} must be an integer, not {value!r}")
     if value < least:
         raise UsageError(f"{setting(name)} must be at least {least}, not {value}")
     if value > MAX_NUMBER:
@@ -164,7 +164,7 @@ def to_pair(name: str, value: object) -> Pair:
     """Return a size as height and width.
 
     Raises:
-        UsageError: it is missing, no number and no pair of them, or out of bounds.
+        UsageError: it is missing, neither a number nor a pair, or out of bounds.
     """
     if value is None:
         ways = {"kernel": "such as 3 or 3x5", "size": "such as 224, or 227x300"}
@@ -174,8 +174,7 @@ def to_pair(name: str, value: object) -> Pair:
     values = value if isinstance(value, tuple | list) else (value, value)
     if len(values) != 2:
         raise UsageError(
-            f"{setting(name)} must be a whole number, or a pair of them (height, width), not "
-            f"{value!r}"
+            f"{setting(name)} must be an integer, or a pair of them (height, width), not {value!r}"
         )
     least = 0 if "padding" in name else 1
     return check_number(name, values[0], least), check_number(name, values[1], least)
@@ -184,7 +183,7 @@ def to_pair(name: str, value: object) -> Pair:
 def agreed_size(
     name: str, size: Size | None, matrix_name: str, matrix: ExactMatrix | None
 ) -> Size | None:
-    """Return a size that was given, or that of a matrix; a square kernel is one number.
+    """Return the given size, or that of a matrix; a square kernel is one number.
 
     Raises:
         UsageError: both were given and differ.
@@ -205,7 +204,7 @@ def agreed_size(
 
 
 def _divisors(number: int) -> str:
-    """Return the divisors of a number for a message, the smallest ones alone if there are many."""
+    """Return the divisors of a number for a message, only the smallest if there are many."""
     small = [one for one in range(1, int(number**0.5) + 1) if number % one == 0]
     found = sorted({*small, *(number // one for one in small)})
     shown = ", ".join(f"{one:,}" for one in found[:NUM_GROUPS_TOLD])

@@ -1,4 +1,4 @@
-"""How many windows fit along an axis, and the formula that says so."""
+"""Number of windows along an axis, and its formula."""
 
 from math import gcd
 
@@ -17,7 +17,7 @@ def window_axis(
     ceil: bool = False,
     largest_padding: int | None = None,
 ) -> ConvAxis:
-    """Return what a convolution or pooling does along an axis, as PyTorch does it.
+    """Return the result of a convolution or pooling along an axis, as in PyTorch.
 
     Args:
         axis: `height` or `width`.
@@ -62,7 +62,7 @@ def window_axis(
 def pooling_axis(
     axis: str, size: int, kernel: int, stride: int, padding: int, dilation: int, ceil: bool
 ) -> ConvAxis:
-    """Return what a pooling does along an axis; arguments as of `window_axis`.
+    """Return the result of a pooling along an axis; arguments as of `window_axis`.
 
     Raises:
         UsageError: the padding is more than half the kernel, or the kernel does not fit.
@@ -112,7 +112,7 @@ def transposed_axis(
     dilation: int,
     output_padding: int,
 ) -> ConvAxis:
-    """Return what a transposed convolution does along an axis; arguments as of `window_axis`.
+    """Return the result of a transposed convolution along an axis; arguments as of `window_axis`.
 
     Raises:
         UsageError: nothing is left of the output, or `output_padding` is too large.
@@ -152,7 +152,7 @@ def transposed_axis(
 def window_formulas(
     axes: tuple[ConvAxis, ConvAxis], ceil: bool, can_dilate: bool = True
 ) -> tuple[Formula, ...]:
-    """Return the formula of the output size: without dilation the well-known one, then the general.
+    """Return the formulas of the output size: without dilation, then the general one.
 
     Args:
         axes: height and width.
@@ -195,7 +195,7 @@ def transposed_formulas(axes: tuple[ConvAxis, ConvAxis]) -> tuple[Formula, ...]:
 
 
 def _by_axis(axes: tuple[ConvAxis, ConvAxis], rule: str, texts: list[str]) -> list[Formula]:
-    """Return a formula for each axis, or one where they are alike."""
+    """Return a formula for each axis, or one if they are equal."""
     if axes[0].is_like(axes[1]):
         return [Formula("both", rule, texts[0])]
     return [Formula(axis.axis, rule, text) for axis, text in zip(axes, texts, strict=True)]
@@ -237,7 +237,7 @@ def _too_large(
 
 
 def _transposed_receptive_field(kernel: int, stride: int, dilation: int) -> int:
-    """Return how far apart, at most, the inputs lie that reach one output.
+    """Return the maximum distance of inputs that reach the same output.
 
     Weight t of input i reaches output i*stride + dilation*t - padding. Weights that reach the
     same output are stride / gcd apart.

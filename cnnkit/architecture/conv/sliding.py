@@ -27,7 +27,7 @@ def slide_kernel(
     transposed: bool = False,
     show: bool = False,
 ) -> Slide:
-    """Return what a convolution makes of a matrix; the kernel is not flipped.
+    """Return the output of a convolution of a matrix; the kernel is not flipped.
 
     Args:
         image: rows of the input.
@@ -57,9 +57,9 @@ def slide_kernel(
 def slide_pooling(
     image: ExactMatrix, pool: str, axes: tuple[ConvAxis, ConvAxis], *, show: bool = False
 ) -> Slide:
-    """Return what a pooling makes of a matrix.
+    """Return the output of a pooling of a matrix.
 
-    Padding is less than any number to `max`; to `avg` it is zeros that count, and what lies
+    Padding is less than any number to `max`; to `avg` it is zeros that count, and what is
     beyond the padding does not, as in PyTorch.
 
     Args:
@@ -80,7 +80,7 @@ def slide_pooling(
             if row is not None and column is not None
         ]
         if not pixels:
-            return None, "padding alone"
+            return None, "only padding"
         value = max(pixels)
         return value, f"max({', '.join(map(exact_text, pixels))}) = {result_text(value)}"
 
@@ -132,7 +132,7 @@ def _slide(
 
 
 def _window_taps(axis: ConvAxis, output: int) -> list[_Tap]:
-    """Return the places of the kernel for an output; what lies beyond the padding is left out."""
+    """Return the places of the kernel for an output; what is beyond the padding is left out."""
     taps: list[_Tap] = []
     for place in range(axis.kernel):
         pixel = output * axis.stride + place * axis.dilation - axis.padding_start

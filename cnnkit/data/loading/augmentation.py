@@ -21,7 +21,7 @@ class Augmentation:
             `alternating` in every other epoch, and chance chooses the first.
         randaugment: magnitude, 0 to 30, of two operations drawn for each image; None for none.
         cutout: side in pixels of a square, placed anywhere in each image, that is set to 0 after
-            the normalisation; 0 for none.
+            the normalization; 0 for none.
         mixup: alpha of the Beta distribution of the shares in which two images are blended; 0 for
             none.
         cutmix: alpha of the Beta distribution of the area that two images swap; 0 for none. With

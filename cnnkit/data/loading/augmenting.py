@@ -1,4 +1,4 @@
-"""The random changes of training images, made for whole batches where the images are."""
+"""Random augmentation of training batches, on the device of the images."""
 
 import math
 
@@ -10,12 +10,12 @@ from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.data.loading.randaugment import NUM_OPERATIONS, randaugment
 from cnnkit.system.randomness import stable_stream
 
-# What is drawn has a stream of random numbers of its own: one change leaves the others alone.
+# Each change draws from a random stream of its own, independent of the others.
 CROP, FLIP, RANDAUGMENT, CUTOUT, MIX = range(1, 6)
 
 
 class Augmenter:
-    """Makes the changes of one epoch.
+    """The augmentation of one epoch.
 
     What is drawn for an image is a function of (seed, epoch) and of its place in the set, what is
     drawn for a batch of (seed, epoch, step): so it does not matter how images come together, who
@@ -85,7 +85,7 @@ class Augmenter:
         """Return images with their square set to 0, the same tensor changed.
 
         Args:
-            images: normalised, of shape (B, C, H, W).
+            images: normalized, of shape (B, C, H, W).
             rows: as in `moved`.
         """
         if self._centres is None:
@@ -183,9 +183,9 @@ def _reflected(places: Tensor, size: int) -> Tensor:
 
 
 def _in_square(centres: Tensor, size: int, side: int) -> Tensor:
-    """Return which of `size` places lie in a stretch of `side`; centres (B,) in 0..1 -> (B, size).
+    """Return which of `size` places are in a span of `side`; centers (B,) in 0..1 -> (B, size).
 
-    A stretch may reach over the edge.
+    A span may reach over the edge.
     """
     first = (centres * size).long()[:, None] - side // 2
     places = torch.arange(size, device=centres.device)
@@ -197,7 +197,7 @@ def _box(
 ) -> tuple[int, int, int, int]:
     """Return top, bottom, left and right of a box of 1 - `own_share` of the area, cut at the edge.
 
-    Its centre is any pixel, its shape that of the image.
+    Its center is any pixel, its shape that of the image.
     """
     scale = math.sqrt(1 - own_share)
     edges = []

@@ -1,4 +1,4 @@
-"""Whole batches of images on a device, in an order that a seed and an epoch settle."""
+"""Batches of images on a device, in an order determined by seed and epoch."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ NumberedBatch = tuple[int, Tensor, Tensor]
 class Batches(ABC):
     """The images of a set as batches of (images, labels) on a device.
 
-    Images are float32 of shape (B, channels, height, width), normalised; labels int64 of shape
+    Images are float32 of shape (B, channels, height, width), normalized; labels int64 of shape
     (B,), or, where images are mixed, float32 of shape (B, classes): the share of each class.
 
     Attributes:
@@ -53,11 +53,11 @@ class Batches(ABC):
 
     @property
     def num_batches(self) -> int:
-        """How many batches a shuffled pass has."""
+        """Number of batches of a shuffled epoch."""
         return len(self._starts(shuffled=True)) - 1
 
     def batch_sizes(self) -> list[int]:
-        """Return how many images each batch of a shuffled pass has."""
+        """Return the number of images of each batch of a shuffled epoch."""
         return [end - start for start, end in pairwise(self._starts(shuffled=True))]
 
     def ordered(self, shard: Shard = ALL) -> Iterator[Batch]:
@@ -70,7 +70,7 @@ class Batches(ABC):
     def shuffled(
         self, seed: int, epoch: int, first_step: int = 0, shard: Shard = ALL
     ) -> Iterator[NumberedBatch]:
-        """Return all images once, in an order that is a function of (seed, epoch) alone.
+        """Return all images once, in an order that is a function of only (seed, epoch).
 
         They are augmented, which is a function of (seed, epoch) and their place in the set; what
         mixes the images of a batch is one of (seed, epoch, step).
@@ -80,7 +80,7 @@ class Batches(ABC):
         Args:
             seed: of the run.
             epoch: number of the pass.
-            first_step: begin with this batch, counted from 0; it is what it is in a whole pass.
+            first_step: begin with this batch, counted from 0; the same as in a complete epoch.
             shard: which part of every batch to take.
 
         Returns:
@@ -99,10 +99,10 @@ class Batches(ABC):
     @property
     @abstractmethod
     def _home(self) -> torch.device:
-        """Where the images are before they are normalised."""
+        """Device of the images before normalization."""
 
     def as_bytes(self, images: Tensor) -> Tensor:
-        """Return images of a batch as uint8 of the same shape, no longer normalised."""
+        """Return the images of a batch with normalization undone, uint8 of the same shape."""
         return self._preprocessing.denormalize(images)
 
     @abstractmethod

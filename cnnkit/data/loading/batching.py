@@ -1,4 +1,4 @@
-"""The batches of a set, whether it lies in memory or in files."""
+"""Batches of a set, in memory or in files."""
 
 import torch
 
@@ -22,7 +22,7 @@ def make_batches(
     augmentation: Augmentation | None = None,
     hashes: ContentHashes | None = None,
 ) -> Batches:
-    """Return the batches of a set of either kind; see `Batches` and `FileBatches`."""
+    """Return the batches of a set of either type; see `Batches` and `FileBatches`."""
     if isinstance(images, TensorSet):
         return TensorBatches(images, preprocessing, batch_size, device, memory_format, augmentation)
     if isinstance(images, EncodedSet):
@@ -37,4 +37,4 @@ def make_batches(
             augmentation,
             hashes,
         )
-    raise TypeError(f"unknown kind of image set: {type(images).__name__}")
+    raise TypeError(f"unknown type of image set: {type(images).__name__}")

@@ -1,4 +1,4 @@
-"""Batches out of encoded files, read ahead; and decoding a whole set once."""
+"""Batches from encoded files, prefetched; and decoding a complete set once."""
 
 import threading
 from collections import deque
@@ -20,12 +20,12 @@ from cnnkit.data.loading.preprocessing import Preprocessing
 from cnnkit.errors import BrokenImageError, setting
 from cnnkit.events import TaskAdvanced, TaskEnded, TaskStarted, emit
 
-DECODED_AT_ONCE = 64  # images that a worker takes where a whole set is decoded
+DECODED_AT_ONCE = 64  # images that a worker takes while a complete set is decoded
 PREFETCHED_BATCHES = 2  # read ahead beside those that the workers have in hand
 
 
 class FileBatches(Batches):
-    """Batches out of encoded files, read and decoded ahead by threads.
+    """Batches from encoded files, prefetched and decoded by threads.
 
     Pillow decodes and resizes without the interpreter lock, so threads do; they start at once and
     their errors come through as they are.
@@ -34,10 +34,10 @@ class FileBatches(Batches):
         images: the set.
         preprocessing: what is done to each image.
         batch_size: images a batch.
-        device: where the batches are wanted.
+        device: device of the batches.
         memory_format: layout of the batches.
         num_workers: threads that read ahead; 0 reads where the batches are used.
-        skip_bad: leave broken images out, and note their names in `skipped`.
+        skip_bad: leave broken images out, and store their names in `skipped`.
         augmentation: what is done to the images of a shuffled pass.
         hashes: keeps the hash of each file that is decoded; None for no one.
     """
@@ -158,7 +158,7 @@ def decoded(
     Args:
         images: the set.
         preprocessing: what is done to each image.
-        num_workers: threads that decode, 0 for none beside this one.
+        num_workers: number of decoding threads; 0 decodes in this one.
         skip_bad: leave broken images out.
         hashes: keeps the hash of each file; None for no one.
 

@@ -1,4 +1,4 @@
-"""JPEG files without anything special, decoded by Pillow's decoder without Pillow's file reader.
+"""Fast decoding of plain JPEG files by Pillow's decoder, without Pillow's file reader.
 
 That reader parses every marker in Python, a third of the time that a picture of 32 x 32 pixels
 costs, and a sixth of one of 300 x 200. The decoder is the same, so the pixels are.
@@ -27,7 +27,7 @@ EXIF = b"Exif\0\0"
 XMP = b"http://ns.adobe.com/xap/1.0/\0"
 XMP_ORIENTATION = b"tiff:Orientation"
 SEVERAL_PICTURES = b"MPF\0"
-ADOBE = 0xEE  # tells of CMYK, and of colours that are not transformed
+ADOBE = 0xEE  # marks CMYK, and colors that are not transformed
 
 
 class Canvas:
@@ -41,7 +41,7 @@ class Canvas:
         self._pixels: Any = None
 
     def of(self, mode: str, width: int, height: int) -> Any:
-        """Return memory for an image, with whatever was drawn there before."""
+        """Return memory for an image, not cleared."""
         if self._kind != (mode, width, height):
             self._pixels = pillow_core().new(mode, (width, height))
             self._kind = mode, width, height
@@ -51,7 +51,7 @@ class Canvas:
 def decode_plain_jpeg(
     content: bytes, max_pixels: int, canvas: Canvas | None = None
 ) -> Image.Image | None:
-    """Decode a plain JPEG file, whole.
+    """Return the image of a plain JPEG file.
 
     Args:
         content: the bytes of the file.
@@ -61,7 +61,7 @@ def decode_plain_jpeg(
     Returns:
         An image of mode `L` or `RGB`; None for anything that is not plain or not right: other
         formats, an image that is to be turned, CMYK, several pictures, a file that is cut short
-        or damaged. Pillow's own reader then tells what is the matter.
+        or damaged. Pillow's own reader then reports the reason.
     """
     frame = plain_frame(content)
     if frame is None or frame[0] * frame[1] > min(max_pixels, MAX_CANVAS_PIXELS):
@@ -116,7 +116,7 @@ def plain_frame(content: bytes) -> tuple[int, int, str] | None:
 
 
 def _is_plain(segment: bytes) -> bool:
-    """Return whether metadata leaves the pixels of a JPEG file as they are."""
+    """Return whether metadata does not change the pixels of a JPEG file."""
     if segment.startswith(EXIF):
         return exif_orientation(segment[len(EXIF) :]) == 1
     if segment.startswith(XMP):

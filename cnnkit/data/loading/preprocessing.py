@@ -1,4 +1,4 @@
-"""How an image becomes the input of a network; kept in the run, so that it is always the same."""
+"""Preprocessing of images into network inputs; stored in the run, so that it never changes."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -20,20 +20,20 @@ RESIZE_CHUNK = 1024  # images resized at once; bounds the memory for the float c
 
 Decoding = Literal["full", "fast", "before"]
 DECODED_AS_BEFORE = (
-    "the run is of an earlier version, and its image files are decoded as then: the EXIF "
+    "the run is from an earlier version, so its image files are decoded as then: the EXIF "
     "orientation is ignored, and large JPEG files are decoded at a fraction of their size"
 )
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Channels, size and normalisation that a network is given.
+    """Channels, size and normalization of a network's input.
 
     An image is brought to `channels`, resized with an antialiased bilinear filter until it covers
-    (`height`, `width`), cropped at its centre, and normalised: (pixel / 255 - mean) / std.
+    (`height`, `width`), center-cropped, and normalized: (pixel / 255 - mean) / std.
 
     Attributes:
-        channels: 1 (grey) or 3 (RGB).
+        channels: 1 (grayscale) or 3 (RGB).
         height: in pixels.
         width: in pixels.
         mean: subtracted from each channel, on the scale 0..1.
@@ -57,7 +57,7 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Self:
-        """Return what `dataclasses.asdict` made a dictionary of, in this version or before."""
+        """Return the object from its `dataclasses.asdict`, of this version or an earlier one."""
         numbers = {"mean": tuple(plain["mean"]), "std": tuple(plain["std"])}
         return cls(**{"decoding": "before", "sizes": "rounded"} | plain | numbers)
 
@@ -67,7 +67,7 @@ class Preprocessing:
         return self.height, self.width
 
     def decode(self, content: bytes) -> Tensor:
-        """Decode an image file by `cnnkit.data.decode`, and bring it to 8 bits, channels and size.
+        """Return the image of a file, decoded and converted to 8 bits, channels and size.
 
         Returns:
             uint8 of shape (channels, height, width).
@@ -121,7 +121,7 @@ class Preprocessing:
         return new_width, new_height, left, top
 
     def resize(self, images: Tensor) -> Tensor:
-        """Bring images to the size, on the device where they are.
+        """Return images resized and center-cropped, on their device.
 
         Args:
             images: uint8 of shape (N, C, h, w).
@@ -153,11 +153,11 @@ class Preprocessing:
         return resized
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Return images as the network takes them.
+        """Return normalized images.
 
         Args:
-            images: uint8 of shape (N, C, height, width), C = `channels` or 1; a grey image fills
-                every channel.
+            images: uint8 of shape (N, C, height, width), C = `channels` or 1; a grayscale image
+                fills every channel.
 
         Returns:
             float32 of shape (N, channels, height, width).
@@ -167,7 +167,7 @@ class Preprocessing:
         return torch.addcmul(shift, images.to(torch.float32), scale)
 
     def denormalize(self, images: Tensor) -> Tensor:
-        """Return what `normalize` was given, or comes nearest to it where images were changed.
+        """Return images with `normalize` undone, rounded to the nearest value.
 
         Args:
             images: float of shape (N, channels, height, width).
@@ -191,16 +191,17 @@ def say_decoding(
     images: ImageSet,
     preprocessing: Preprocessing,
 ) -> None:
-    """Emit a note where the files of a set are decoded as earlier versions did."""
+    """Emit a note if the files of a set are decoded as by earlier versions."""
     if isinstance(images, EncodedSet) and preprocessing.decoding == "before":
         emit(Note(DECODED_AS_BEFORE))
 
 
 def to_channels(images: Tensor, channels: int) -> Tensor:
-    """Bring images to a number of channels.
+    """Return images converted to a number of channels.
 
-    RGB becomes grey by ITU-R 601 luma in Pillow's integers, (19595 R + 38470 G + 7471 B + 32768)
-    >> 16; grey stays one channel, which `Preprocessing.normalize` spreads.
+    RGB becomes grayscale by ITU-R 601 luma in Pillow's integers,
+    (19595 R + 38470 G + 7471 B + 32768) >> 16; grayscale stays
+    one channel, which `Preprocessing.normalize` expands.
 
     Args:
         images: uint8 of shape (N, C, H, W).
@@ -223,11 +224,11 @@ def to_channels(images: Tensor, channels: int) -> Tensor:
 def covering_side(size: int, wanted: int, other: int) -> int:
     """Return how long a side becomes when another one of `other` pixels becomes `wanted`.
 
-    As torchvision's `Resize` computes it: what is beyond a whole pixel is cut off.
+    As torchvision's `Resize` computes it: rounded down.
     """
     return max(1, int(wanted * size / other))
 
 
 def centre_margin(size: int, wanted: int) -> int:
-    """Return how far inside a side a centred crop begins, as torchvision's `CenterCrop` does."""
+    """Return the offset of a center crop along a side, as torchvision's `CenterCrop` does."""
     return round((size - wanted) / 2)

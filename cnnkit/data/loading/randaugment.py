@@ -1,4 +1,4 @@
-"""RandAugment (Cubuk et al., 2020) with torchvision's operations and ranges, on whole batches."""
+"""RandAugment (Cubuk et al., 2020) with torchvision's operations and ranges, on batches."""
 
 import math
 from collections.abc import Callable

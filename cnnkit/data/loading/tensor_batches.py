@@ -1,4 +1,4 @@
-"""Batches out of memory."""
+"""Batches from tensors in memory."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -13,11 +13,11 @@ from cnnkit.data.loading.batches import Batches, NumberedBatch
 from cnnkit.data.loading.preprocessing import Preprocessing, to_channels
 
 MAX_RESIZED_BYTES = 2**31  # a set that would be larger after resizing is resized batch by batch
-CHUNK_BYTES = 2**22  # so many bytes of float images are normalised at once
+CHUNK_BYTES = 2**22  # so many bytes of float images are normalized at once
 
 
 class TensorBatches(Batches):
-    """Batches out of a set that lies in memory as bytes, on the device from the start.
+    """Batches from a set in memory, stored as bytes on the device from the start.
 
     See `Batches` for the arguments.
     """
@@ -55,7 +55,7 @@ class TensorBatches(Batches):
         first: int = 0,
         augmenter: Augmenter | None = None,
     ) -> Iterator[NumberedBatch]:
-        # Several batches are gathered and normalised at once: the fixed cost of an operation is
+        # Several batches are gathered and normalized at once: the fixed cost of an operation is
         # as large as its work on a small batch. The numbers are the same for any chunk.
         preprocessing = self._preprocessing
         batch_bytes = (
@@ -71,7 +71,7 @@ class TensorBatches(Batches):
             num_before = [0, *is_whole.cumsum(0).tolist()]
             order, starts = order[is_whole], [num_before[start] for start in starts]
         order = order.to(self._device)
-        # A chunk begins where it does in a whole pass: so a batch has the same place in memory,
+        # A chunk begins where it does in a complete epoch: so a batch has the same place in memory,
         # by which some kernels choose how to add.
         for begin in range(first - first % step, len(starts) - 1, step):
             bounds = starts[begin : begin + step + 1]

@@ -1,4 +1,4 @@
-"""Test-time augmentation: the mean of what a network says of several views of an image."""
+"""Test-time augmentation: the mean of a network's logits over several views of an image."""
 
 from collections.abc import Iterator
 
@@ -13,15 +13,15 @@ TTA_KINDS = ("none", "mirror", "shift")
 
 
 def check_views(tta: str, height: int, width: int) -> None:
-    """Refuse a kind that is unknown, or that images of a size cannot take.
+    """Check the kind of test-time augmentation for images of a size.
 
     Raises:
         UsageError: with the names of the kinds.
     """
     if tta not in TTA_KINDS:
         raise UsageError(
-            f"unknown kind of test-time augmentation {tta!r}",
-            did_you_mean(tta, TTA_KINDS) or f"the kinds are {', '.join(TTA_KINDS)}",
+            f"unknown test-time augmentation {tta!r}",
+            did_you_mean(tta, TTA_KINDS) or f"choose one of {', '.join(TTA_KINDS)}",
         )
     if tta == "shift" and min(height, width) < 2:
         raise UsageError(
@@ -31,12 +31,12 @@ def check_views(tta: str, height: int, width: int) -> None:
 
 
 def mean_logits(model: nn.Module, images: Tensor, tta: str) -> Tensor:
-    """Return what a network says of images, as float32 of shape (B, K).
+    """Return the averaged logits of images, float32 of shape (B, K).
 
     Args:
         model: takes (B, C, H, W), returns logits of shape (B, K).
         images: of shape (B, C, H, W).
-        tta: `none` for the images alone; `mirror` for the mean of the logits of each image and its
+        tta: `none` for only the images; `mirror` for the mean of the logits of each image and its
             mirror image; `shift` for half of that, and half of the mean over the image moved by a
             pixel up and to the left, the same down and to the right, and the mirror images of
             both. What a shift uncovers is filled by reflection.

@@ -1,1 +1,1 @@
-"""One file for each kind of source that images come from."""
+"""Sources of images, one file for each kind."""

@@ -30,7 +30,7 @@ class Place:
         name: its path in the archive.
         size: in bytes.
         start: where its bytes are in the file that `Archive` reads; its entry in a zip archive.
-        reason: why its bytes cannot be had, instead.
+        reason: why its bytes cannot be read, instead.
     """
 
     name: str
@@ -43,13 +43,13 @@ class Place:
 class Archive:
     """An archive, and where the files in it are.
 
-    A tar file that is not packed is read where it lies, and so is a zip archive; what is wanted of
+    A tar file that is not packed is read in place, and so is a zip archive; what is wanted of
     a packed one (tar.gz and the like) is unpacked once to a file without a name, which is gone
     with this object.
 
     Args:
         path: of the archive.
-        is_wanted: asked for the name of every file.
+        is_wanted: called with the name of every file.
         allow_large: read what is above the limits of `Members` as well.
 
     Attributes:
@@ -110,10 +110,10 @@ class Archive:
         self.dead_links = tuple(dead)
 
     def read(self, place: Place, allow_large: bool = False) -> bytes:
-        """Return the bytes of a file; several threads may at once.
+        """Return the bytes of a file; thread-safe.
 
         Raises:
-            BadImageError: they cannot be had, or are too many and `allow_large` is not given.
+            BadImageError: they cannot be read, or are too many and `allow_large` is not given.
         """
         if place.reason:
             raise BadImageError(place.reason)

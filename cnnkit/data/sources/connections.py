@@ -1,4 +1,4 @@
-"""HTTP connections that end: no answer is silent, slow or endless, or leads off the web."""
+"""HTTP connections with limits: no response stalls, is too slow or endless, or leaves the web."""
 
 import http.client
 import io
@@ -12,15 +12,15 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 MAX_OVERHEAD_BYTES = 1 << 20
-"""How much an answer may send before its content, or between two pieces of it."""
+"""Maximum bytes before the content of a response, or between two pieces of it."""
 
 
 class RefusedRedirectError(RuntimeError):
-    """A server names an address that is not followed."""
+    """Raised for a redirect that is not followed."""
 
 
 class Watch:
-    """Ends an answer that is silent, slow, or has no content in what it sends.
+    """Ends a response that stalls, is too slow, or sends no content.
 
     Args:
         silence_seconds: how long nothing may come.
@@ -65,18 +65,18 @@ class Watch:
         return min(left, self.silence_seconds)
 
     def received(self, num_bytes: int) -> None:
-        """Count bytes of whatever it is.
+        """Count bytes of any kind.
 
         Raises:
             http.client.HTTPException: more came than can be header.
         """
         self._overhead_left -= num_bytes
         if self._overhead_left < 0:
-            raise http.client.HTTPException("an endless header")
+            raise http.client.HTTPException("the header does not end")
 
 
 class _WatchedFile(io.RawIOBase):
-    """What a socket receives, under watch."""
+    """The receiving side of a socket, watched."""
 
     def __init__(self, connected: socket.socket, watch: Watch) -> None:
         self._socket, self._watch = connected, watch
@@ -111,7 +111,7 @@ class _WatchedSocket:
 
 
 class _WatchedHandler(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
-    """Opens http and https under watch."""
+    """Opens http and https, watched."""
 
     def __init__(self, watch: Watch) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def opener(url: str, watch: Watch) -> urllib.request.OpenerDirector:
-    """Return what opens an address of the web, and no other; proxies of the environment are used.
+    """Return an opener for http and https addresses only; proxies of the environment are used.
 
     Args:
         url: the address.

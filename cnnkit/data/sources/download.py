@@ -1,4 +1,4 @@
-"""Downloads that are there whole or not at all, and continue where they stopped."""
+"""Atomic downloads, which resume where they stopped."""
 
 import email.utils
 import errno
@@ -25,20 +25,20 @@ from cnnkit.system.locks import try_lock
 CHUNK_BYTES = 1 << 18
 
 KEPT_BYTES = 4 << 20
-"""From how many bytes on an unfinished file is kept for the next command: less comes soon again."""
+"""Minimum size at which an unfinished file is kept for the next command."""
 
 PROGRESS_BYTES = 1 << 20
-"""How much an attempt has to bring, for the attempts after it to be counted from the start."""
+"""Bytes that an attempt has to receive to reset the count of attempts."""
 
 BROKEN_CONNECTION = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 
 MAX_CHARACTERS = 200
-"""How much of what a server says about itself is repeated."""
+"""Maximum length of a server's message that is shown."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a download may cost before it is given up.
+    """Limits at which a download is given up.
 
     Attributes:
         max_bytes: how large the file may be.
@@ -47,7 +47,7 @@ class Limits:
         window_seconds: how long `window_bytes` may take.
         window_bytes: how much has to come in that time.
         wait_seconds: seconds before each attempt after the first, where another one may help.
-        max_wait_seconds: how many seconds a server may ask to be left alone.
+        max_wait_seconds: how many seconds a server may ask to wait.
     """
 
     max_bytes: int = 16 * 10**9
@@ -62,15 +62,15 @@ LIMITS = Limits()
 
 
 class DownloadError(RuntimeError):
-    """A file did not arrive whole; the message says from where and why."""
+    """Raised if a file was not received completely; the message says from where and why."""
 
 
 class _WrongFileError(DownloadError):
-    """What came is not the file, so nothing of it is kept."""
+    """Raised if another file was received; nothing of it is kept."""
 
 
 class _PassingError(DownloadError):
-    """What another attempt may get past.
+    """Raised for an error that another attempt may not have.
 
     Attributes:
         wait: how many seconds the server asks to wait; None where it does not.
@@ -89,7 +89,7 @@ def fetch(
     sha256: str | None = None,
     limits: Limits = LIMITS,
 ) -> None:
-    """Download a file; under its own name it is there whole and checked, or not at all.
+    """Download a file; it appears under its name only when complete and verified.
 
     What may pass, such as a connection that breaks, is tried again, and continues where it stopped
     if the server can do so and still has the same file. What came of a large file is kept beside
@@ -108,7 +108,7 @@ def fetch(
         OSError: the file cannot be written, or there is no room for it.
     """
     if urlsplit(url).scheme not in ("http", "https"):
-        raise DownloadError(f"{url} is no address of http or https")
+        raise DownloadError(f"{url} is not an http or https address")
     path.parent.mkdir(parents=True, exist_ok=True)
     transfer = _Transfer(url, path, "sha256" if sha256 else "md5", limits)
     try:
@@ -122,7 +122,7 @@ def fetch(
     except DownloadError as error:
         kept = transfer.close(keep=True)
         if kept:
-            text = f"{error}; {kept:,} bytes are kept, and the next try continues there"
+            text = f"{error}; {kept:,} bytes are kept, and the next try resumes there"
             raise DownloadError(text) from error
         raise
     except BaseException:  # Ctrl-C
@@ -135,7 +135,7 @@ class _Part:
 
     Args:
         path: the file that it will be.
-        tag: what tells it from the parts of other files that had the same name; a part that an
+        tag: distinguishes it from the parts of other files of the same name; a part that an
             earlier process left with it is continued. None for one that nobody continues.
         algorithm: of the checksum.
     """
@@ -197,7 +197,7 @@ class _Part:
 
 
 class _Transfer:
-    """A download over as many attempts as it takes."""
+    """A download with several attempts."""
 
     def __init__(self, url: str, path: Path, algorithm: str, limits: Limits) -> None:
         self._url, self._path, self._algorithm = url, path, algorithm
@@ -208,10 +208,10 @@ class _Transfer:
         self._was_reached = False
 
     def run(self) -> None:
-        """Receive the whole file.
+        """Receive the complete file.
 
         Raises:
-            DownloadError: it cannot be had.
+            DownloadError: it cannot be downloaded.
         """
         failures, furthest = 0, 0
         while True:
@@ -231,7 +231,7 @@ class _Transfer:
                 time.sleep(wait)
 
     def hexdigest(self) -> str:
-        """Return the checksum of what came."""
+        """Return the checksum of the received bytes."""
         assert self._part is not None
         return self._part.digest.hexdigest()
 
@@ -329,7 +329,7 @@ class _Transfer:
         if not (same and fits) or (total is not None and total <= asked_from):
             self._start_over()
             raise _PassingError(
-                f"{self._url} sent another part than was asked for ({_line(named) or 'unnamed'})"
+                f"{self._url} sent a different part than requested ({_line(named) or 'unnamed'})"
             )
         if total is not None and total > self._limits.max_bytes:
             raise self._too_large(total)
@@ -366,13 +366,13 @@ class _Transfer:
 
     def _too_large(self, num_bytes: int) -> DownloadError:
         return _WrongFileError(
-            f"{self._url} sends {num_bytes:,} bytes or more where the limit is "
+            f"{self._url} sends {num_bytes:,} bytes or more but the limit is "
             f"{self._limits.max_bytes:,}: if that is right, download it yourself to {self._path}"
         )
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn all that a network does into one kind of error."""
+        """Convert network errors to `DownloadError`."""
         try:
             yield
         except urllib.error.HTTPError as error:
@@ -400,7 +400,7 @@ class _Transfer:
             text = f"{self._url} stopped early"
         else:
             text = f"{self._url}: {_line(str(reason)) or type(reason).__name__}"
-        # Whoever cannot be reached at all will not be so in a second either.
+        # A host that cannot be reached at all will not be reachable in a second either.
         if self._was_reached or not isinstance(error, (urllib.error.URLError, socket.gaierror)):
             passes = isinstance(reason, (OSError, http.client.IncompleteRead))
         else:
@@ -409,12 +409,12 @@ class _Transfer:
 
 
 def _line(text: str) -> str:
-    """Return what a server says as one line of moderate length."""
+    """Return a server's message as one line, shortened."""
     return " ".join(text.split())[:MAX_CHARACTERS]
 
 
 def _validator(answer: http.client.HTTPResponse) -> str:
-    """Return what a server calls this very content, if it does."""
+    """Return the ETag of the content, if there is one."""
     etag: str = answer.headers.get("ETag", "").strip()
     modified: str = answer.headers.get("Last-Modified", "").strip()
     found = modified if etag.startswith("W/") or not etag else etag
@@ -426,7 +426,7 @@ def _tag(url: str, validator: str, total: int | None) -> str:
 
 
 def _seconds_to_wait(text: str) -> float | None:
-    """Return what a header Retry-After says: a number of seconds or a date."""
+    """Return the seconds of a Retry-After header: a number of seconds or a date."""
     text = text.strip()
     if re.fullmatch(r"[0-9]{1,9}", text):
         return float(text)
@@ -437,7 +437,7 @@ def _seconds_to_wait(text: str) -> float | None:
 
 
 def _check_room(path: Path, num_bytes: int) -> None:
-    """Refuse what the disk has no room for.
+    """Raise if the disk has too little space.
 
     Raises:
         OSError: it has not so many bytes.
@@ -460,7 +460,7 @@ def _locked(path: Path) -> BinaryIO | None:
     """Open and lock a file; None where another process has done so, or the disk cannot."""
     file = _opened(path)
     try:
-        # Whoever held it may have renamed it since it was opened here.
+        # The process that locked it may have renamed it since it was opened here.
         if try_lock(file.fileno()) and os.path.samestat(os.fstat(file.fileno()), path.lstat()):
             return file
     except OSError:

@@ -1,4 +1,4 @@
-"""Sets that are made from a fixed seed, of any shape: `fake:CxHxW:classes:images`."""
+"""Synthetic sets from a fixed seed, of any shape: `fake:CxHxW:classes:images`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_CLASSES = 100_000
 
 
 def is_fake(spec: str) -> bool:
-    """Return whether a name means a fake set, well formed or not."""
+    """Return whether a name is that of a fake set, valid or not."""
     return spec == "fake" or spec.startswith("fake:")
 
 
@@ -29,26 +29,26 @@ def describe_fake(spec: str) -> DatasetEntry:
     """Return the description of a fake set.
 
     Raises:
-        UsageError: the form is not kept, or a number makes no sense.
+        UsageError: the form is wrong, or a number is invalid.
     """
     match = PATTERN.fullmatch(spec)
     shape = parse_sizes(match[1]) if match is not None else ()
     if match is None or len(shape) != 3:
-        raise UsageError(f"{spec!r} describes no fake set", f"the form is {FORM}")
+        raise UsageError(f"{spec!r} is not a fake set", f"the form is {FORM}")
     channels, height, width = shape
     num_classes, num_images = int(match[2]), int(match[3])
     if channels not in (1, 3):
-        raise UsageError(f"{spec!r} asks for {channels} channels", "1 is grey, 3 is RGB")
+        raise UsageError(f"{spec!r} asks for {channels} channels", "1 is grayscale, 3 is RGB")
     if height < 1 or width < 1:
         raise UsageError(f"{spec!r} asks for images of {height}x{width}", f"the form is {FORM}")
     if num_classes < 2:
         raise UsageError(
             f"{spec!r} asks for {num_classes} class{'' if num_classes == 1 else 'es'}",
-            "there must be two to tell apart",
+            "there must be at least two",
         )
     if num_classes > MOST_CLASSES:
         raise UsageError(
-            f"{spec!r} asks for {num_classes} classes", f"{MOST_CLASSES:,} are the most"
+            f"{spec!r} asks for {num_classes} classes", f"the maximum is {MOST_CLASSES:,}"
         )
     if num_images < num_classes:
         raise UsageError(
@@ -58,7 +58,7 @@ def describe_fake(spec: str) -> DatasetEntry:
     num_test = max(num_images // 5, num_classes)
     return DatasetEntry(
         name=f"fake:{channels}x{height}x{width}:{num_classes}:{num_images}",
-        title=f"{num_images:,} made-up images",
+        title=f"{num_images:,} synthetic images",
         task="patterns under noise",
         channels=channels,
         size=(height, width),

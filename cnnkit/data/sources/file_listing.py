@@ -1,7 +1,7 @@
-"""The image files of a set by split and class, without a look into them.
+"""Listing the image files of a set by split and class, without reading them.
 
-Folders, archives, shards and tables of labels all become a `Listing`; what reads images knows
-nothing of where they lie.
+Folders, archives, shards and tables of labels all become a `Listing`; the code that reads
+images does not depend on where they are.
 """
 
 import os
@@ -27,7 +27,7 @@ from cnnkit.data.sources.shards import (
 from cnnkit.data.sources.table import is_table, read_table
 from cnnkit.errors import NotFoundError, UnavailableError, UsageError
 
-LAYOUT = "expected are class folders, such as {0}/cat/1.jpg and {0}/dog/2.jpg"
+LAYOUT = "expected class folders, such as {0}/cat/1.jpg and {0}/dog/2.jpg"
 MOST_REMEMBERED = 4
 
 Seen = tuple[tuple[str, int, int], ...]
@@ -43,10 +43,10 @@ class Listing:
             that of its lines. Without splits the split is `""`; of images without a class the
             class is.
         problems: what cannot be read at all, with the reason: a folder, the end of an archive.
-        remarks: what was assumed, and what was left out.
-        no_files: folders that are called like an image.
+        remarks: notes on what was assumed and what was ignored.
+        no_files: folders named like an image.
         has_numbers: whether classes that are numbers are in the order of these; those of folders
-            are in that of torchvision's ImageFolder, where 10 stands before 2.
+            are in that of torchvision's ImageFolder, where 10 comes before 2.
         seen: what the listing depends on.
     """
 
@@ -62,7 +62,7 @@ _remembered: OrderedDict[tuple[str, bool, bool], Listing] = OrderedDict()
 
 
 def lists_files(spec: str) -> bool:
-    """Return whether a name means files: a folder, an archive, shards, or a table."""
+    """Return whether a name is that of files: a folder, an archive, shards, or a table."""
     if is_pattern(spec) or is_archive(spec) or is_table(spec):
         return True
     return "/" in spec or os.sep in spec or spec.startswith(("~", ".")) or os.path.isdir(spec)  # noqa: PTH112
@@ -76,12 +76,12 @@ def list_files(spec: str, as_classes: bool = False, allow_large: bool = False) -
 
     Args:
         spec: its path; of several shards a pattern such as `data-{000..127}.tar`.
-        as_classes: take the folders at the top for classes, though they are called like splits.
+        as_classes: use the top-level folders as classes, even if they are named like splits.
         allow_large: read archives above the limits as well.
 
     Raises:
         NotFoundError: there is nothing of this name.
-        UsageError: it is neither folder, archive nor table, or the table makes no sense.
+        UsageError: it is neither folder, archive nor table, or the table is invalid.
         UnavailableError: it must not be read.
     """
     # what was allowed once is allowed to all that comes later in a command
@@ -126,7 +126,7 @@ def _list(spec: str, as_classes: bool, allow_large: bool) -> Listing:
     if not os.path.lexists(path):
         raise NotFoundError(f"there is no folder {spec!r}")
     if not is_folder:
-        raise UsageError(f"{spec!r} is no folder", LAYOUT.format("photos"))
+        raise UsageError(f"{spec!r} is not a folder", LAYOUT.format("photos"))
     return _list_folder(spec, path, as_classes)
 
 
@@ -170,12 +170,10 @@ def _list_archive(path: Path, as_classes: bool, allow_large: bool) -> Listing:
         problems.append((str(path), archive.problem + before))
     remarks = [f"{path}: {remark}" for remark in layout.remarks]
     if archive.num_others:
-        remarks.append(
-            f"{path}: files that are no images by their name left out: {archive.num_others:,}"
-        )
+        remarks.append(f"{path}: files without an image suffix left out: {archive.num_others:,}")
     if archive.dead_links:
         remarks.append(
-            f"{path}: links that lead to no image of the archive left out: "
+            f"{path}: links that do not lead to an image of the archive left out: "
             f"{len(archive.dead_links):,}, such as {archive.dead_links[0]}"
         )
     if archive.num_folder_links:
@@ -211,7 +209,7 @@ def _list_shards(paths: Sequence[Path], allow_large: bool) -> Listing:
             f"of {', '.join(LABEL_KEYS)}"
         )
     if several:
-        remarks.append(f"of several images of a sample one is taken, and others are not: {several}")
+        remarks.append(f"samples with several images, of which only one is used: {several}")
     return Listing(
         {"": files},
         tuple(problems),
@@ -223,7 +221,7 @@ def _list_shards(paths: Sequence[Path], allow_large: bool) -> Listing:
 
 @dataclass
 class _Walk:
-    """A walk through a folder: every folder once, so that links which lead back do no harm."""
+    """A walk through a folder that visits every folder once, even if links lead back."""
 
     items: list[tuple[Parts, Item]] = field(default_factory=list)
     folders: dict[Parts, str] = field(default_factory=dict)
@@ -255,7 +253,7 @@ class _Walk:
             waiting += reversed([one for item in below if (one := self._look_at(item, at))])
 
     def _look_at(self, item: os.DirEntry[str], at: Parts) -> tuple[str, Parts] | None:
-        """Note an item of a folder; return it if it is a folder to be entered."""
+        """Add an item of a folder; return it if it is a folder to enter."""
         if not is_visible(item.name):
             return None
         # Not DirEntry.is_dir for links: one to itself makes it raise.
@@ -301,7 +299,7 @@ def _list_folder(spec: str, path: Path, as_classes: bool) -> Listing:
     files, layout = _arranged(walk.items, empty, as_classes)
     remarks = [f"{spec}: {remark}" for remark in layout.remarks]
     if walk.others:
-        remarks.append(f"files that are no images by their name left out: {len(walk.others):,}")
+        remarks.append(f"files without an image suffix left out: {len(walk.others):,}")
     if walk.num_links_back:
         remarks.append(f"links to folders of the set itself left out: {walk.num_links_back:,}")
     return Listing(

@@ -1,4 +1,4 @@
-"""Sets that are image files, from what lists them to a split with labels."""
+"""Datasets of image files: from a listing to a split with labels."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:  # the description of files must not cost the import of torch
     from cnnkit.data.encoded import EncodedFiles, Item
     from cnnkit.data.image_set import EncodedSet
 
-# What `decode` makes one channel of: transparency is dropped.
+# Modes that `decode` converts to one channel: transparency is dropped.
 MODES_OF_GREY = ("1", "L", "LA", "La", "LA;16", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 MOST_SAMPLED = 256
-"""So many headers tell whether a set is grey, and whether it is worth reading them all."""
+"""Number of headers sampled to find whether a set is grayscale, and whether to read them all."""
 
 MOST_MEASURED = 100_000
-"""Above so many images their common size stays unknown: reading headers would take too long."""
+"""Maximum number of images whose headers are read to find their common size."""
 
 
 def describe_files(spec: str, as_classes: bool = False, allow_large: bool = False) -> DatasetEntry:
@@ -37,7 +37,7 @@ def describe_files(spec: str, as_classes: bool = False, allow_large: bool = Fals
 
     Args:
         spec: its path; of several shards a pattern.
-        as_classes: take the folders at the top for classes, though they are called like splits.
+        as_classes: use the top-level folders as classes, even if they are named like splits.
         allow_large: read archives above the limits as well.
 
     Raises:
@@ -58,7 +58,8 @@ def describe_files(spec: str, as_classes: bool = False, allow_large: bool = Fals
     for name in names:
         if any("\ud800" <= sign <= "\udfff" for sign in name):  # bytes that are no UTF-8
             raise UsageError(
-                f"a class folder in {spec!r} has a name that is no text: {name!r}", "rename it"
+                f"a class folder in {spec!r} has a name that is not valid text: {name!r}",
+                "rename it",
             )
     first = next((split for split in SPLIT_ORDER if split in classes), "")
     _check_classes(spec, listing, first, classes.get(first, []))
@@ -113,9 +114,9 @@ def open_files(
 ) -> EncodedSet:
     """Open a split of a set of image files, to be trained on.
 
-    Channels are those of the whole set: 1 if a sample of all files is grey, else 3. The size is
-    that of all images of the split if they have one and are not too many to look at, else None. A
-    file whose header cannot be read says nothing about either.
+    Channels are those of the complete set: 1 if a sample of all files is grayscale, else 3. The
+    size is that of all images of the split if they have one and are not too many, else None.
+    Files whose header cannot be read are ignored for both.
 
     Raises:
         UsageError: there is no image, or none in one of the classes.
@@ -191,7 +192,7 @@ def files_set(
 
 
 def common_channels(files: EncodedFiles) -> int:
-    """Return 1 if a sample of the images is grey throughout, else 3."""
+    """Return 1 if all images of a sample are grayscale, else 3."""
     modes = {mode for mode, _ in _headers(files, _sample(len(files)))}
     return 1 if modes and modes <= set(MODES_OF_GREY) else 3
 
@@ -199,7 +200,7 @@ def common_channels(files: EncodedFiles) -> int:
 def common_size(
     files: EncodedFiles,
 ) -> tuple[int, int] | None:
-    """Return the height and width that all images have, or None.
+    """Return the common height and width of the images, or None.
 
     None also where they are too many to look at each, or where no header can be read.
     """
@@ -231,7 +232,7 @@ def _sample(number: int) -> list[int]:
 def _headers(files: EncodedFiles, indices: Sequence[int]) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield mode and (height, width) of the images whose header can be read."""
     for index in indices:
-        with suppress(BadImageError):  # whoever decodes it will name it
+        with suppress(BadImageError):  # reported when it is decoded
             yield files.header(index)
 
 
@@ -242,7 +243,7 @@ def _check_classes(spec: str, listing: Listing, split: str, names: Sequence[str]
     if names:
         raise UsageError(
             f"{where} has a single class folder, {names[0]!r}",
-            f"there must be two to tell apart; {LAYOUT.format(spec)}",
+            f"there must be at least two; {LAYOUT.format(spec)}",
         )
     num_images = len(listing.files.get(split, {}).get("", ()))
     what = f"{num_images:,} images but no class folders" if num_images else "no class folders"
@@ -254,10 +255,10 @@ def _check_images(entry: DatasetEntry, files: Mapping[str, Sequence[Item]]) -> N
     if len(empty) == len(entry.classes):
         raise UsageError(
             f"{entry.name!r} has no images",
-            f"{LAYOUT.format(entry.name)}; images end with {', '.join(IMAGE_SUFFIXES)}",
+            f"{LAYOUT.format(entry.name)}; image files end in {', '.join(IMAGE_SUFFIXES)}",
         )
     if empty:
         raise UsageError(
             f"class folders of {entry.name!r} have no images: {some_of(list(map(repr, empty)))}",
-            "add some, or take the folders away",
+            "add some, or remove the folders",
         )

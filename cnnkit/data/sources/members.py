@@ -34,7 +34,7 @@ ZIP_READ_BYTES = 2**12
 
 MAX_UNPACKED_BYTES = 2**30
 MAX_UNPACKED_RATIO = 100
-"""More than `MAX_UNPACKED_BYTES`, and than so many times its own size, no archive may unpack to."""
+"""Maximum ratio of unpacked to packed size of archives that unpack to more than that."""
 
 MAX_INDEX_BYTES = 2**25
 """A longer index of a zip archive is refused unless allowed: 32 MiB, about 300,000 files."""
@@ -47,7 +47,7 @@ MAX_XZ_BYTES = 2**28
 
 
 class BrokenArchiveError(Exception):
-    """An archive that is none, ends too early, or is too large; the message is the reason."""
+    """Raised if an archive is invalid, truncated, or too large; the message is the reason."""
 
 
 # What the readers of the several kinds raise where an archive is damaged or ends too early.
@@ -79,7 +79,7 @@ def _broken(error: Exception) -> BrokenArchiveError:
     if isinstance(error, EOFError) or re.search("unexpected end|end of (file|data)", str(error)):
         return BrokenArchiveError("the archive is cut short")
     if isinstance(error, tarfile.TarError):
-        return BrokenArchiveError(f"no tar archive, or damaged: {error}")
+        return BrokenArchiveError(f"not a tar archive, or damaged: {error}")
     return BrokenArchiveError(f"the archive is damaged: {error}")
 
 
@@ -89,7 +89,7 @@ class Member:
 
     Attributes:
         name: its path in the archive.
-        content: its bytes; None where it was not wanted.
+        content: its bytes; None if it was not wanted.
         reason: why it cannot be read though the archive can; empty if it can.
     """
 
@@ -104,7 +104,7 @@ def is_archive(name: str) -> bool:
 
 
 class _Allowance:
-    """What reading an archive may still unpack; None for any number of bytes."""
+    """The budget of bytes that an archive may unpack to; None for no limit."""
 
     def __init__(self, size: int, allow_large: bool) -> None:
         self.allow_large = allow_large
@@ -112,15 +112,15 @@ class _Allowance:
         self._spent = 0
 
     def spend(self, num_bytes: int) -> None:
-        """Note that so many bytes were unpacked.
+        """Count unpacked bytes.
 
         Raises:
             BrokenArchiveError: they are too many.
         """
         self._spent += num_bytes
         if self._spent > self._limit and not self.allow_large:
-            told = f"it unpacks to {self._spent:,} bytes or more"
-            raise BrokenArchiveError(too_large(told, self._limit))
+            what = f"it unpacks to {self._spent:,} bytes or more"
+            raise BrokenArchiveError(too_large(what, self._limit))
 
 
 class Members:
@@ -214,7 +214,7 @@ def _read_tar(
             with tarfile.open(fileobj=given, mode=mode, tarinfo=header) as archive:
                 while (item := archive.next()) is not None:
                     archive.members.clear()  # else it would remember every member
-                    archive.pax_headers.clear()  # and every header that holds for all
+                    archive.pax_headers.clear()  # and every global header
                     if item.isreg():
                         yield _TarMember(archive, item, allowance, not is_packed)
                     elif item.islnk():
@@ -229,7 +229,7 @@ def _read_tar(
         if error.errno is None:  # bz2 says so of data that is none of its own
             raise _broken(error) from error
         raise
-    # tarfile takes any end for the end; a whole archive closes with blocks of zeros.
+    # tarfile takes any end for the end; a complete archive ends with blocks of zeros.
     if last_block.strip(b"\0") or len(last_block) < BLOCK:
         raise BrokenArchiveError("the archive is cut short")
 
@@ -272,7 +272,7 @@ class OpenMember:
     start: "int | zipfile.ZipInfo | None"
 
     def read(self, max_bytes: int = MAX_FILE_BYTES) -> Member:
-        """Return the file with its bytes, or with the reason why they cannot be had.
+        """Return the file with its bytes, or with the reason why they cannot be read.
 
         Args:
             max_bytes: more are refused, unless large ones are allowed.
@@ -392,7 +392,7 @@ def _opened_zip(raw: IO[bytes], allow_large: bool) -> zipfile.ZipFile:
         raw.seek(0)
         begins_well = raw.read(4) == b"PK\3\4"
         if not begins_well:
-            raise BrokenArchiveError("no zip archive") from error
+            raise BrokenArchiveError("not a zip archive") from error
         if isinstance(error, zipfile.BadZipFile):
             raise BrokenArchiveError("the archive is cut short") from error
         raise _broken(error) from error
@@ -401,7 +401,7 @@ def _opened_zip(raw: IO[bytes], allow_large: bool) -> zipfile.ZipFile:
 
 
 def _decompressed(raw: IO[bytes], allow_large: bool) -> IO[bytes]:
-    """Return the tar file inside, told by its first bytes, whatever the name says."""
+    """Return the tar file inside, recognized by its first bytes, not its name."""
     start = raw.read(6)
     raw.seek(0)
     if start[:2] == b"\x1f\x8b":
@@ -416,7 +416,7 @@ def _decompressed(raw: IO[bytes], allow_large: bool) -> IO[bytes]:
 
 
 class _XzStream(io.RawIOBase):
-    """What an xz file unpacks to; LZMAFile would take as much memory as the file says."""
+    """The unpacked content of an xz file; LZMAFile would take as much memory as the file says."""
 
     def __init__(self, raw: IO[bytes], allow_large: bool) -> None:
         self._raw = raw
@@ -448,8 +448,8 @@ class _XzStream(io.RawIOBase):
         except lzma.LZMAError as error:
             if "limit" not in str(error).lower():
                 raise
-            told = f"refused: it takes more than {MAX_XZ_BYTES:,} bytes of memory to unpack"
-            raise BrokenArchiveError(f"{told}; {setting('allow_large')} reads it") from error
+            what = f"refused: it takes more than {MAX_XZ_BYTES:,} bytes of memory to unpack"
+            raise BrokenArchiveError(f"{what}; {setting('allow_large')} reads it") from error
 
     def _begin_next(self) -> bool:
         """Begin the next of several streams, with zeros between them; false where there is none."""
@@ -464,7 +464,7 @@ class _XzStream(io.RawIOBase):
 
 
 class _Watched:
-    """A stream that remembers the last block that was read from it, and counts what it unpacks."""
+    """A stream that remembers the last block read, and counts the unpacked bytes."""
 
     def __init__(self, stream: IO[bytes], allowance: _Allowance) -> None:
         self._stream = stream

@@ -24,20 +24,20 @@ MAX_LABEL_BYTES = 2**20
 """A longer `.cls` or `.json` is refused unless large ones are allowed."""
 
 MOST_DIGITS = 18  # of a label that is a number; of very many Python makes none
-NUM_SNIFFED = 24  # files that are looked at to tell a shard from an archive of class folders
+NUM_SNIFFED = 24  # files inspected to distinguish a shard from an archive of class folders
 LABEL_EXTENSIONS = ("cls", "json")
 NO_IMAGE_WORDS = {"mask", "seg", "segmentation", "depth", "label", "target", "annotation"}
 LABEL_KEYS = ("class_name", "label_name", "cls", "label", "class", "class_id", "target")
-"""Where a label stands in a `.json`, the first that is there."""
+"""Keys of the label in a `.json`, in order of precedence."""
 
 
 def expand_braces(spec: str) -> list[str]:
-    """Return the names that a pattern with braces stands for, as a shell has it.
+    """Return the names that a pattern with braces expands to, as in a shell.
 
     `{000..127}` counts, with as many digits; `{a,b}` lists.
 
     Raises:
-        UsageError: braces are empty or stand for too many names.
+        UsageError: braces are empty or expand to too many names.
     """
     match = BRACES.search(spec)
     if match is None:
@@ -47,14 +47,14 @@ def expand_braces(spec: str) -> list[str]:
         first, last = int(numbers[1]), int(numbers[2])
         step = 1 if last >= first else -1
         if abs(last - first) >= MOST_SHARDS:
-            raise UsageError(f"{spec!r} stands for {abs(last - first) + 1:,} shards", "name fewer")
+            raise UsageError(f"{spec!r} expands to {abs(last - first) + 1:,} shards", "name fewer")
         width = len(numbers[1]) if numbers[1].startswith("0") else 0
         middles = [f"{number:0{width}d}" for number in range(first, last + step, step)]
     else:
         middles = match[1].split(",")
         if len(middles) < 2:
             raise UsageError(
-                f"{spec!r} has braces that stand for nothing", "write {000..127} or {a,b}"
+                f"{spec!r} has braces that expand to nothing", "write {000..127} or {a,b}"
             )
     return [
         name
@@ -64,7 +64,7 @@ def expand_braces(spec: str) -> list[str]:
 
 
 def is_pattern(spec: str) -> bool:
-    """Return whether a name stands for several shards: with braces, or a `*` for what is there."""
+    """Return whether a name is a pattern of shards: with braces, or a `*`."""
     has_braces = BRACES.search(spec) is not None
     return has_braces or ("*" in spec and is_archive(spec) and not os.path.lexists(spec))
 
@@ -73,8 +73,8 @@ def find_shards(spec: str) -> tuple[Path, ...]:
     """Return the shards that a pattern names; those of a `*` in the order of their names.
 
     Raises:
-        NotFoundError: one of them is not there, or none for a `*`.
-        UsageError: the pattern makes no sense, or names one twice.
+        NotFoundError: one of them does not exist, or none matches a `*`.
+        UsageError: the pattern is invalid, or names one twice.
     """
     paths = tuple(Path(name).expanduser() for name in expand_braces(spec))
     if any("*" in str(path) for path in paths):
@@ -84,9 +84,9 @@ def find_shards(spec: str) -> tuple[Path, ...]:
     missing = [str(path) for path in paths if not os.path.exists(path)]  # noqa: PTH110
     if missing:
         raise NotFoundError(
-            f"{len(missing):,} of the {len(paths):,} shards of {spec!r} are not there, "
+            f"{len(missing):,} of the {len(paths):,} shards of {spec!r} do not exist, "
             f"such as {missing[0]!r}",
-            "name those that are there",
+            "name existing ones",
         )
     if len(set(paths)) < len(paths):
         raise UsageError(f"{spec!r} names a shard twice", "name each once")
@@ -118,7 +118,7 @@ def is_shard_file(name: str) -> bool:
 
 
 def label_order(name: str) -> tuple[int, int, str]:
-    """Return what sorts labels: numbers by value, then names."""
+    """Return the sort key of labels: numbers by value, then names."""
     is_number = name.isdecimal() and len(name) <= MOST_DIGITS
     return (0, int(name), name) if is_number else (1, 0, name)
 
@@ -129,7 +129,7 @@ class Sample:
 
     Attributes:
         archive: the shard.
-        image: the image of them; of several that which is called most plainly.
+        image: the image of them; of several the one with the plainest name.
         labels: by extension.
         others: the extensions of other images, in words.
     """
@@ -144,8 +144,8 @@ class Sample:
         texts = {}
         for extension, place in self.labels.items():
             if place.size > MAX_LABEL_BYTES and not self.archive.allow_large:
-                told = too_large(f"{place.size:,} bytes", MAX_LABEL_BYTES)
-                return "", f"its label .{extension}: {told}"
+                reason = too_large(f"{place.size:,} bytes", MAX_LABEL_BYTES)
+                return "", f"its label .{extension}: {reason}"
             try:
                 texts[extension] = self.archive.read(place).decode("utf-8", "replace").strip()
             except BadImageError as error:
@@ -191,7 +191,7 @@ def samples(archive: Archive) -> Iterator[Sample]:
 
 
 def _plainness(extension: str) -> tuple[bool, bool]:
-    """Return what sorts images of a sample: `jpg` before `image.jpg` before `mask.png`."""
+    """Return the sort key of the images of a sample: `jpg` before `image.jpg` before `mask.png`."""
     words = extension.split(".")[:-1]
     return bool(words), bool(NO_IMAGE_WORDS & set(words))
 

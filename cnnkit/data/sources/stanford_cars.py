@@ -1,4 +1,4 @@
-"""Stanford Cars, whose lists come from anybody: read without scipy, which damaged ones crash."""
+"""Stanford Cars, with lists read without scipy, which damaged files can crash."""
 
 import struct
 import zlib
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 MAX_BYTES = 16 * 10**6
-"""What a list may come to; the published ones come to 4 million bytes."""
+"""Maximum unpacked size of a list; the published ones have 4 million bytes."""
 
 HEADER_BYTES = 128
 BYTE_ORDERS = {b"IM": "<", b"MI": ">"}
@@ -27,7 +27,7 @@ class StanfordCars:
         split: `train` or `test`.
 
     Raises:
-        FileNotFoundError: they are not there.
+        FileNotFoundError: they do not exist.
         ValueError: a list is damaged, or not that of this set.
     """
 
@@ -65,13 +65,13 @@ def read_matrices(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is damaged, of another kind, or comes to more than `MAX_BYTES`.
+        ValueError: it is damaged, of another kind, or unpacks to more than `MAX_BYTES`.
     """
     with path.open("rb") as file:
         content = file.read(MAX_BYTES + 1)
     order = BYTE_ORDERS.get(content[HEADER_BYTES - 2 : HEADER_BYTES])
     if order is None:
-        raise ValueError(f"{path} is no file of MATLAB, version 5")
+        raise ValueError(f"{path} is not a MATLAB file, version 5")
     try:
         return dict(
             _matrix(body, order) for body in _matrices(content[HEADER_BYTES:], order, MAX_BYTES)
@@ -91,7 +91,7 @@ def _matrices(content: bytes, order: str, left: int) -> Iterator[memoryview]:
             left -= len(expanded)
             kind, body = next(_elements(memoryview(expanded), order))
         if left < 0:
-            raise ValueError(f"it comes to more than {MAX_BYTES:,} bytes")
+            raise ValueError(f"it unpacks to more than {MAX_BYTES:,} bytes")
         if kind == MATRIX:
             yield body
 
@@ -102,11 +102,11 @@ def _elements(content: memoryview, order: str) -> Iterator[tuple[int, memoryview
     while at + 8 <= len(content):
         kind, size = struct.unpack_from(f"{order}II", content, at)
         at += 8
-        if kind >> 16:  # of up to 4 bytes, which stand in its head
+        if kind >> 16:  # of up to 4 bytes, stored in its header
             yield kind & 0xFFFF, content[at - 4 : at][: kind >> 16]
             continue
         if at + size > len(content):
-            raise ValueError("it is cut short")
+            raise ValueError("it is truncated")
         yield kind, content[at : at + size]
         at += size if kind == COMPRESSED else size + -size % 8
 

@@ -31,7 +31,7 @@ LABEL_NAMES = (
 SPLIT_NAMES = ("split", "subset", "set", "partition", "data set")
 MOST_NAMED = 6
 
-FORM = "a line is path,label or path,label,split, with a header or without"
+FORM = "a line is path,label or path,label,split, with or without a header"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LabelTable:
         path: of the table.
         files: paths by split and class, in the order of the lines; without a column of splits the
             split is `""`.
-        remarks: what should be said of the table.
+        remarks: notes on the table.
     """
 
     path: Path
@@ -65,9 +65,9 @@ def read_table(spec: str) -> LabelTable:
         spec: the path of the table; separated by commas, semicolons or tabs, in UTF-8.
 
     Raises:
-        NotFoundError: there is no such table, or an image that it lists is not there.
-        UsageError: a line lacks a path or a label, a file is there twice with two labels, a split
-            is unknown, or it is no text in UTF-8.
+        NotFoundError: there is no such table, or an image that it lists does not exist.
+        UsageError: a line lacks a path or a label, a file is listed twice with two labels, a split
+            is unknown, or it is not UTF-8 text.
         UnavailableError: it cannot be read, or is larger than `MAX_BYTES`.
     """
     path = Path(spec).expanduser()
@@ -89,10 +89,10 @@ def read_table(spec: str) -> LabelTable:
 
 
 def _lines(spec: str, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of each line that is not empty, and its cells."""
+    """Yield the number of each line that is not empty, and its fields."""
     try:
         if not path.is_file():
-            what = "is no file" if os.path.lexists(path) else "is not there"
+            what = "is not a file" if os.path.lexists(path) else "does not exist"
             raise NotFoundError(f"the table {spec!r} {what}", "check the path")
         if path.stat().st_size > MAX_BYTES:
             raise UnavailableError(
@@ -110,7 +110,7 @@ def _lines(spec: str, path: Path) -> Iterator[tuple[int, list[str]]]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UsageError(
-            f"line {line:,} of {spec} is no text in UTF-8", "save the table as CSV in UTF-8"
+            f"line {line:,} of {spec} is not UTF-8 text", "save the table as CSV in UTF-8"
         ) from error
     unquoted = re.sub('"[^"]*"', "", text.partition("\n")[0])
     delimiter = max(DELIMITERS, key=unquoted.count)
@@ -121,7 +121,7 @@ def _lines(spec: str, path: Path) -> Iterator[tuple[int, list[str]]]:
                 yield rows.line_num, [cell.strip() for cell in cells]
     except csv.Error as error:
         raise UsageError(
-            f"line {rows.line_num:,} of {spec} is no line of a table: {error}", FORM
+            f"line {rows.line_num:,} of {spec} is not a line of a table: {error}", FORM
         ) from error
 
 
@@ -148,10 +148,10 @@ def _columns(spec: str, first: Sequence[str]) -> tuple[_Columns, bool]:
         lacks, known = ("path", PATH_NAMES) if path is None else ("label", LABEL_NAMES)
         raise UsageError(
             f"the header of {spec} has no column {lacks!r}: {', '.join(first)}",
-            f"call it one of {', '.join(known[:MOST_NAMED])}",
+            f"name it one of {', '.join(known[:MOST_NAMED])}",
         )
     if len(first) not in (2, 3):
-        raise UsageError(f"line 1 of {spec} has {len(first)} cells and is no header", FORM)
+        raise UsageError(f"line 1 of {spec} has {len(first)} fields and is not a header", FORM)
     return _Columns(0, 1, 2 if len(first) == 3 else None), False
 
 
@@ -176,14 +176,14 @@ class _Reader:
         columns = self.columns
         wanted = max(columns.path, columns.label, columns.split or 0)
         if len(cells) <= wanted:
-            raise UsageError(f"{where} has {len(cells)} cells, not {wanted + 1}", FORM)
+            raise UsageError(f"{where} has {len(cells)} fields, not {wanted + 1}", FORM)
         name = cells[columns.path]
         label = unicodedata.normalize("NFC", cells[columns.label])
         if not name or not label:
             raise UsageError(f"{where} has an empty {'path' if not name else 'label'}", FORM)
         split = "" if columns.split is None else _split(where, cells[columns.split])
         if "\0" in name:
-            raise UsageError(f"{where} has a path with a zero byte", "mend it")
+            raise UsageError(f"{where} has a path with a zero byte", "fix it")
         path = self._path(name)
         earlier = self.labels.setdefault(path, (number, label, split))
         if earlier[1:] != (label, split):
@@ -214,7 +214,7 @@ class _Reader:
         return next(filter(os.path.lexists, others), path)
 
     def check_files(self, has_header: bool) -> None:
-        """Refuse a table that lists what is no file."""
+        """Raise if a listed image is not a file."""
         missing = [
             (number, what)
             for path, (number, *_) in self.labels.items()
@@ -229,19 +229,19 @@ class _Reader:
             raise NotFoundError(f"line {number:,} of {self.spec}: {what}{more}", hint)
 
     def name_evaluation_split(self) -> None:
-        """Call a split of evaluation `test`, or `val` beside a test split, as `arrange` does."""
+        """Name an evaluation split `test`, or `val` beside a test split, as `arrange` does."""
         if EVALUATION in self.files:
             split = "val" if "test" in self.files else "test"
             if split in self.files:
                 raise UsageError(
-                    f"{self.spec} has two splits that are {split} by their names",
+                    f"{self.spec} has two splits named like {split}",
                     "use train, val and test",
                 )
             self.files[split] = self.files.pop(EVALUATION)
 
 
 def _lack(path: str) -> str | None:
-    """Return why a path is no file; None where it may be one."""
+    """Return why a path is not a file; None if it may be one."""
     try:
         is_folder = stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Makes torchvision download and unpack the way cnnkit does: whole or not at all, silently."""
+"""Makes torchvision download and unpack as cnnkit does: atomically and silently."""
 
 import sys
 import threading
@@ -17,7 +17,7 @@ _LOCK = threading.RLock()
 
 
 class NotDownloadedError(URLError, DownloadError):
-    """A file that cannot be had here, of the kinds that make torchvision try a mirror.
+    """Raised if a file is unavailable, of the types that make torchvision try a mirror.
 
     Its release 0.25 does so after a `URLError` only.
     """
@@ -28,13 +28,13 @@ class NotDownloadedError(URLError, DownloadError):
 
 @dataclass
 class FileService:
-    """What stands in for torchvision's own file functions while one of its classes is at work.
+    """Replacement of torchvision's own file functions while one of its classes runs.
 
     Attributes:
-        allowed: whether anything may be downloaded; what lies there is unpacked either way.
+        allowed: whether anything may be downloaded; existing archives are unpacked either way.
         drive_mirror: address of the files that would be fetched from Google Drive.
         limits: when a download is given up.
-        failures: why files could not be had, in the order of the attempts.
+        failures: why files were unavailable, in the order of the attempts.
     """
 
     allowed: bool
@@ -50,10 +50,10 @@ class FileService:
         md5: str | None = None,
         max_redirect_hops: int = 3,
     ) -> None:
-        """Download a file unless it lies there.
+        """Download a file unless it exists.
 
         Raises:
-            NotDownloadedError: it cannot be had.
+            NotDownloadedError: it is unavailable.
         """
         path = Path(root).expanduser() / (filename or url.rsplit("/", 1)[-1])
         if utils.check_integrity(path, md5):
@@ -61,7 +61,7 @@ class FileService:
         if path.is_file():
             self.failures.append(f"{path} is not the published file (its checksum differs)")
         if not self.allowed:
-            self.failures.append(f"{path} is missing, and was not to be downloaded")
+            self.failures.append(f"{path} is missing, and downloading is disabled")
             raise NotDownloadedError(self.failures[-1])
         try:
             fetch(url, path, md5=md5, limits=self.limits)
@@ -76,7 +76,7 @@ class FileService:
         filename: str | Path | None = None,
         md5: str | None = None,
     ) -> None:
-        """Download a file that lies on Google Drive, from the mirror, unless it lies there."""
+        """Download a file of Google Drive from the mirror, unless it exists."""
         name = str(filename or file_id)
         self.download_url(f"{self.drive_mirror}{name}", root, name, md5)
 

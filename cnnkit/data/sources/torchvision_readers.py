@@ -1,4 +1,4 @@
-"""How images and labels are taken out of torchvision's dataset objects without decoding any."""
+"""Readers of images and labels from torchvision's dataset objects, without decoding any."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +21,7 @@ PCAM_SHAPE = (96, 96, 3)
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """What a dataset object holds.
+    """The contents of a dataset object.
 
     Attributes:
         images: uint8 of shape (N, C, H, W), or the path of each image.
@@ -47,7 +47,7 @@ def read_arrays(dataset: Any, source: TorchvisionSource) -> Contents:
         case "NCHW":
             pass
     labels = torch.as_tensor(getattr(dataset, source.labels))
-    if labels.ndim == 2:  # QMNIST tells who wrote a digit, and when, after what it is
+    if labels.ndim == 2:  # QMNIST has writer and date behind the digit
         labels = labels[:, 0]
     return Contents(
         images.contiguous(),
@@ -99,7 +99,7 @@ def read_inaturalist(dataset: Any, source: TorchvisionSource) -> Contents:
 
 
 def read_omniglot(dataset: Any, source: TorchvisionSource) -> Contents:
-    """Read the drawings; labels follow the sorted names, as the object's hang on the disk."""
+    """Read the drawings; labels are in the order of sorted names, not of the disk."""
     names = _class_names(dataset, source)
     classes = tuple(sorted(names))
     label_of = {name: label for label, name in enumerate(classes)}

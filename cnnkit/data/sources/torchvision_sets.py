@@ -1,4 +1,4 @@
-"""Sets that torchvision's dataset classes open, brought into cnnkit's two forms."""
+"""Datasets opened by torchvision's classes, converted to cnnkit's image sets."""
 
 import errno
 import os
@@ -32,7 +32,7 @@ NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 OWN_CLASSES: dict[str, Any] = {"StanfordCars": StanfordCars}
-"""Classes that stand in for those of torchvision."""
+"""Replacements of classes of torchvision."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def open_torchvision(
     data_dir: Path,
     download: bool,
 ) -> TensorSet | EncodedSet:
-    """Open a split, with what lies in the data folder, and else with what can be downloaded.
+    """Open a split from the files in the data folder, or download them.
 
     Args:
         entry: the set.
@@ -93,7 +93,7 @@ def _load(request: _Request) -> Contents:
     except MemoryError as error:
         raise UnavailableError(
             f"{request.entry.name} {request.split} does not fit in memory",
-            "it needs a machine with more, or a smaller split",
+            "use a machine with more memory, or a smaller split",
         ) from error
     except CnnkitError:
         raise
@@ -102,8 +102,8 @@ def _load(request: _Request) -> Contents:
         if reason in NO_ROOM:
             reason_text = str(getattr(error, "strerror", None) or error).lower()
             raise UnavailableError(
-                f"no room left on the disk of {request.data_dir}: {reason_text}",
-                f"free some, or choose another folder with {setting('data_dir')}",
+                f"no space left on the disk of {request.data_dir}: {reason_text}",
+                f"free some space, or choose another folder with {setting('data_dir')}",
             ) from error
         if reason in NO_PERMISSION:
             contents = _load_aside(request)
@@ -118,7 +118,7 @@ def _load(request: _Request) -> Contents:
 
 @contextmanager
 def _no_empty_folders(request: _Request) -> Iterator[None]:
-    """After a failure, take away the folders that were made for files that never came."""
+    """After a failure, remove the folders created for files that were not downloaded."""
     folders = [request.data_dir / Path(place).parts[0] for place in request.source.layout]
     made = [folder for folder in (*folders, request.data_dir) if not folder.exists()]
     try:
@@ -132,7 +132,7 @@ def _no_empty_folders(request: _Request) -> Iterator[None]:
 
 
 def _load_aside(request: _Request) -> Contents | None:
-    """Unpack in a temporary folder what lies in a data folder that cannot be written to.
+    """Unpack the files of a read-only data folder in a temporary folder.
 
     Only sets that end up in memory can do so; None where that does not help either.
     """
@@ -146,7 +146,7 @@ def _load_aside(request: _Request) -> Contents | None:
                 _link(request.data_dir / place, aside / place)
             contents = _construct_and_read(request, aside, service)
         except Exception:
-            return None  # the first error, that of the folder itself, is the one to tell
+            return None  # the original error, that of the folder itself, is reported
     emit(Note(f"{request.data_dir} cannot be written to: unpacked in a temporary folder instead"))
     return contents
 
@@ -203,30 +203,29 @@ def _unavailable(request: _Request, service: FileService, error: BaseException) 
 
 
 def _lies_there(data_dir: Path, place: str) -> bool:
-    """Return whether a file of a layout is there, in whole or unpacked."""
+    """Return whether a file of a layout exists, packed or unpacked."""
     return (data_dir / place.removesuffix("/*.jpg")).exists() or (
         "/" in place and (data_dir / Path(place).parts[0]).is_dir()
     )
 
 
 def way_out(entry: DatasetEntry, source: TorchvisionSource) -> str:
-    """Return what a user can do who lacks a set: which files serve, and what needs none."""
+    """Return a hint for a missing set: which files to place, and which set needs none."""
     see = f" (see {entry.homepage})" if entry.homepage else ""
     return (
-        f"the data folder serves once it has {', '.join(source.layout)}{see}; "
-        "`digits` needs no download"
+        f"the data folder must contain {', '.join(source.layout)}{see}; `digits` needs no download"
     )
 
 
 def _check(request: _Request, contents: Contents, *, derived: bool) -> None:
-    """Refuse files that are not the whole set's classes, and warn when images are missing."""
+    """Raise if classes are missing, and warn if images are missing."""
     entry, labels = request.entry, contents.labels
     classes = contents.classes or entry.classes
     where = f"{entry.name} in {request.data_dir}"
     if len(labels) == 0 or len(classes) != entry.num_classes:
         raise UnavailableError(
-            f"{where} has {len(labels):,} images of {len(classes):,} classes where "
-            f"{entry.num_classes:,} belong: it is not complete",
+            f"{where} has {len(labels):,} images of {len(classes):,} classes instead of "
+            f"{entry.num_classes:,}: it is incomplete",
             f"remove it and open it again; {way_out(entry, request.source)}",
         )
     if int(labels.min()) < 0 or int(labels.max()) >= len(classes):
@@ -242,7 +241,7 @@ def _check(request: _Request, contents: Contents, *, derived: bool) -> None:
         emit(
             Warned(
                 f"{where} has {len(labels):,} images in {request.split} "
-                f"where {published:,} were published"
+                f"instead of the published {published:,}"
             )
         )
 

@@ -1,4 +1,4 @@
-"""Archives that are unpacked whole or not at all, inside their folder, and up to a limit."""
+"""Atomic unpacking of archives, inside their folder and up to a limit."""
 
 import bz2
 import errno
@@ -32,7 +32,7 @@ TAR_SUFFIXES = {
 }  # fmt: skip
 
 SMALL_BYTES = 1 << 29
-"""What any archive may unpack to."""
+"""Unpacked bytes allowed for any archive."""
 
 MAX_RATIO = 20
 """How many times its own size a larger one may unpack to; MNIST, mostly zeros, does to 5 times."""
@@ -44,7 +44,7 @@ BYTES_PER_MEMBER = 1_000
 """How large a larger one has to be for each of its files."""
 
 MAX_DEPTH = 64
-"""How many folders may lie in one another."""
+"""Maximum depth of folders."""
 
 MAX_HEADER_BYTES = 1 << 13
 """How long a tar file may make a name, and what else it says about a file."""
@@ -72,7 +72,7 @@ _NAME_ERRORS = {
 
 
 class ArchiveError(ValueError):
-    """An archive that is not unpacked; the message says why."""
+    """Raised if an archive is refused; the message says why."""
 
 
 def unpack(
@@ -83,11 +83,11 @@ def unpack(
 
     Args:
         archive: `.tar` (also compressed), `.zip`, or `.gz`, `.bz2`, `.xz` of one file.
-        folder: where the content goes; what lies there already is kept or replaced.
+        folder: where the content goes; existing files are kept or replaced.
 
     Raises:
         OSError: a file cannot be read or written, or there is no room for it.
-        ArchiveError: it is damaged or no archive; it holds something else than files and folders,
+        ArchiveError: it is damaged or not an archive; it has members other than files and folders,
             or a name that leads out of the folder; or it unpacks to more than its size admits.
     """
     suffix = archive.suffix.lower()
@@ -96,7 +96,7 @@ def unpack(
         decompress(archive, folder / archive.stem)
         return
     if not is_tar and suffix != ".zip":
-        raise ArchiveError(f"{archive} is no archive of a known kind")
+        raise ArchiveError(f"{archive} is not an archive of a known type")
     with _Unpacking(archive, folder) as unpacking, _staged_folder(folder) as staged:
         if is_tar:
             unpacking.tar(staged)
@@ -108,7 +108,7 @@ def decompress(
     archive: Path,
     path: Path,
 ) -> None:
-    """Write the content of a `.gz`, `.bz2` or `.xz` file to `path`, whole or not at all.
+    """Write the content of a `.gz`, `.bz2` or `.xz` file to `path`, atomically.
 
     Raises:
         OSError: a file cannot be read or written, or there is no room for it.
@@ -156,7 +156,7 @@ class _Unpacking:
             raise ArchiveError(f"{self._archive} is damaged: {reason}") from error
 
     def single(self, path: Path) -> None:
-        """Write what one compressed file holds."""
+        """Write the content of one compressed file."""
         with OPENERS[self._archive.suffix.lower()](self._raw) as source:
             self._write(source, path)
 
@@ -178,7 +178,7 @@ class _Unpacking:
                     with source, guarded.content():
                         self._write_member(source, folder, member.name)
                 else:
-                    raise self._refused(member.name, "which is no file and no folder")
+                    raise self._refused(member.name, "which is neither a file nor a folder")
             while rest := stream.read(CHUNK_BYTES):  # to the checksum at its end
                 self._count_bytes(len(rest))
 
@@ -193,7 +193,7 @@ class _Unpacking:
                 if member.is_dir():
                     self._make_folder(folder, member.filename)
                 elif kind not in (0, stat.S_IFREG):
-                    raise self._refused(member.filename, "which is no file and no folder")
+                    raise self._refused(member.filename, "which is neither a file nor a folder")
                 elif member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     # Python expands the other kinds in memory, whatever they come to.
                     raise self._refused(member.filename, "which is compressed in an unusual way")
@@ -230,7 +230,7 @@ class _Unpacking:
         if PurePosixPath(name).is_absolute() or on_windows.anchor or ".." in on_windows.parts:
             raise self._refused(name, "which leads out of its folder")
         if len(parts) > MAX_DEPTH:
-            raise self._refused(name, f"which lies more than {MAX_DEPTH} folders deep")
+            raise self._refused(name, f"which is more than {MAX_DEPTH} folders deep")
         return folder.joinpath(*parts)
 
     def _count_member(self, size: int) -> None:
@@ -268,7 +268,7 @@ class _Unpacking:
 
     @contextmanager
     def _explained(self, name: str) -> Iterator[None]:
-        """Say of which member a name cannot be written."""
+        """Convert errors of a name to `ArchiveError` with the member."""
         try:
             yield
         except OSError as error:

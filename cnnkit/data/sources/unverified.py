@@ -1,4 +1,4 @@
-"""Limits on what torchvision reads whole without a checksum, from files that may be anybody's."""
+"""Size limits for untrusted files that torchvision reads completely, without a checksum."""
 
 import bz2
 import stat
@@ -32,7 +32,7 @@ LIMITS: dict[str, tuple[int, tuple[str, ...]]] = {
 
 
 def check_unverified(source: TorchvisionSource, root: Path) -> None:
-    """Refuse files that would hang or fill the memory; files that are missing are none.
+    """Raise for files that would hang or fill the memory; missing files are ignored.
 
     Args:
         source: of the set.
@@ -40,16 +40,16 @@ def check_unverified(source: TorchvisionSource, root: Path) -> None:
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: a file is none, or comes to too much.
+        ValueError: a path is not a file, or takes too much memory.
     """
     megabytes, patterns = LIMITS.get(source.class_name, (0, ()))
     for pattern in patterns:
         for path in sorted(root.glob(pattern)):
             if not stat.S_ISREG(path.stat().st_mode):
-                raise ValueError(f"{path} is no file")
+                raise ValueError(f"{path} is not a file")
             if _num_bytes(path, megabytes * MEGABYTE) > megabytes * MEGABYTE:
                 raise ValueError(
-                    f"{path} comes to more than {megabytes:,} MB, which the published file does not"
+                    f"{path} takes more than {megabytes:,} MB, unlike the published file"
                 )
 
 

@@ -1,4 +1,4 @@
-"""Residual networks without batch normalization, as lectures draw them.
+"""Residual networks without batch normalization, as drawn in lectures.
 
 Source: He et al., Deep Residual Learning for Image Recognition (2015), table 1, figures 3 and 5.
 """

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-PATCH_SIZE = 2  # height and width of what the first layer sees
+PATCH_SIZE = 2  # height and width of the patches of the whitening layer
 LEAST_VARIANCE = 5e-4  # added to every one: what hardly varies is noise, and not blown up
 NORM_MOMENTUM = 0.4  # a short training leaves the statistics of batch norm few steps to follow in
 HEAD_SCALE = 1 / 9  # small logits: early on they are wrong, and large ones would shake the rest
@@ -100,7 +100,7 @@ def speednet(
         ValueError: a group without channels.
     """
     if min(widths) < 1:
-        raise ValueError("a group needs at least one map")
+        raise ValueError("a group needs at least one channel")
     channels = 2 * in_channels * PATCH_SIZE**2
     whiten = nn.Conv2d(in_channels, channels, PATCH_SIZE)
     whiten.weight.requires_grad_(False)

@@ -1,1 +1,1 @@
-"""From images to integers that add up, and from those to figures."""
+"""Counting of images in integers that add up, and the statistics computed from them."""

@@ -1,4 +1,4 @@
-"""Holding figures against published ones, and against another dataset."""
+"""Comparison of statistics with published ones, and with another dataset."""
 
 from decimal import Decimal
 
@@ -13,22 +13,22 @@ from cnnkit.stats.counting.tally import Tally
 def compare_published(
     published: Published, measured: MeanAndStd, over_images: MeanAndStd
 ) -> PublishedStats | None:
-    """Return published figures with the verdict; None where the channels differ.
+    """Return published values with the verdict; None if the channels differ.
 
-    Figures are equal if the measured ones round to them, at the number of digits that were
-    published.
+    Values are equal if the measured ones round to them, at the number of published
+    digits.
 
     Args:
-        published: what somebody published.
-        measured: means and deviations.
-        over_images: mean of the images' means, and of their deviations.
+        published: published mean and std.
+        measured: means and standard deviations.
+        over_images: mean of the images' means, and of their standard deviations.
     """
     if len(published.mean) != len(measured.mean):
         return None
     digits = max(_num_decimals(value) for value in (*published.mean, *published.std))
     means = _difference(published.mean, measured.mean)
     stds = _difference(published.std, measured.std)
-    # Rounding to the nearest; what lies just between two may have been rounded either way.
+    # Rounding to the nearest; a value halfway may have been rounded either way.
     allowed = 0.5 * 10.0**-digits * (1 + 1e-9)
     verdict: Verdict = "different"
     if means <= allowed and stds <= allowed:
@@ -44,12 +44,12 @@ def compare_published(
 
 
 def compare(name: str, tally: Tally, other: Tally) -> Comparison:
-    """Return what differs from another dataset, which has images.
+    """Return the differences from another dataset, which has images.
 
     Args:
         name: of the other.
-        tally: what was measured.
-        other: what it is held against.
+        tally: the measurement.
+        other: what it is compared with.
     """
     here, there = mean_and_std(tally), mean_and_std(other)
     assert here is not None

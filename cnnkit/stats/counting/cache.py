@@ -1,6 +1,6 @@
-"""What was found in image files, kept so that a second run reads only what is new.
+"""Cache of the results of image files, so that a second run reads only new ones.
 
-A file is known again by its path, size and time of change; that of an archive by those of the
+A file is identified by its path, size and time of change; that of an archive by those of the
 archive. What is kept is the histogram of each image, so the sums are the same integers.
 """
 
@@ -23,7 +23,7 @@ from cnnkit.stats.counting.tally import ImageRecord
 from cnnkit.system.files import opened_regular
 from cnnkit.system.records import Record
 
-VERSION = 2  # grows whenever a record of today would be read otherwise
+VERSION = 2  # increased whenever records of the current version would be read differently
 FLUSH_SECONDS = 2.0
 WAIT_SECONDS = 60.0  # for another process that writes to the same cache
 
@@ -60,11 +60,11 @@ class RecordCache:
     """Records of image files in an SQLite database; used from one thread.
 
     Args:
-        path: the database; made where there is none.
-        treatment: how images were treated; others' records are not taken.
+        path: the database; created if missing.
+        treatment: the preprocessing; records with another one are ignored.
 
     Attributes:
-        num_known: how many files were known.
+        num_known: number of cached files.
         num_damaged: how many records were damaged, whose images are measured again.
     """
 
@@ -76,7 +76,7 @@ class RecordCache:
         self.path = path
         self.num_known = 0
         self.num_damaged = 0
-        self._is_ours = path == default_cache()  # what else is called so may be anything
+        self._is_ours = path == default_cache()  # another file of this name may be anything
         # Another version of the decoder may give other integers.
         self._treatment = f"{VERSION} Pillow {PIL.__version__} {treatment}"
         self._news: list[tuple[bytes, str, int, int, bytes]] = []
@@ -103,11 +103,11 @@ class RecordCache:
         return known, unknown
 
     def keep(self, news: Sequence[tuple[EncodedImage, ImageRecord]]) -> None:
-        """Remember records of images, and write them now and then."""
+        """Store records of images, written periodically."""
         for image, record in news:
             stamp = None if image.reason else image.stamp()
             if stamp is None or record.counts is None:
-                continue  # what is bad is looked at again: the reason may have gone
+                continue  # bad files are tried again: the reason may be gone
             self._news.append(
                 (stamp.key, self._treatment, stamp.size, stamp.modified_ns, _pack(record))
             )
@@ -115,7 +115,7 @@ class RecordCache:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is new."""
+        """Write new records."""
         with self._explained():
             try:
                 self._write()
@@ -126,14 +126,14 @@ class RecordCache:
         self._last_flush = time.monotonic()
 
     def close(self) -> None:
-        """Write what is new, and close the database."""
+        """Write new records, and close the database."""
         try:
             self.flush()
         finally:
             self._database.close()
 
     def _opened(self) -> sqlite3.Connection:
-        """Return the database, made where there is none, and made again where it is another."""
+        """Return the database, created if missing, and recreated if it has another schema."""
         database = sqlite3.connect(self.path, timeout=WAIT_SECONDS)
         # Else a record of any size would be read; a trigger or a view may ask for any work.
         database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2 * MOST_RECORD_BYTES)
@@ -142,7 +142,7 @@ class RecordCache:
             database.commit()
             tables = [str(row[0]).strip() for row in database.execute(TABLES)]
             if tables != [SCHEMA.replace("IF NOT EXISTS ", "")]:
-                raise sqlite3.DatabaseError("it holds other tables")
+                raise sqlite3.DatabaseError("it contains other tables")
             self._is_ours = True
         except _ERRORS as error:
             database.close()
@@ -156,27 +156,27 @@ class RecordCache:
             self._database.executemany(STORE, self._news)
 
     def _make_again(self, error: Exception) -> None:
-        """Begin with an empty database where this one is damaged."""
+        """Replace a damaged database by an empty one."""
         if not _is_damaged(error):
             raise error
         self._database.close()
         self._database = self._replaced(error)
 
     def _replaced(self, error: Exception) -> sqlite3.Connection:
-        emit(Warned(f"the cache {self.path} is damaged ({error}), and is made again"))
+        emit(Warned(f"the cache {self.path} is damaged ({error}), and is created again"))
         self._is_ours = False  # once is enough
         for suffix in ("", "-journal", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         return self._opened()
 
     def _found(self, image: EncodedImage) -> ImageRecord | None:
-        """Return what is known of an image; None where it is not known, or has changed."""
+        """Return the record of an image; None if it is unknown, or has changed."""
         stamp = None if image.reason else image.stamp()
         if stamp is None:
             return None
         try:
             row = self._database.execute(FIND, (stamp.key, self._treatment)).fetchone()
-        except sqlite3.DataError:  # it is longer than a record may be
+        except sqlite3.DataError:  # it exceeds the maximum length
             self.num_damaged += 1
             return None
         except _ERRORS as error:
@@ -202,7 +202,7 @@ class RecordCache:
 
 
 class _Head(Record):
-    """What is kept of an image beside its histogram."""
+    """The metadata of an image, stored beside its histogram."""
 
     shape: tuple[Literal[1, 3], Literal[256, 65536]]
     image: tuple[
@@ -217,7 +217,7 @@ class _Head(Record):
 
 
 def _is_damaged(error: Exception) -> bool:
-    """Return whether a database is no database of this kind, and not only out of reach."""
+    """Return whether a database is invalid, and not only inaccessible."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_NOTADB)
     return code & 0xFF not in _OUT_OF_REACH
 
@@ -239,7 +239,7 @@ def _unpack(packed: bytes, image: EncodedImage) -> ImageRecord:
     """Return the record that `_pack` packed.
 
     Raises:
-        zlib.error, ValueError, TypeError: it is none.
+        zlib.error, ValueError, TypeError: it is invalid.
     """
     unpacking = zlib.decompressobj()
     content = unpacking.decompress(packed, MOST_RECORD_BYTES)
@@ -249,7 +249,7 @@ def _unpack(packed: bytes, image: EncodedImage) -> ImageRecord:
     head = _Head.from_json(text)
     counts = np.frombuffer(packed_counts, dtype="<u4").astype(np.int64).reshape(head.shape)
     if not counts.sum(1).all() or len(set(counts.sum(1).tolist())) != 1:
-        raise ValueError("its channels have not as many pixels each")
+        raise ValueError("its channels differ in the number of pixels")
     width, height, mode, form, num_bytes = head.image
     return ImageRecord(
         name=image.name,

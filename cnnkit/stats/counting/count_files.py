@@ -1,4 +1,4 @@
-"""Counting the pixels of encoded images: threads decode, and what they count is added up."""
+"""Counting the pixels of encoded images: threads decode, and their counts are added."""
 
 import struct
 import threading
@@ -30,17 +30,17 @@ PREFETCHED_BATCHES = 2  # read ahead beside those that the threads have in hand
 TASK = "measure images"
 
 Examination = Callable[[EncodedImage, bytes, DecodedImage, Counts], None]
-"""Looks at an image once it is decoded; several threads call it at once."""
+"""Examines a decoded image; called from several threads."""
 
 
 @dataclass(frozen=True)
 class Treatment:
-    """How images are treated before they are counted.
+    """The processing of images before they are counted.
 
     Attributes:
         transform: resizes and crops.
         allow_large: whether images of very many pixels are decoded.
-        examinations: what else looks at every image.
+        examinations: further examinations of every image.
     """
 
     transform: Transform = field(default_factory=Transform)
@@ -60,12 +60,12 @@ def measure_files(
     """Decode images and count their pixels.
 
     Args:
-        images: what is to be decoded.
-        tally: what they are added to, as far as it came even if the work is interrupted.
-        treatment: how they are treated.
+        images: the images to decode.
+        tally: receives the counts, also if the work is interrupted.
+        treatment: the processing before.
         num_workers: threads that decode; 0 decodes in this one.
-        total: how many images there are; None where that is not known.
-        cache: what is known of files from earlier, and is told of new ones; None for nothing.
+        total: number of images; None if unknown.
+        cache: records of earlier runs, to which new ones are added; None for no cache.
     """
     emit(TaskStarted(TASK, total, "images"))
     done = 0
@@ -90,7 +90,7 @@ def _read_ahead(
     num_workers: int,
     cache: RecordCache | None,
 ) -> Iterator[Iterator[tuple[int, Tally]]]:
-    """Give an iterator over what batches of images came to, each with its number of images."""
+    """Yield an iterator over the counts of batches, each with its number of images."""
     stopped = threading.Event()
     pool = ThreadPoolExecutor(
         max(1, num_workers), "cnnkit-decode", initializer=stop_with, initargs=(stopped,)
@@ -107,7 +107,7 @@ def _read_ahead(
             if cache is not None:
                 news.append((image, record))
             if record.counts is not None and record.counts.nbytes > HELD_BYTES:
-                part.add_records(found)  # a histogram of 16 bits is not held for long
+                part.add_records(found)  # a histogram of 16 bits is not kept for long
                 found.clear()
         part.add_records(found)
         return part, news
@@ -159,7 +159,7 @@ def batched(images: Iterable[EncodedImage], size: int) -> Iterator[list[EncodedI
 
 
 def examine(image: EncodedImage, treatment: Treatment) -> ImageRecord:
-    """Return what one image file holds, or why it is bad."""
+    """Return the record of an image file, with the reason if it is bad."""
     record = ImageRecord(image.name, image.class_name, image.reason)
     if image.reason:
         return record
@@ -172,7 +172,7 @@ def examine(image: EncodedImage, treatment: Treatment) -> ImageRecord:
 
 
 def _count_into(record: ImageRecord, image: EncodedImage, treatment: Treatment) -> None:
-    """Decode an image, and note what it holds.
+    """Return the record of a decoded image.
 
     Raises:
         BadImageError: it cannot be read or decoded, or is too large.
@@ -216,6 +216,6 @@ def count_decoded(decoded: DecodedImage) -> Counts:
 
 def count_image(image: Image.Image) -> Counts:
     """Return the histogram of a Pillow image of mode `L` or `RGB`, int64 of shape (C, 256)."""
-    counted = image.histogram()  # in C, while other threads go on
+    counted = image.histogram()  # in C, while other threads continue
     packed = struct.pack(f"{len(counted)}q", *counted)  # in half the time of numpy.array
     return np.frombuffer(packed, dtype=np.int64).reshape(-1, 256)

@@ -1,4 +1,4 @@
-"""Counting the pixels of sets that lie in memory as one tensor."""
+"""Counting the pixels of sets in memory."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,9 +35,9 @@ def measure_tensors(
 
     Args:
         images: the set.
-        tally: what it is added to.
+        tally: receives the counts.
         transform: resizes and crops.
-        is_wanted: tells of each image, by its number, whether it is counted.
+        is_wanted: returns whether an image is counted, by its index.
         num_workers: threads that count.
 
     Returns:
@@ -85,7 +85,7 @@ def _count_pixels(pixels: Pixels, class_name: str, tally: Tally) -> None:
     """Count images of one class; uint8 of shape (N, C, H, W)."""
     number_of_images, channels, height, width = pixels.shape
     tally.add_histogram(class_name, count_values(torch.from_numpy(pixels)))
-    # NumPy adds in this thread alone; torch would wake others, which chunks keep busy already.
+    # NumPy adds only in this thread; torch would wake others, which chunks keep busy already.
     flat = pixels.reshape(number_of_images, channels, -1)
     fits = height * width * 255**2 < 2**32
     sums = np.uint32 if fits else np.uint64  # the narrower is the faster

@@ -1,6 +1,6 @@
-"""Estimates from a sample of the images: which images, and how far off the figures may be.
+"""Sampling of images, and the standard errors of the estimates.
 
-An image is drawn whole, so its pixels are no independent draws: the error hangs on how images
+Complete images are drawn, so pixels are not independent: the error depends on how images
 differ, not on how pixels do. Formulas: W. G. Cochran, Sampling Techniques, 3rd edition, 1977,
 sections 6.3 and 6.4 (ratio estimates), with the finite population correction.
 """
@@ -23,16 +23,16 @@ def draw(number: int, limit: int, seed: int) -> frozenset[int]:
 def standard_errors(
     sample: Sequence[SampledImage], channel: int, population: int, weighting: Weighting
 ) -> tuple[float, float] | None:
-    """Return the standard errors of mean and deviation of a channel, on the scale 0..1.
+    """Return the standard errors of mean and std of a channel, on the scale 0..1.
 
     Args:
-        sample: the images; a grey one counts in every channel.
+        sample: the images; a grayscale one counts in every channel.
         channel: which channel.
         population: how many images the sample was drawn from.
         weighting: what the estimate gives the same weight, pixels or images.
 
     Returns:
-        None for fewer than two images, which tell nothing about how images differ.
+        None for fewer than two images, which do not show how images differ.
     """
     number = len(sample)
     if number < 2:

@@ -1,4 +1,4 @@
-"""From the integers of a tally to the figures that people read."""
+"""Statistics computed from the integers of a tally."""
 
 import math
 from collections import Counter
@@ -31,14 +31,14 @@ NUM_SHOWN_BINS = 256
 
 
 class MeanAndStd(NamedTuple):
-    """Means and deviations by channel, on the scale 0..1."""
+    """Means and standard deviations by channel, on the scale 0..1."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
 
 def mean_and_std(tally: Tally, weighting: Weighting = "pixel") -> MeanAndStd | None:
-    """Return mean and deviation of each channel; None where there are no images."""
+    """Return mean and std of each channel; None if there are no images."""
     if weighting == "pixel":
         histogram = tally.histogram()
         if not histogram[0].any():
@@ -57,7 +57,7 @@ def mean_and_std(tally: Tally, weighting: Weighting = "pixel") -> MeanAndStd | N
 
 
 def means_over_images(tally: Tally) -> MeanAndStd | None:
-    """Return the mean of the images' means, and the mean of their deviations."""
+    """Return the mean of the images' means, and the mean of their standard deviations."""
     sums = tally.image_sums()
     if not sums.number:
         return None
@@ -68,7 +68,7 @@ def means_over_images(tally: Tally) -> MeanAndStd | None:
 
 
 def errors(tally: Tally, population: int, weighting: Weighting) -> MeanAndStd | None:
-    """Return the standard errors of means and deviations, where the images are a sample."""
+    """Return the standard errors of mean and std, if the images are a sample."""
     if tally.sample is None:
         return None
     found = [
@@ -81,7 +81,7 @@ def errors(tally: Tally, population: int, weighting: Weighting) -> MeanAndStd | 
 
 
 def channel_stats(tally: Tally) -> tuple[ChannelStats, ...]:
-    """Return the figures of every channel; nothing where there are no images."""
+    """Return the statistics of every channel; empty if there are no images."""
     histogram = tally.histogram()
     if not histogram[0].any():
         return ()
@@ -107,7 +107,7 @@ def _channel(name: str, counts: Counts) -> ChannelStats:
 
 
 def class_stats(tally: Tally, names: Sequence[str], weighting: Weighting) -> tuple[ClassStats, ...]:
-    """Return the figures of every class, in this order."""
+    """Return the statistics of every class, in this order."""
     parts = tally.by_class()
     found = []
     for name in names:
@@ -115,7 +115,7 @@ def class_stats(tally: Tally, names: Sequence[str], weighting: Weighting) -> tup
         if figures is None:
             found.append(ClassStats(name, 0, None, None))
             continue
-        # A class of grey images alone has one channel, which counts in all of the set.
+        # A class of only grayscale images has one channel, which counts in all of the set.
         times = tally.channels // len(figures.mean)
         number = parts[name].num_images
         found.append(ClassStats(name, number, figures.mean * times, figures.std * times))
@@ -131,7 +131,7 @@ def imbalance(numbers: Iterable[int]) -> float | None:
 
 
 def size_stats(tally: Tally) -> SizeStats | None:
-    """Return the figures of the sizes; None where there are no images."""
+    """Return the statistics of the sizes; None if there are no images."""
     if not tally.sizes:
         return None
     widths: Counter[Fraction] = Counter()
@@ -179,5 +179,5 @@ def bad_files(tally: Tally) -> tuple[BadFile, ...]:
 
 
 def printable(path: str) -> str:
-    """Return a path that is no text, as those of files may be, with escapes for its bytes."""
+    """Return a path with escapes for bytes that are not valid text."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

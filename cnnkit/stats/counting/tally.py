@@ -12,15 +12,15 @@ from cnnkit.data.histogram import Counts, widen
 Integers = npt.NDArray[np.int64]
 
 FRACTION_BITS = 64
-"""Means of single images are summed in fixed point with so many bits, each rounded down."""
+"""Fraction bits of the fixed-point sums of the images' means, each rounded down."""
 
 DEVIATION_BITS = 52
-"""Deviations of single images likewise, each rounded to the nearest."""
+"""Fraction bits of the sums of the images' standard deviations, each rounded to the nearest."""
 
 
 @dataclass(slots=True)
 class ImageRecord:
-    """What was found in one image file.
+    """The counts and metadata of one image file.
 
     Attributes:
         name: its path, or archive and member.
@@ -59,7 +59,7 @@ class ImageSums:
         number: how many images.
         means: by channel, the sum of each image's mean, in units of 2^-64.
         squares: by channel, the sum of each image's mean square, in units of 2^-64.
-        deviations: by channel, the sum of each image's deviation, in units of 2^-52.
+        deviations: by channel, the sum of each image's std, in units of 2^-52.
     """
 
     number: int
@@ -78,7 +78,7 @@ class ImageSums:
             mine[:] = [a + b for a, b in zip(mine, others, strict=True)]
 
     def spread(self) -> "ImageSums":
-        """Return the sums of grey images as those of images with three equal channels."""
+        """Return the sums of grayscale images as those of images with three equal channels."""
         return ImageSums(self.number, self.means * 3, self.squares * 3, self.deviations * 3)
 
 
@@ -107,7 +107,7 @@ class SampledImage:
 
 @dataclass
 class Tally:
-    """All that is counted about a dataset; two of them add up to that of both.
+    """The counts of a dataset; the tallies of two parts add up to that of both.
 
     Attributes:
         histograms: by class, channels (1 or 3) and bins (256 or 65536): counts of shape
@@ -121,7 +121,7 @@ class Tally:
         num_bytes: length of all files together.
         num_pixels: pixels of all images, each counted once whatever its channels.
         bad: files that could not be decoded, as (path, reason).
-        sample: the single images, where they are a sample; else None.
+        sample: the individual images if they are a sample; else None.
     """
 
     histograms: dict[tuple[str, int, int], Counts] = field(default_factory=dict)
@@ -138,12 +138,12 @@ class Tally:
 
     @property
     def num_images(self) -> int:
-        """How many images were counted; bad ones were not."""
+        """Number of images counted, without bad ones."""
         return sum(one.number for one in self.sums.values())
 
     @property
     def channels(self) -> int:
-        """3 if any image has colours, else 1."""
+        """3 if any image is in color, else 1."""
         return max((channels for _, channels, _ in self.histograms), default=1)
 
     @property
@@ -153,12 +153,12 @@ class Tally:
 
     @property
     def num_grey(self) -> int:
-        """How many of the images are grey."""
+        """Number of grayscale images."""
         return sum(one.number for (_, channels), one in self.sums.items() if channels == 1)
 
     @property
     def histogram_bytes(self) -> int:
-        """How much memory the histograms take."""
+        """Bytes of memory of the histograms."""
         return sum(counts.nbytes for counts in self.histograms.values())
 
     def classes(self) -> set[str]:
@@ -166,7 +166,7 @@ class Tally:
         return {name for name, _ in self.sums}
 
     def merge(self, other: "Tally") -> None:
-        """Add what was counted elsewhere."""
+        """Add another tally."""
         for kind, counts in other.histograms.items():
             if kind in self.histograms:
                 self.histograms[kind] += counts
@@ -238,7 +238,7 @@ class Tally:
             self.histograms[kind] = counts.astype(np.int64)
 
     def by_class(self) -> dict[str, "Tally"]:
-        """Return histograms and sums over images of each class apart."""
+        """Return histograms and sums over images by class."""
         parts: dict[str, Tally] = {}
         for kind, counts in self.histograms.items():
             parts.setdefault(kind[0], Tally()).histograms[kind] = counts
@@ -249,8 +249,8 @@ class Tally:
     def histogram(self) -> Counts:
         """Return the histogram of all images.
 
-        Grey images count in every channel, and 8-bit values as their 16-bit equals, where the set
-        has colours or 16 bits.
+        Grayscale images count in every channel, and 8-bit values as their 16-bit equivalents, if
+        the set has color or 16 bits.
 
         Returns:
             int64 of shape (channels, bins).
@@ -287,7 +287,7 @@ def _sums_of_values(counts: Integers) -> tuple[Integers, Integers]:
 def sums_over_images(
     numbers: Integers, totals: Integers, squares: Integers, white: int
 ) -> ImageSums:
-    """Return the sums over images of each image's mean, mean square and deviation.
+    """Return the sums over images of each image's mean, mean square and std.
 
     Args:
         numbers: pixels of each image, of shape (N,), each below 2^31.
@@ -335,7 +335,7 @@ def fixed_point_sums(above: Integers, below: Integers, further: int = 1) -> list
 def _deviation_sums(
     numbers: Integers, totals: Integers, squares: Integers, white: int
 ) -> list[int]:
-    """Return, by channel, the sum of the images' deviations, in units of 2^-52.
+    """Return, by channel, the sum of the images' standard deviations, in units of 2^-52.
 
     A square root has to be rounded. Conversion, square root and division are rounded alike on
     every machine (IEEE 754), so the integers are the same everywhere.

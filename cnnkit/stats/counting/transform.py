@@ -14,10 +14,10 @@ from cnnkit.data.loading.preprocessing import centre_margin, covering_side
 from cnnkit.errors import UsageError, setting
 from cnnkit.system.shapes import parse_sizes
 
-FORM = "the form is resize=256,crop=224; a size is S or HxW"
+FORM = "write resize=256,crop=224; a size is S or HxW"
 STEP = re.compile(r"(resize|crop)=(.+)")
 LARGEST_SIDE = 65_500
-PADDED = "padded with 0, being smaller than the crop"
+PADDED = "padded with 0 because smaller than the crop"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Transform:
         """Return the transform that a text such as `resize=256,crop=224` describes.
 
         Raises:
-            UsageError: the text does not keep the form, or a size is below 1 or very large.
+            UsageError: the text has another form, or a size is below 1 or very large.
         """
         steps: list[tuple[str, int, int | None]] = []
         for part in text.replace(" ", "").split(","):
@@ -86,7 +86,7 @@ class Transform:
         return replace(decoded, planes=planes, changes=changes)
 
     def changes(self, width: int, height: int) -> tuple[str, ...]:
-        """Return what happens to an image of this size beside resizing and cropping."""
+        """Return the changes to an image of this size beside resizing and cropping."""
         for kind, high, wide in self.steps:
             if kind == "resize":
                 width, height = _resized(width, height, high, wide)
@@ -98,7 +98,7 @@ class Transform:
         return ()
 
     def check(self, width: int, height: int, allow_large: bool, weight: int = 1) -> None:
-        """Refuse what a step would make larger than an image may be; see `check_resized`.
+        """Raise if a step would exceed the maximum image size; see `check_resized`.
 
         Raises:
             BadImageError: it would.
@@ -119,7 +119,7 @@ class Transform:
             else:
                 assert width is not None
                 left, top = _margin(image.width, width), _margin(image.height, height)
-                # Beyond its edges an image is black, as torchvision's CenterCrop has it.
+                # Beyond its edges an image is black, as in torchvision's CenterCrop.
                 image = image.crop((left, top, left + width, top + height))
         return image
 
@@ -133,7 +133,7 @@ class Transform:
 
 
 def _resized(width: int, height: int, size: int, other: int | None) -> tuple[int, int]:
-    """Return the new (width, height) as torchvision's Resize has it."""
+    """Return the new (width, height) as in torchvision's Resize."""
     if other is not None:
         return other, size
     if width <= height:
@@ -142,5 +142,5 @@ def _resized(width: int, height: int, size: int, other: int | None) -> tuple[int
 
 
 def _margin(size: int, wanted: int) -> int:
-    """Return how far inside a side a centred crop begins; below 0 beside it."""
+    """Return the offset of a center crop along a side; negative if it is larger than the side."""
     return centre_margin(size, wanted) if size >= wanted else -((wanted - size) // 2)

@@ -1,1 +1,1 @@
-"""What is odd in a dataset: images that are there twice, blank, dark, bright or blurred."""
+"""Issues of a dataset: duplicate, blank, dark, bright or blurred images."""

@@ -1,11 +1,11 @@
-"""Images that are there twice: the same file, the same pixels, or the same picture.
+"""Duplicate images: the same file, the same pixels, or the same picture.
 
 Near copies are found in three steps. A complete search finds all pairs whose 64-bit difference
-hashes differ in few bits. That alone would invent copies, for hashes of simple pictures collide:
+hashes differ in few bits. That would find false copies, because hashes of simple pictures collide:
 those of handwritten digits by the thousand. So the thumbnails of a pair are compared as well, and
-where two images differ in size, one is first brought to the size of the other in the usual ways, so
-that a resized copy comes out the same as the thumbnail that is kept. Images with little contrast or
-few pixels have nothing to be told by, and are compared for equality alone.
+where two images differ in size, one is resized to the size of the other in the usual ways, so
+that a resized copy equals the stored thumbnail. Images with little contrast or few
+pixels cannot be distinguished, and are only compared for equality.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +32,7 @@ another picture does not. The closest digits of MNIST differ by 0.063, the close
 JPEG CIFAR-10 by 0.099."""
 
 MAX_NOISY_DIFFERENCE = 0.35
-"""What the first may be where the second holds."""
+"""Maximum of the former if the latter is met."""
 
 MAX_COARSE_DIFFERENCE = 0.2
 """What it may be at 8 x 8 pixels, where no copy differs as much; looked at first, being cheap."""
@@ -41,8 +41,8 @@ MAX_COLOR_DIFFERENCE = 8
 """Near copies differ by at most this many of 255 levels in the mean of each color channel."""
 
 MIN_CONTRAST = 4.0
-"""Images whose thumbnails deviate by less than this many of 255 levels are compared for equality
-alone: they look alike, but that says nothing."""
+"""Images whose thumbnails have a std below this many of 255 levels are only compared for
+equality: looking alike means nothing for them."""
 
 MIN_SIDE = 12
 """So are images with fewer pixels on a side: of 8 x 8 pixels, many a digit is like another."""
@@ -61,7 +61,7 @@ Floats = npt.NDArray[np.float32]
 
 
 def find_duplicates(fingerprints: Iterable[Fingerprint], radius: int = RADIUS) -> Duplicates:
-    """Find the images that are there twice, within a split and across splits.
+    """Return the duplicate images, within a split and across splits.
 
     Args:
         fingerprints: one an image, in any order.
@@ -96,7 +96,7 @@ def find_duplicates(fingerprints: Iterable[Fingerprint], radius: int = RADIUS) -
 
 
 class _Comparison:
-    """Images with pixels of their own, and what they are compared by.
+    """Images with different pixels, and the features they are compared by.
 
     Attributes:
         is_telling: bool of shape (N,): with enough contrast and pixels to be called like another.
@@ -106,7 +106,7 @@ class _Comparison:
         self._images = images
         self._hashes = np.array([one.difference_hash for one in images], dtype=np.uint64)
         colors = np.array([one.color for one in images], dtype=np.int16).reshape(-1, 3)
-        self._colors = np.unique(colors.T, axis=0)  # of grey images one row, not three
+        self._colors = np.unique(colors.T, axis=0)  # of grayscale images one row, not three
         self._sizes = np.array([one.size for one in images], dtype=np.int64).reshape(-1, 2)
         thumbnails = [_thumbnail(one) for one in images]
         self._smooth = np.empty((len(images), 256), dtype=np.uint8)
@@ -138,7 +138,7 @@ class _Comparison:
     def near_pairs(self, radius: int) -> Iterator[tuple[int, int, int, float]]:
         """Yield pairs (i, j) of near copies, i before j, their bits and their difference."""
         chosen = np.flatnonzero(self.is_telling)
-        # Pairs of different colour could not be confirmed, so they need not be found.
+        # Pairs of different color could not be confirmed, so they need not be found.
         keys = self._colors[-1][chosen].astype(np.int64)
         for i, j, bits in close_pairs(self._hashes[chosen], radius, keys, MAX_COLOR_DIFFERENCE):
             first, second = chosen[np.minimum(i, j)], chosen[np.maximum(i, j)]
@@ -149,7 +149,7 @@ class _Comparison:
     def _confirmed(
         self, i: Indices, j: Indices, bits: Indices
     ) -> Iterator[tuple[int, int, int, float]]:
-        """Yield those of some pairs that hold on the thumbnails as well."""
+        """Yield those of some pairs that the thumbnails confirm."""
         for channel in self._colors[:-1]:
             color = np.abs(channel[i] - channel[j])
             i, j, bits = _where(color <= MAX_COLOR_DIFFERENCE, i, j, bits)
@@ -175,7 +175,7 @@ class _Comparison:
             yield int(i[pair]), int(j[pair]), int(bits[pair]), float(difference[pair])
 
     def _resized_difference(self, i: int, j: int) -> float:
-        """Return the least difference of two images of different size, as one may stem from either.
+        """Return the minimum difference of two images of different size, as either may be a copy.
 
         The thumbnail of a small image is the image, so resizing it and shrinking the outcome gives
         what the thumbnail of a resized copy would be.
@@ -218,18 +218,18 @@ def _root_mean_square(values: Floats) -> Floats:
 
 
 def _order(one: Fingerprint) -> tuple[int, str, list[str | int]]:
-    """Return what images are sorted by: training images first, each split by name."""
+    """Return the sort key of images: training images first, each split by name."""
     known = ("train", "val", "test")
     rank = known.index(one.split) if one.split in known else len(known)
     return rank, one.split, natural_order(one.name)
 
 
 def _root(links: dict[int, int], index: int) -> int:
-    """Return the first image of the group that an image is in so far."""
+    """Return the root image of the group of an image."""
     root = index
     while links[root] != root:
         root = links[root]
-    while links[index] != root:  # so that the next look-up is short
+    while links[index] != root:  # path compression
         links[index], index = root, links[index]
     return root
 

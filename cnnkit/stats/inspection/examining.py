@@ -1,4 +1,4 @@
-"""What else is looked at while images are decoded: duplicates, and images with something odd."""
+"""Examinations of images while they are decoded: duplicates, and issues."""
 
 from cnnkit.data.decode import DecodedImage
 from cnnkit.data.encoded import EncodedImage
@@ -13,20 +13,20 @@ from cnnkit.stats.inspection.fingerprints import FingerprintCollector
 from cnnkit.stats.inspection.quality import QualityCollector
 from cnnkit.system.distributed import ProcessGroup
 
-TASK = "look at images"
+TASK = "inspect images"
 EVENT_IMAGES = 256
 
 
 class Examinations:
-    """What was asked for beside statistics, and what was found so far.
+    """The examinations requested beside statistics, and their findings so far.
 
     Args:
-        duplicates: whether images that are there twice are looked for.
-        issues: whether blank, very dark, very bright and blurred images are.
+        duplicates: whether to find duplicate images.
+        issues: whether to find blank, very dark, very bright and blurred images.
 
     Attributes:
-        fingerprints: of every image; None where duplicates are not looked for.
-        quality: of every image; None where issues are not looked for.
+        fingerprints: of every image; None if duplicates are not requested.
+        quality: of every image; None if issues are not requested.
     """
 
     def __init__(self, duplicates: bool, issues: bool) -> None:
@@ -34,7 +34,7 @@ class Examinations:
         self.quality = QualityCollector() if issues else None
 
     def of_files(self, with_quality: bool = True) -> tuple[Examination, ...]:
-        """Return what looks at every decoded file."""
+        """Return the examinations of every decoded file."""
         fingerprints, quality = self.fingerprints, self.quality if with_quality else None
 
         def take(image: EncodedImage, content: bytes, decoded: DecodedImage, _: Counts) -> None:
@@ -53,7 +53,7 @@ class Examinations:
         return () if fingerprints is None and quality is None else (take,)
 
     def of_tensors(self, images: TensorSet, split: str, with_quality: bool = True) -> None:
-        """Look at every image of a set in memory."""
+        """Examine every image of a set in memory."""
         quality = self.quality if with_quality else None
         if self.fingerprints is None and quality is None:
             return
@@ -72,7 +72,7 @@ class Examinations:
         emit(TaskEnded(TASK))
 
     def combine(self, group: ProcessGroup) -> None:
-        """Give every rank what all ranks found."""
+        """Merge the findings of all ranks on every rank."""
 
         def fingerprints(own: FingerprintCollector) -> FingerprintCollector:
             together = FingerprintCollector()
@@ -92,11 +92,11 @@ class Examinations:
             self.quality = group.combined(self.quality, quality)
 
     def duplicates(self) -> Duplicates | None:
-        """Return the images that are there twice; None where they were not looked for."""
+        """Return the duplicate images; None if not requested."""
         if self.fingerprints is None:
             return None
         return find_duplicates(self.fingerprints.fingerprints)
 
     def issues(self) -> ImageIssues | None:
-        """Return the images with something odd; None where they were not looked for."""
+        """Return the images with issues; None if not requested."""
         return None if self.quality is None else self.quality.result()

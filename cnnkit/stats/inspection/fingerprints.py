@@ -1,4 +1,4 @@
-"""What is kept of every image to find those that are there twice: about a kilobyte each."""
+"""Fingerprints of images to find duplicates: about a kilobyte each."""
 
 import hashlib
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from cnnkit.stats.inspection.grey import to_grey
 
 THUMBNAIL_SIDE = 32
 HASH_MARGIN = 4
-"""A neighbour counts as brighter from this many of 255 levels on: noise in an even area, such as
+"""A neighbor counts as brighter from this many of 255 levels on: noise in an even area, such as
 that of a JPEG, must not set bits."""
 
 FILTER = Image.Resampling.BILINEAR  # antialiased, as Pillow's filters are
@@ -21,19 +21,19 @@ FILTER = Image.Resampling.BILINEAR  # antialiased, as Pillow's filters are
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What tells one image from another.
+    """The fingerprint of an image.
 
     Attributes:
-        name: its path, or what else a user calls it.
+        name: its path or display name.
         label: the name of its class; None where it has none.
         split: the split that it is in.
         file_digest: SHA-256 of the file; None for images that come from no file of their own.
-        pixel_digest: SHA-256 of size and pixels; grey counts as the same colour in all channels.
+        pixel_digest: SHA-256 of size and pixels; grayscale counts as equal channels.
         difference_hash: 64 bits; see `difference_hash`.
         width: in pixels.
         height: in pixels.
         color: mean of red, green and blue, rounded down.
-        thumbnail: grey values, row by row; see `shrink`.
+        thumbnail: gray levels, row by row; see `shrink`.
     """
 
     name: str
@@ -79,10 +79,10 @@ class FingerprintCollector:
         split: str,
         content: bytes | None,
     ) -> None:
-        """Take the fingerprint of an image.
+        """Add the fingerprint of an image.
 
         Args:
-            name: its path, or what else a user calls it.
+            name: its path or display name.
             pixels: the decoded image.
             label: the name of its class; None where it has none.
             split: the split that it is in.
@@ -122,9 +122,9 @@ def take_fingerprint(
 
 
 def difference_hash(grey: Image.Image) -> int:
-    """Return 64 bits: whether each pixel is brighter than its left neighbour, at 9 x 8 pixels.
+    """Return 64 bits: whether each pixel is brighter than its left neighbor, at 9 x 8 pixels.
 
-    The image is resized with an antialiased bilinear filter, and a neighbour must be brighter by
+    The image is resized with an antialiased bilinear filter, and a neighbor must be brighter by
     more than `HASH_MARGIN` levels. The first bit, of the upper left corner, is the highest. After
     N. Krawetz, Kind of Like That, 2013, who compares without a margin.
 
@@ -137,7 +137,7 @@ def difference_hash(grey: Image.Image) -> int:
 
 
 def shrink(grey: Image.Image) -> Image.Image:
-    """Return a grey image with at most `THUMBNAIL_SIDE` pixels a side; its shape may change."""
+    """Return a grayscale image with sides of at most `THUMBNAIL_SIDE`; its shape may change."""
     size = shrunken_size(grey.size)
     return grey if size == grey.size else grey.resize(size, FILTER)
 

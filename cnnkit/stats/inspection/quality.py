@@ -1,6 +1,6 @@
 """Images that are blank, very dark, very bright or blurred.
 
-All is measured in grey, as ITU-R 601 weighs the colours. The thresholds are meant to find what is
+All is measured in grayscale, by ITU-R 601 luma. The thresholds are meant to find what is
 certainly odd; an image that is found may still be right.
 """
 
@@ -16,7 +16,7 @@ from cnnkit.results.inspection import ImageIssue, ImageIssues, ImageQuality, Iss
 from cnnkit.stats.inspection.grey import natural_order, to_grey
 
 BLANK_CONTRAST = 2 / 255
-"""Blank: the pixels deviate by less than this, on the scale 0..1."""
+"""Blank: the std of the pixels is below this, on the scale 0..1."""
 
 DARK = 0.2
 """Very dark: 99 of 100 pixels are below this. White strokes on black are not."""
@@ -26,7 +26,7 @@ BRIGHT = 0.8
 
 BLURRED = 0.01
 """Blurred: less sharp than this. Photographs of 256 pixels have 0.1 and more; a Gaussian blur with
-a deviation of 1.5 of these pixels brings them below."""
+a standard deviation of 1.5 of these pixels brings them below."""
 
 SHARPNESS_SIDE = 256
 """Larger images are reduced to so many pixels on their longer side before sharpness is measured:
@@ -37,7 +37,7 @@ MIN_SHARPNESS_SIDE = 8
 
 
 class QualityCollector:
-    """Looks at images while they are decoded; several threads may add to it.
+    """Finds issues of images while they are decoded; thread-safe.
 
     The order in which images are added does not matter.
     """
@@ -48,10 +48,10 @@ class QualityCollector:
         self._lock = Lock()
 
     def add(self, name: str, pixels: Pixels) -> None:
-        """Look at an image.
+        """Examine an image.
 
         Args:
-            name: its path, or what else a user calls it.
+            name: its path or display name.
             pixels: the decoded image.
         """
         quality = measure_quality(pixels)
@@ -62,19 +62,19 @@ class QualityCollector:
                 self.found.append(ImageIssue(name, issues, quality))
 
     def extend(self, num_images: int, found: Iterable[ImageIssue]) -> None:
-        """Add what was found elsewhere, among so many images."""
+        """Add the findings among other images."""
         with self._lock:
             self.num_images += num_images
             self.found.extend(found)
 
     def result(self) -> ImageIssues:
-        """Return what was found so far."""
+        """Return the findings so far."""
         found = sorted(self.found, key=lambda image: natural_order(image.path))
         return ImageIssues(self.num_images, tuple(found))
 
 
 def measure_quality(pixels: Pixels) -> ImageQuality:
-    """Return what an image looks like as a whole, from the histogram of its grey values."""
+    """Return the global issue of an image, from the histogram of its gray levels."""
     grey = to_grey(to_8_bits(pixels))
     counts = np.array(grey.histogram(), dtype=np.int64)
     values = np.arange(256)
@@ -95,9 +95,9 @@ def measure_quality(pixels: Pixels) -> ImageQuality:
 def measure_sharpness(grey: Image.Image) -> float | None:
     """Return the variance of the Laplacian over the variance of the pixels.
 
-    The Laplacian is that of four neighbours (J. L. Pech-Pacheco et al., Diatom autofocusing in
-    brightfield microscopy, 2000). Its variance alone would grow with contrast and, for the same
-    picture, fall with size; so it is divided by that of the pixels, and larger images are first
+    The Laplacian is that of four neighbors (J. L. Pech-Pacheco et al., Diatom autofocusing in
+    brightfield microscopy, 2000). By itself its variance would grow with contrast and, for the same
+    picture, fall with size; so it is divided by that of the pixels, and larger images are
     reduced to `SHARPNESS_SIDE`. White noise has 20.
 
     Args:
@@ -122,7 +122,7 @@ def measure_sharpness(grey: Image.Image) -> float | None:
 
 
 def issues_of(quality: ImageQuality) -> tuple[Issue, ...]:
-    """Return what is the matter with an image of these figures; nothing with most."""
+    """Return the issues of an image with these values; mostly none."""
     found: list[Issue] = []
     if quality.contrast < BLANK_CONTRAST:
         found.append("blank")

@@ -1,1 +1,1 @@
-"""Images to look at: as they are stored, as a network gets them, as training changes them."""
+"""Samples to look at: as stored, as network input, and augmented."""

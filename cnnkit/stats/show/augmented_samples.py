@@ -1,4 +1,4 @@
-"""What training would make of samples in each of its first epochs."""
+"""Samples as augmented in the starting epochs of training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ NUM_EPOCHS = 4
 
 
 def augmented_titles() -> tuple[str, ...]:
-    """Return what the pictures show that `with_augmented` adds."""
+    """Return the captions of the pictures that `with_augmented` adds."""
     return tuple(f"augmented, epoch {epoch}" for epoch in range(1, NUM_EPOCHS + 1))
 
 
@@ -30,14 +30,14 @@ def with_augmented(
     seed: int,
     num_images: int,
 ) -> dict[int, Sample]:
-    """Return samples with a picture more for each epoch; together they are a batch.
+    """Return samples with one more picture per epoch; together they are a batch.
 
     Args:
         samples: by their place in the set.
         pixels: of those that are not broken, in their order: uint8 of shape (C, H, W).
         treatment: makes the pictures.
         augmentation: which changes.
-        figures: mean and deviation, for what becomes 0 after the normalisation; None for the
+        figures: mean and std, for the pixels that are 0 after normalization; None for the
             scale 0..1.
         seed: of the changes.
         num_images: how many images the set has.
@@ -50,7 +50,7 @@ def with_augmented(
         return dict(samples)
     if len({image.shape for image in pixels}) > 1:
         raise UsageError(
-            "the images differ in size or channels, and those of a batch do not",
+            "the images differ in size or channels, and cannot form a batch",
             f"choose one with {setting('input')}, such as {setting('input')} 3x224x224",
         )
     batch = torch.stack(list(pixels))

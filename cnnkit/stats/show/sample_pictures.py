@@ -1,4 +1,4 @@
-"""What is shown of an image: its pixels as stored, as a network gets them, and normalised."""
+"""Pictures of an image: its pixels as stored, as network input, and normalized."""
 
 import math
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ MAX_KEPT_PIXELS = 2**24  # of images that are augmented, all together
 
 @dataclass(frozen=True)
 class Figures:
-    """Mean and deviation to normalise with, and where they come from."""
+    """Mean and std to normalize with, and where they come from."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -30,7 +30,7 @@ class Figures:
 
 @dataclass
 class _Range:
-    """The values of normalised images, as far as they were seen."""
+    """The range of the values of normalized images so far."""
 
     number: int = 0
     below: int = 0
@@ -39,7 +39,7 @@ class _Range:
     max: float = -math.inf
 
     def add(self, values: Tensor, counts: Tensor) -> None:
-        """Add values that there are so many of each."""
+        """Add values with their counts."""
         self.number += int(counts.sum())
         self.below += int(counts[values < 0].sum())
         self.above += int(counts[values > 1].sum())
@@ -49,14 +49,14 @@ class _Range:
 
 @dataclass
 class ImageTreatment:
-    """What is done to images, and what came of it.
+    """The processing of images for display, and its results.
 
     Attributes:
         shape: channels (None for the image's own), height and width to bring them to; None to leave
             them as they are.
-        figures: to normalise them with; None not to.
+        figures: mean and std to normalize with; None not to.
         max_side: larger pictures are reduced to this.
-        treated: the pixels of each image before any normalisation, uint8 of shape (C, H, W);
+        treated: the pixels of each image before normalization, uint8 of shape (C, H, W);
             kept where `keeps`.
         keeps: whether to keep them.
         allow_large: treat images above the limits as well.
@@ -72,12 +72,12 @@ class ImageTreatment:
     _num_kept: int = 0
 
     def titles(self) -> tuple[str, ...]:
-        """Return what the pictures of each image show."""
+        """Return the captions of the pictures of each image."""
         found = ["as stored"]
         if self.shape is not None:
             found.append(f"brought to {shape_text(self.shape)}")
         if self.figures is not None:
-            found += ["normalised, clipped", "normalised, stretched"]
+            found += ["normalized, clipped", "normalized, stretched"]
         return tuple(found)
 
     def pictures(self, pixels: Tensor) -> tuple[Picture, ...]:
@@ -120,7 +120,7 @@ class ImageTreatment:
             return found
         if treat.channels == 3 and image.mode != "RGB":
             image = image.convert("RGB")
-        # Normalising is a table of 256 values for each channel, whatever the image has of pixels.
+        # Normalization is a table of 256 values for each channel, whatever the image has of pixels.
         every = torch.arange(256, dtype=torch.uint8).expand(1, treat.channels, 1, 256)
         table = treat.normalize(every)[0, :, 0].double()
         counts = torch.tensor(image.histogram()).reshape(-1, 256)
@@ -135,8 +135,8 @@ class ImageTreatment:
         self._num_kept += image.width * image.height
         if self._num_kept > MAX_KEPT_PIXELS and not self.allow_large:
             raise UsageError(
-                f"images of more than {MAX_KEPT_PIXELS:,} pixels together are not augmented as "
-                "they are",
+                f"images of more than {MAX_KEPT_PIXELS:,} pixels together cannot be augmented at "
+                "full size",
                 f"choose a size with {setting('input')}, fewer with {setting('num')}, or "
                 f"{setting('allow_large')}",
             )
@@ -156,7 +156,7 @@ class ImageTreatment:
         )
 
     def normalization(self) -> Normalization | None:
-        """Return how images were normalised, and what came of it; None where none was."""
+        """Return the normalization and its range of values; None if not normalized."""
         figures, seen = self.figures, self._seen
         if figures is None or seen.number == 0:
             return None

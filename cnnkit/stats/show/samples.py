@@ -1,4 +1,4 @@
-"""The verb: images of a dataset to look at, as they are stored and as a network gets them."""
+"""The verb: images of a dataset, as stored and as network input."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -55,18 +55,18 @@ def show_dataset(
     num_workers: int | None = None,
     on_event: OnEvent | None = None,
 ) -> SampleList:
-    """Return images of a dataset to look at.
+    """Return sample images of a dataset.
 
     Args:
         dataset: a name of the catalog, a folder, an archive, shards, or a fake set.
         split: a split; `all` for every image; None for `train` where there are splits, else all.
         num: how many images to choose.
-        classes: choose among the images of these alone; all where there are none.
+        classes: choose only among the images of these; empty for all.
         indices: take the images at these places instead of choosing.
         seed: chooses the images; the same set and seed give the same ones.
         input: bring images to channels (None for their own), height and width, just as
             training does.
-        normalized: show them normalised.
+        normalized: show them normalized.
         normalize: with which values, as in `Recipe`: `published`, `measured`, numbers such as
             `0.5/0.25`, or `none`; then they are shown so. None for published values where there
             are any, else measured ones.
@@ -75,11 +75,11 @@ def show_dataset(
         data_dir: where the files of named sets are looked for, and downloaded to.
         download: whether missing files may be downloaded.
         num_workers: threads that decode for the measurement; one a core by default.
-        on_event: called with each event; None leaves the handler in force.
+        on_event: called with each event; None keeps the current handler.
 
     Raises:
         NotFoundError: there is no such dataset, folder, file or class.
-        UsageError: there is no image of an index, or options make no sense together.
+        UsageError: there is no image of an index, or options contradict each other.
         UnavailableError: files are missing and cannot be downloaded, or cannot be read.
         RunFailedError: there is no image at all.
     """
@@ -139,7 +139,7 @@ def show_dataset(
 def _check_readable(
     source: EncodedSet,
 ) -> None:
-    """Say what cannot be read at all, and refuse a set without images."""
+    """Report unreadable files, and raise if there are no images."""
     for name, reason in source.problems:
         emit(Warned(f"{name}: {reason}"))
     if not len(source):
@@ -159,7 +159,8 @@ def _of_classes(source: Source, classes: Sequence[str]) -> Sequence[int]:
     found: list[int] = torch.nonzero(wanted[source.labels]).flatten().tolist()
     if not found:
         raise UsageError(
-            f"{source.dataset} has no images of {some_of(tuple(classes), 10)}", "take other classes"
+            f"{source.dataset} has no images of {some_of(tuple(classes), 10)}",
+            "choose other classes",
         )
     return found
 
@@ -175,7 +176,7 @@ def _check_indices(source: Source, indices: Sequence[int], number: int) -> None:
             part = "" if source.split == "all" else f"{source.split} "
             raise UsageError(
                 f"{source.dataset} has no {part}image {index:,}",
-                f"they are numbered from 0 to {number - 1:,}" if number else "it has none at all",
+                f"indices are 0 to {number - 1:,}" if number else "it has no images",
             )
 
 
@@ -306,7 +307,7 @@ def _measured(
     assert measured.mean is not None
     assert measured.std is not None
     repeat = _repeats(source, len(measured.mean), shape)
-    # A channel of one single value has no spread to divide by.
+    # A constant channel has a std of 0, which cannot be divided by.
     std = tuple(value or 1.0 for value in measured.std)
     split = "" if measured.split == ALL else f"{measured.split} "
     number = f"{measured.num_images:,} {split}images"
@@ -329,17 +330,17 @@ def _channels(
     source: Source,
     data_dir: Path | None,
 ) -> int:
-    """Return the channels of the images; colour where only reading them all would tell."""
+    """Return the channels of the images; 3 if only reading all of them could show."""
     images = _training_images(source, data_dir)
     return 3 if images is None else images.channels
 
 
 def _repeats(source: Source, known: int, shape: tuple[int | None, int, int] | None) -> int:
-    """Return how often the values of `known` channels must be repeated."""
+    """Return the number of repetitions of the values of `known` channels."""
     wanted = (shape[0] if shape else None) or known
     if wanted < known:
         raise UsageError(
-            f"mean and deviation of {source.dataset} are those of colour, and grey is asked for",
-            "ask for three channels, or leave the normalising out",
+            f"mean and std of {source.dataset} are for color, but grayscale is requested",
+            "use three channels, or do not normalize",
         )
     return wanted // known

@@ -90,10 +90,10 @@ def test_no_spec_makes_the_parser_fail(text: str) -> None:
         ("fake:3x0x32:10:100", "0x32"),
         ("fake:3x32x0:10:100", "32x0"),
         ("fake:3x32x32:0:100", "0 classes"),
-        ("fake:3x32x32:1:100", "two to tell apart"),
+        ("fake:3x32x32:1:100", "at least two"),
         ("fake:3x32x32:10:9", "at least one of each"),
         ("fake:3x32x32:10:0", "at least one of each"),
-        ("fake:1x8x8:200000:300000", "100,000 are the most"),
+        ("fake:1x8x8:200000:300000", "the maximum is 100,000"),
     ],
 )
 def test_bad_specs(spec: str, message: str) -> None:

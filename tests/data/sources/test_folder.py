@@ -120,7 +120,7 @@ def test_what_is_no_image_is_left_out(tmp_path: Path) -> None:
         "b/2.png",
     ]
     assert events == [
-        Note("files that are no images by their name left out: 1"),
+        Note("files without an image suffix left out: 1"),
         Note(f"{tmp_path}: 1 images outside the class folders are left out"),
     ]
 
@@ -203,9 +203,9 @@ def fails(root: Path | str, kind: type[CnnkitError], split: str = "train") -> st
 def test_bad_folders(tmp_path: Path) -> None:
     assert "there is no folder" in fails(tmp_path / "none", NotFoundError)
     assert "did you mean cifar10" in fails(f"{tmp_path}/cifar1", NotFoundError)
-    assert "no class folders; expected are class folders" in fails(tmp_path, UsageError)
+    assert "no class folders; expected class folders" in fails(tmp_path, UsageError)
     (tmp_path / "file").write_text("")
-    assert "is no folder" in fails(tmp_path / "file", UsageError)
+    assert "is not a folder" in fails(tmp_path / "file", UsageError)
     make(tmp_path, "1.png", "2.png")
     assert "2 images but no class folders" in fails(tmp_path, UsageError)
     make(tmp_path, "a/1.png")

@@ -109,22 +109,22 @@ def test_lines_that_repeat_another_are_said(images: Path) -> None:
         ("path,label,split\na.png,cat,train\na.png,cat,test\n", UsageError, "split 'test', and"),
         ("path,label,split\na.png,cat,trian\n", UsageError, "'trian'; did you mean train"),
         ("path,label,split\na.png,cat,7\n", UsageError, "'7'; use train, val or test"),
-        (b"path,label\na.png,caf\xe9\n", UsageError, "line 2 .* is no text in UTF-8"),
-        (b"\xff\xfep\0a\0", UsageError, "line 1 .* is no text in UTF-8"),
+        (b"path,label\na.png,caf\xe9\n", UsageError, "line 2 .* is not UTF-8 text"),
+        (b"\xff\xfep\0a\0", UsageError, "line 1 .* is not UTF-8 text"),
         ("path,kind\na.png,cat\n", UsageError, "the header .* has no column 'label'"),
         ("name,label\na.png,cat\n", UsageError, "the header .* has no column 'path'"),
-        ("path,label\na.png\n", UsageError, "line 2 .* has 1 cells, not 2"),
-        ("a.png\nb.png\n", UsageError, "line 1 .* has 1 cells and is no header"),
+        ("path,label\na.png\n", UsageError, "line 2 .* has 1 fields, not 2"),
+        ("a.png\nb.png\n", UsageError, "line 1 .* has 1 fields and is not a header"),
         ("path,label\n", UsageError, "lists no images"),
         ("path,label\nin,cat\n", NotFoundError, "line 2 .*in' is a folder, not a file"),
         ("picture,kind\na.png,cat\n", NotFoundError, "line 1 .*no file '.*picture'"),
         (
             "path,label,split\na.png,x,val\nb.png,x,eval\nin/c.png,x,test\n",
             UsageError,
-            "has two splits that are val by their names",
+            "has two splits named like val",
         ),
         ("", UsageError, "is empty"),
-        ('path,label\n"a.png,cat\n', UsageError, "no line of a table"),
+        ('path,label\n"a.png,cat\n', UsageError, "not a line of a table"),
         ("path,label\na\0.png,cat\n", UsageError, "line"),
     ],
 )  # fmt: skip
@@ -137,10 +137,10 @@ def test_a_table_that_is_none(tmp_path: Path) -> None:
     assert is_table("labels.CSV")
     assert is_table("x.tsv")
     assert not is_table("photos")
-    with pytest.raises(NotFoundError, match="is not there"):
+    with pytest.raises(NotFoundError, match="does not exist"):
         read_table(str(tmp_path / "gone.csv"))
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(NotFoundError, match="is no file"):
+    with pytest.raises(NotFoundError, match="is not a file"):
         read_table(str(tmp_path / "folder.csv"))
     with (tmp_path / "large.csv").open("wb") as file:
         file.truncate(2**30 + 1)

@@ -390,5 +390,5 @@ def test_a_class_that_is_missing_is_refused(
     classes = DATASETS[name].num_classes
     with pytest.raises(UnavailableError) as caught:
         open_files(name, "train", tmp_path)
-    assert f"{classes - 1} classes where {classes} belong" in caught.value.message
+    assert f"{classes - 1} classes instead of {classes}" in caught.value.message
     assert "digits" in caught.value.hint

@@ -77,7 +77,7 @@ def test_a_set_that_cannot_be_had(
     assert all(place in text for place in source.layout)
     assert "`digits` needs no download" in text
     assert ("no network in tests" in text) == (download and source.downloads)
-    assert ("not to be downloaded" in text) == (not download and source.downloads)
+    assert ("downloading is disabled" in text) == (not download and source.downloads)
     assert ("cannot be downloaded" in text) == (not source.downloads)
     assert events == []
     assert not root.exists()
@@ -222,7 +222,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live.MNIST, "resources", mnist_files(tmp_path / "MNIST" / "raw"))
     refuse_to_unpack(monkeypatch, tmp_path, errno.ENOSPC)
     text = fails("mnist", tmp_path)
-    assert text.startswith("no room left on the disk")
+    assert text.startswith("no space left on the disk")
     assert "--data-dir" in text
 
 

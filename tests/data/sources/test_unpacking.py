@@ -109,13 +109,13 @@ def test_names_that_lead_out(name: str, kind: str, tmp_path: Path, folder: Path)
 )
 def test_tars_of_anything_but_files(member: tarfile.TarInfo, tmp_path: Path, folder: Path) -> None:
     archive = tar_with(tmp_path / "a.tar", ("first.txt", b"1"), member, ("x/y", b"2"))
-    assert "no file and no folder" in refused(archive, folder)
+    assert "neither a file nor a folder" in refused(archive, folder)
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])
 def test_zips_of_anything_but_files(kind: int, tmp_path: Path, folder: Path) -> None:
     archive = zip_with(tmp_path / "a.zip", ("1", b"1"), (mode_of("x", kind | 0o777), b"/etc"))
-    assert "no file and no folder" in refused(archive, folder)
+    assert "neither a file nor a folder" in refused(archive, folder)
 
 
 def names_twice(first: str, second: str, why: str) -> tuple[tuple[str, str], str]:

@@ -160,8 +160,8 @@ def test_every_limit_has_its_set() -> None:
 def test_a_file_that_is_too_large_is_not_read(name: str, tmp_path: Path) -> None:
     sparse(tmp_path / PLACES[name], 2_000_000_000)
     text = refused(name, "train", tmp_path)
-    assert f"{PLACES[name]} comes to more than" in text
-    assert "MB, which the published file does not" in text
+    assert f"{PLACES[name]} takes more than" in text
+    assert "MB, unlike the published file" in text
 
 
 @pytest.mark.parametrize("name", PLACES)
@@ -175,7 +175,7 @@ def test_what_is_no_file_is_not_opened(name: str, kind: str, tmp_path: Path) -> 
         path.mkdir()
     else:
         path.symlink_to("/dev/zero")
-    assert f"{PLACES[name]} is no file" in refused(name, "train", tmp_path)
+    assert f"{PLACES[name]} is not a file" in refused(name, "train", tmp_path)
 
 
 def test_a_link_to_a_file_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,11 +187,11 @@ def test_a_link_to_a_file_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_other_bombs(tmp_path: Path) -> None:
     (tmp_path / "usps.bz2").write_bytes(bz2.compress(bytes(1 << 20)) * 70)
-    assert "usps.bz2 comes to more than 64 MB" in refused("usps", "train", tmp_path)
+    assert "usps.bz2 takes more than 64 MB" in refused("usps", "train", tmp_path)
     (tmp_path / "imagenet").mkdir()
     with zipfile.ZipFile(tmp_path / "imagenet" / "meta.bin", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("archive/data.pkl", bytes(100 << 20))
-    assert "meta.bin comes to more than 64 MB" in refused("imagenet", "train", tmp_path)
+    assert "meta.bin takes more than 64 MB" in refused("imagenet", "train", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["stanford_cars", "usps", "food101", "clevr", "gtsrb"])

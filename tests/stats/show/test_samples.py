@@ -160,7 +160,7 @@ def test_classes_and_indices(photos: Path) -> None:
     [
         ({"classes": ["dgo"]}, NotFoundError, "has no class 'dgo'; did you mean dog?"),
         ({"classes": ["bird"]}, NotFoundError, "has no class 'bird'; it has cat, dog"),
-        ({"indices": [20]}, UsageError, "has no image 20; they are numbered from 0 to 19"),
+        ({"indices": [20]}, UsageError, "has no image 20; indices are 0 to 19"),
         ({"indices": [-1]}, UsageError, "has no image -1"),
         ({"indices": [1], "classes": ["dog"]}, UsageError, "indices and classes are both given"),
         ({"split": "val"}, UsageError, "has no split 'val'"),
@@ -219,7 +219,7 @@ def test_the_normalised_image_is_that_of_torchvision() -> None:
     assert figures.below == pytest.approx(below / number)
     assert figures.above == pytest.approx(above / number)
     assert "become black" in sample_notes(result)[-1]
-    assert result.stages == ("as stored", "normalised, clipped", "normalised, stretched")
+    assert result.stages == ("as stored", "normalized, clipped", "normalized, stretched")
 
 
 def test_without_published_figures_those_of_the_images_are_measured(photos: Path) -> None:
