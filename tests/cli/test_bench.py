@@ -201,7 +201,7 @@ def test_bad_input(cnnkit: Cnnkit) -> None:
         (("lenet5", "--device", "cpu", "--precision", "tf32"), 4, "only CUDA GPUs have TF32"),
         (("lenet55",), 3, "unknown model 'lenet55'; did you mean lenet5"),
         (("lenet5", "--against", "gone.jsonl"), 3, "gone.jsonl"),
-        (("lenet5", "--plot", "x.gif"), 2, "is no kind of picture"),
+        (("lenet5", "--plot", "x.gif"), 2, "is not an image format"),
         (("lenet5", "--input", "3x5x5"), 2, "lenet5"),
         ((), 2, "name a network to measure"),
         (("--time-to", "0.9"), 2, "--time-to needs a --recipe"),
@@ -231,4 +231,4 @@ def test_a_file_that_holds_no_results(cnnkit: Cnnkit, text: bytes) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
 def test_a_device_that_is_not_there(cnnkit: Cnnkit) -> None:
-    refused(cnnkit("bench", "lenet5", "--device", "cpu,cuda"), 4, "cuda is not there")
+    refused(cnnkit("bench", "lenet5", "--device", "cpu,cuda"), 4, "cuda is not available")
