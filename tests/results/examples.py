@@ -281,7 +281,7 @@ SHOWN = SampleList(
     seed=3,
     input="3x8x8",
     normalization=Normalization((0.5,), (0.25,), "published", -2.0, 2.0, 0.75, 0.125),
-    stages=("as stored", "brought to 3x8x8", "normalised, clipped", "normalised, stretched"),
+    stages=("as stored", "brought to 3x8x8", "normalized, clipped", "normalized, stretched"),
     samples=(
         Sample(11_999, "[bold]cat|dog", 2, 3, "L", "photos/a.png", None, (GREY,) * 4),
         Sample(0, "100 % äpfel & <b>", 1, 1, "RGB", "photos/b.jpg", None, (COLOR,) * 4),

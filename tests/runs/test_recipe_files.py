@@ -202,11 +202,11 @@ def test_a_time_is_told_with_its_machine() -> None:
     def told(*rows: RecipeRow) -> list[str]:
         return [one for one in build_tables(RecipeList(rows))[0].notes if one.startswith("time")]
 
-    assert told(fast, fast) == ["time: of a whole run, median, on 2 cores"]
+    assert told(fast, fast) == ["time: of a full run, median, on 2 cores"]
     assert told(fast, other, unknown) == [
-        "time: of a whole run, median, of a: on 2 cores",
-        "time: of a whole run, median, of b: on a laptop",
-        "time: of a whole run, median, of c: on an unknown machine",
+        "time: of a full run, median, of a: on 2 cores",
+        "time: of a full run, median, of b: on a laptop",
+        "time: of a full run, median, of c: on an unknown machine",
     ]
     records = RecipeList((other,)).records()
     assert (records.columns[-1], records.rows[0][-1]) == ("machine", "a laptop")
