@@ -190,7 +190,7 @@ def refused(answer: Answer, code: int, says: str) -> None:
 def test_bad_input(cnnkit: Cnnkit) -> None:
     for arguments, code, says in [
         (("lenet5", "--batch", "0"), 2, "--batch-size 0 has no image"),
-        (("lenet5", "--batch", "many"), 2, "--batch 'many' is no number"),
+        (("lenet5", "--batch", "many"), 2, "--batch 'many' is not a number"),
         (("lenet5", "--batch", "1,,2"), 2, "names nothing between two commas"),
         (("lenet5", "--mode", "eval"), 2, "--mode 'eval' is unknown"),
         (("lenet5", "--precision", "fp8"), 2, "choose from fp32, tf32"),

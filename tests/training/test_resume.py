@@ -69,7 +69,7 @@ def stopped(folder: str = "runs", **settings: object) -> Path:
         cnnkit.train(
             "linear", recipe=recipe(**settings), runs_dir=Path(folder), on_event=stop_after_epoch(2)
         )
-    assert "goes on" in caught.value.hint
+    assert "resumes the run" in caught.value.hint
     (run,) = Path(folder).iterdir()
     return run
 
@@ -267,10 +267,10 @@ def test_a_constant_learning_rate_goes_on_for_more_epochs(whole: Path) -> None:
     settings = {"schedule": "constant", "optimizer": "adam", "ema": 0.9}
     short = Path(cnnkit.train("linear", recipe=recipe(epochs=2, **settings)).run)
     events: list[Event] = []
-    with pytest.raises(UsageError, match="is complete; give more epochs to go on"):
+    with pytest.raises(UsageError, match="is complete; give more epochs to continue"):
         resume(short)
     result = resume(short, {"epochs": 4}, on_event=events.append)
-    assert any("was tested already" in event.text for event in events if isinstance(event, Warned))
+    assert any("was already tested" in event.text for event in events if isinstance(event, Warned))
     assert len(result.epochs) == 4
     long = cnnkit.train("linear", recipe=recipe(**settings), runs_dir=Path("long"))
     assert_equal(short, Path(long.run))
