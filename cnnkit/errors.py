@@ -1,4 +1,4 @@
-"""Errors that a user can do something about, and the exit codes they end with."""
+"""Errors with a hint for the user, and their exit codes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ def setting(name: str) -> str:
 
     That is the name itself in Python, `batch_size`, and its option on a command line,
     `--batch-size`. Every message, hint and note names settings through this function: text from
-    data, which may look like a setting, is then never taken for one.
+    data, which may look like a setting, is then never mistaken for one.
 
     Args:
         name: of the argument or field in Python.
@@ -46,7 +46,7 @@ class ExitCode(IntEnum):
 
 
 class CnnkitError(Exception):
-    """An error with a way out: what went wrong in one line, and what to do about it.
+    """Base class of errors: what went wrong in one line, and what to do about it.
 
     Attributes:
         message: one line that says what, and which value.
@@ -68,31 +68,31 @@ class CnnkitError(Exception):
 
 
 class UsageError(CnnkitError):
-    """A value that was asked for makes no sense (exit code 2)."""
+    """A value is invalid (exit code 2)."""
 
     exit_code = ExitCode.USAGE
 
 
 class NotFoundError(CnnkitError):
-    """Something that was named (model, dataset, file, run) is not there (exit code 3)."""
+    """Something that was named (model, dataset, file, run) does not exist (exit code 3)."""
 
     exit_code = ExitCode.NOT_FOUND
 
 
 class UnavailableError(CnnkitError):
-    """The environment cannot: device, memory, a missing extra, no network (exit code 4)."""
+    """The environment lacks something: device, memory, an extra, the network (exit code 4)."""
 
     exit_code = ExitCode.UNAVAILABLE
 
 
 class RunFailedError(CnnkitError):
-    """The work itself failed: a loss that is not finite, a broken image (exit code 5)."""
+    """The run failed, as for a loss that is not finite or a broken image (exit code 5)."""
 
     exit_code = ExitCode.RUN_FAILED
 
 
 class DivergedRunError(RunFailedError):
-    """A run whose loss, gradient or weights are not finite, as they would be again."""
+    """A run whose loss, gradient or weights are not finite; a restart would not help."""
 
 
 class BrokenImageError(RunFailedError):
@@ -100,13 +100,13 @@ class BrokenImageError(RunFailedError):
 
 
 class CheckFailedError(CnnkitError):
-    """A check did not hold (exit code 6)."""
+    """A check failed (exit code 6)."""
 
     exit_code = ExitCode.CHECK_FAILED
 
 
 class InterruptedRunError(CnnkitError):
-    """The user stopped the work, and what was done so far is kept (exit code 130)."""
+    """The user interrupted the run; its progress is saved (exit code 130)."""
 
     exit_code = ExitCode.INTERRUPTED
 

@@ -16,14 +16,14 @@ from typing import ParamSpec, TypeVar
 
 @dataclass(frozen=True)
 class Note:
-    """A line that the user should see: a choice that was made, something that was adapted."""
+    """A message for the user: a choice that was made, or something that was adapted."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Warned:
-    """A line that the user must see: the result stands, but not as one may think."""
+    """A warning: the result is valid, but may not mean what the user expects."""
 
     text: str
 
@@ -34,7 +34,7 @@ class TaskStarted:
 
     Attributes:
         task: the name by which later events call it, and which the user reads.
-        total: how much there is to do; None where it is unknown.
+        total: amount to do; None where unknown.
         unit: what is counted: `images`, `bytes`, `files`.
     """
 
@@ -45,12 +45,12 @@ class TaskStarted:
 
 @dataclass(frozen=True)
 class TaskAdvanced:
-    """So much of a task is done.
+    """A task has advanced.
 
     Attributes:
         task: the name that it was started under.
-        completed: how much is done, since the start.
-        values: figures of the moment by name, such as `loss`.
+        completed: amount done since the start.
+        values: current values by name, such as `loss`.
     """
 
     task: str
@@ -71,8 +71,8 @@ class EpochEnded:
 
     Attributes:
         epoch: its number, from 1.
-        num_epochs: how many there will be.
-        metrics: the figures of the epoch by name, as `EpochMetrics` names them.
+        num_epochs: total number of epochs.
+        metrics: the metrics of the epoch by name, as `EpochMetrics` names them.
         is_best: whether it is the best so far on the validation set; None without one.
     """
 
@@ -84,15 +84,15 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class RunStarted:
-    """A training begins, or goes on.
+    """A training run starts or is resumed.
 
     Attributes:
-        path: of its folder.
+        path: its run folder.
         model: name of the network.
         dataset: name of the dataset.
         classes: names of the classes.
-        num_epochs: how many epochs there will be.
-        epochs: the figures of the epochs that are over, as in `EpochEnded`.
+        num_epochs: number of epochs.
+        epochs: the metrics of the epochs that are over, as in `EpochEnded`.
         best_epoch: the best of them on the validation set; None without one.
     """
 
@@ -107,15 +107,15 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """Some images of a batch that is trained on, as the network gets them, but not normalised.
+    """Some images of a batch that is trained on, as the network gets them, but not normalized.
 
     Attributes:
         epoch: that they are trained on in.
         width: in pixels.
         height: in pixels.
-        channels: 1 for grey, 3 for RGB.
-        pixels: of each image, a byte a value, row by row, the channels of a pixel together.
-        labels: of each image, the index of its class.
+        channels: 1 for grayscale, 3 for RGB.
+        pixels: bytes of each image, in HWC order.
+        labels: class index of each image.
     """
 
     epoch: int
@@ -128,7 +128,7 @@ class TrainingImages:
 
 @dataclass(frozen=True)
 class ConfusionCounted:
-    """What a network took for what.
+    """A confusion matrix was computed.
 
     Attributes:
         split: the images, `val` or `test`.

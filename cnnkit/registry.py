@@ -1,4 +1,4 @@
-"""Things by name: exact look-up, patterns, and the names that were perhaps meant."""
+"""Entries by name: exact look-up, patterns, and suggestions for unknown names."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from difflib import SequenceMatcher, get_close_matches

@@ -1,1 +1,1 @@
-"""The command line: one file a command, which parses, calls one function, and emits its result."""
+"""The command line: one file per command; it parses, calls a function, and emits its result."""

@@ -32,10 +32,10 @@ _STYLE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Entry:
-    """What the overview says of a command, whose module is imported when it is called.
+    """A command in the overview; its module is imported only when it is called.
 
     Attributes:
-        panel: that it stands in.
+        panel: the help panel it is listed in.
         about: the first line of its docstring.
         module: in `cnnkit.cli`, with a function of the same name.
     """
@@ -91,14 +91,14 @@ def command_function(name: str) -> Callable[..., None]:
 
 
 def load_command(name: str) -> Any:
-    """Return a command as Typer makes it of its function."""
+    """Return the click command that Typer makes from its function."""
     alone = typer.Typer(add_completion=False, **_STYLE)
     alone.command(name)(command_function(name))
     return _tidied(typer.main.get_command(alone))
 
 
 class _Commands(TyperGroup):
-    """The commands: to list them takes their names, to run one its module."""
+    """A group of commands that imports a command's module only to run it."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
@@ -121,7 +121,7 @@ app = typer.Typer(
 
 
 def _not_loaded() -> None:
-    """Stand for a command until it is called."""
+    """Placeholder for a command until it is called."""
 
 
 for _name, _entry in COMMANDS.items():
@@ -147,7 +147,7 @@ def _root(
 
 
 def _tidied(command: Any) -> Any:
-    """Return a command after changing what Typer has no way to say of an option."""
+    """Return a command with the option settings that Typer cannot express."""
     for parameter in command.get_params(typer.Context(command)):
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""  # the help shows no value, for there is none
@@ -196,7 +196,7 @@ def _run(arguments: Sequence[str]) -> int:
     except Exception:
         if is_first():
             _say(traceback.format_exc())
-        return _fail(arguments, "this is a bug of cnnkit", ISSUES, ExitCode.BUG, traced=True)
+        return _fail(arguments, "this is a bug in cnnkit", ISSUES, ExitCode.BUG, traced=True)
     if code == ExitCode.INTERRUPTED:
         return _fail(arguments, "interrupted", "", ExitCode.INTERRUPTED)
     return int(code or ExitCode.DONE)
@@ -211,7 +211,7 @@ def _fail(
     is_of_rank: bool = False,
 ) -> int:
     if not is_first() and not is_of_rank:
-        return code  # several processes fail alike, and the first one tells
+        return code  # several processes fail alike, and the first one reports it
     if not traced and any(argument in ("-v", "-qv", "-vq", "--verbose") for argument in arguments):
         _say(traceback.format_exc())
     from cnnkit.render.safe_text import visible
@@ -229,21 +229,21 @@ def _fail(
         try:
             write_answer(sys.stdout, json.dumps(document, indent=2) + "\n")
         except (PipeClosedError, CnnkitError):
-            return code  # nobody can be told on stdout
+            return code  # stdout has no reader
     return code
 
 
 def _say(text: str) -> None:
-    """Write lines to stderr, whatever is in them."""
+    """Write lines to stderr, whatever characters are in them."""
     from cnnkit.render.safe_text import visible
 
-    with contextlib.suppress(BrokenPipeError):  # then nobody is there to read them
+    with contextlib.suppress(BrokenPipeError):  # the reader is gone
         sys.stderr.write(visible(text, kept="\n\t"))
         sys.stderr.flush()
 
 
 def _usage_message(arguments: Sequence[str], error: TyperException) -> tuple[str, str]:
-    """Return message and hint of an error that the parser found."""
+    """Return message and hint of an error of the parser."""
     from cnnkit.registry import did_you_mean
 
     context = getattr(error, "ctx", None)

@@ -383,7 +383,7 @@ def _check_plot(plot: Path) -> None:
 
     if plot.suffix.lower() not in PICTURE_SUFFIXES:
         raise UsageError(
-            f"--plot {plot}: {plot.suffix or 'no suffix'} is no kind of picture",
+            f"--plot {plot}: {plot.suffix or 'no suffix'} is not an image format",
             f"end it with {', '.join(PICTURE_SUFFIXES)}",
         )
     check_writable(plot, "--plot")
@@ -400,7 +400,7 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
     parts = _listed(option, text)
     for part in parts:
         if not part.lstrip("-").isdecimal():
-            raise UsageError(f"{option} {part!r} is no number", f"such as {option} 1,2")
+            raise UsageError(f"{option} {part!r} is not a number", f"such as {option} 1,2")
     return tuple(map(int, parts))
 
 

@@ -21,7 +21,7 @@ from cnnkit.events import Note, emit
 
 
 class SortKey(StrEnum):
-    """By what networks are sorted."""
+    """What networks are sorted by."""
 
     NAME = "name"
     YEAR = "year"
@@ -76,7 +76,7 @@ def compare(
         bool,
         typer.Option(
             "--baseline",
-            help="Hold every network against the first that is given.",
+            help="Compare every network with the first.",
             rich_help_panel=VIEW_PANEL,
         ),
     ] = False,
@@ -95,7 +95,7 @@ def compare(
             "--batch-size",
             "--batch",
             min=1,
-            help="Images a batch; costs are for all of it.",
+            help="Images per batch; costs are for all of it.",
             rich_help_panel=COST_PANEL,
         ),
     ] = 1,
@@ -113,7 +113,7 @@ def compare(
 
         if plot.suffix.lower() not in PICTURE_SUFFIXES:
             raise UsageError(
-                f"--plot {plot}: {plot.suffix or 'no suffix'} is no kind of picture",
+                f"--plot {plot}: {plot.suffix or 'no suffix'} is not an image format",
                 f"end it with {', '.join(PICTURE_SUFFIXES)}",
             )
         check_writable(plot, "--plot")

@@ -1,6 +1,6 @@
 """Settings from TOML files: the one that -c names, and the user's own.
 
-A flag beats the environment beats the -c file beats the user's file beats a recipe.
+Precedence: flag, environment variable, -c file, the user's file, recipe.
 """
 
 import json
@@ -123,7 +123,7 @@ def _read(path: Path, where: str) -> dict[str, Any]:
 
 def _settable(command: Any) -> dict[str, Any]:
     """Return the parameters of a command that a file may set, by key."""
-    # Where the answer goes, and whose code may run, is a matter of the call, not of the work. What
+    # Where the output goes, and whose code may run, belongs to the call, not to the work. What
     # a command is about can be in a file only where there is -c.
     takes_arguments = any(parameter.name == "config" for parameter in command.params)
     return {
@@ -208,9 +208,9 @@ def _as_given(where: str, key: str, value: object, parameter: Any) -> object:
     elif isinstance(value, int | float | str):
         return value
     if parameter.multiple:
-        kind = "a text, or a list of texts"
+        kind = "a string, or a list of strings"
     else:
-        kind = "true or false" if getattr(parameter, "is_flag", False) else "a number or a text"
+        kind = "true or false" if getattr(parameter, "is_flag", False) else "a number or a string"
     raise UsageError(f"{where}: the value of {key!r} must be {kind}, not {_toml(value)}")
 
 

@@ -27,33 +27,33 @@ def conv(
     size: Annotated[
         str | None,
         typer.Argument(
-            help="Of the input: 227, or 227x300 for height and width.",
+            help="Input size: 227, or 227x300 for height and width.",
             show_default=False,
         ),
     ] = None,
     kernel: Annotated[
         str | None,
-        typer.Option(metavar="K|HxW", help="Size of the kernel: 3, or 3x5.", show_default=False),
+        typer.Option(metavar="K|HxW", help="Kernel size: 3, or 3x5.", show_default=False),
     ] = None,
     stride: Annotated[
         str | None,
         typer.Option(
             metavar="S|HxW",
-            help=with_default("From one window to the next.", "1, of a pooling the kernel"),
+            help=with_default("Distance between windows.", "1; the kernel size for pooling"),
             show_default=False,
         ),
     ] = None,
     padding: Annotated[
         str | None,
         typer.Option(
-            metavar="P|HxW", help=with_default("Put on each side.", "0"), show_default=False
+            metavar="P|HxW", help=with_default("Padding on each side.", "0"), show_default=False
         ),
     ] = None,
     dilation: Annotated[
         str | None,
         typer.Option(
             metavar="D|HxW",
-            help=with_default("From one weight to the next.", "1"),
+            help=with_default("Spacing between kernel elements.", "1"),
             show_default=False,
         ),
     ] = None,
@@ -61,31 +61,33 @@ def conv(
         bool, typer.Option("--same", help="Choose the padding that keeps the size.")
     ] = False,
     pool: Annotated[
-        Pool | None, typer.Option(help="A pooling instead of a convolution.", show_default=False)
+        Pool | None, typer.Option(help="Pooling instead of a convolution.", show_default=False)
     ] = None,
     ceil: Annotated[
         bool,
         typer.Option("--ceil", help="Round the size up, as ceil_mode of PyTorch's poolings."),
     ] = False,
     transposed: Annotated[
-        bool, typer.Option("--transposed", help="A transposed convolution.")
+        bool, typer.Option("--transposed", help="Transposed convolution.")
     ] = False,
     output_padding: Annotated[
         str | None,
         typer.Option(
             metavar="P|HxW",
-            help=with_default("Put behind the output of a transposed convolution.", "0"),
+            help=with_default("Size added to one side of the transposed output.", "0"),
             show_default=False,
         ),
     ] = None,
     in_channels: Annotated[
         int | None,
-        typer.Option(help="Of the input.", show_default=False, rich_help_panel=COST_PANEL),
+        typer.Option(help="Channels of the input.", show_default=False, rich_help_panel=COST_PANEL),
     ] = None,
     out_channels: Annotated[
         int | None,
         typer.Option(
-            help=with_default("Of the output.", "of a pooling or stack those of the input"),
+            help=with_default(
+                "Channels of the output.", "those of the input for pooling and --stack"
+            ),
             show_default=False,
             rich_help_panel=COST_PANEL,
         ),
@@ -93,14 +95,14 @@ def conv(
     groups: Annotated[
         int | None,
         typer.Option(
-            help=with_default("Into how many the channels are parted.", "1"),
+            help=with_default("Number of groups of channels.", "1"),
             show_default=False,
             rich_help_panel=COST_PANEL,
         ),
     ] = None,
     no_bias: Annotated[
         bool,
-        typer.Option("--no-bias", help="Leave the biases out.", rich_help_panel=COST_PANEL),
+        typer.Option("--no-bias", help="No bias.", rich_help_panel=COST_PANEL),
     ] = False,
     stack: Annotated[
         str | None,
@@ -115,7 +117,7 @@ def conv(
         str | None,
         typer.Option(
             metavar="ROWS",
-            help='Slide over this: "0 1 0 0; 1 1 1 0", a semicolon between rows.',
+            help='Input matrix: "0 1 0 0; 1 1 1 0", a semicolon between rows.',
             show_default=False,
             rich_help_panel=MATRIX_PANEL,
         ),
@@ -124,7 +126,7 @@ def conv(
         str | None,
         typer.Option(
             metavar="ROWS",
-            help="The kernel to slide, likewise.",
+            help="Kernel matrix, likewise.",
             show_default=False,
             rich_help_panel=MATRIX_PANEL,
         ),
@@ -132,7 +134,7 @@ def conv(
     show: Annotated[
         bool,
         typer.Option(
-            "--show", help="Write out how each output comes about.", rich_help_panel=MATRIX_PANEL
+            "--show", help="Show how each output is computed.", rich_help_panel=MATRIX_PANEL
         ),
     ] = False,
 ) -> None:

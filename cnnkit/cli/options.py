@@ -15,21 +15,21 @@ CODE_PANEL = "Code"
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """Return the networks whose name begins so."""
+    """Return the networks whose name begins with a text."""
     from cnnkit.models import MODELS
 
     return [name for name in MODELS if name.startswith(incomplete)]
 
 
 def complete_dataset(incomplete: str) -> list[str]:
-    """Return the datasets whose name begins so."""
+    """Return the datasets whose name begins with a text."""
     from cnnkit.data import DATASETS
 
     return [name for name in DATASETS if name.startswith(incomplete)]
 
 
 def complete_recipe(incomplete: str) -> list[str]:
-    """Return the recipes whose name begins so."""
+    """Return the recipes whose name begins with a text."""
     from cnnkit.runs.recipe_files import list_recipes
 
     return [one.name for one in list_recipes().recipes if one.name.startswith(incomplete)]
@@ -53,7 +53,7 @@ def parse_arguments(pairs: list[str]) -> dict[str, str]:
 
 
 def _expand_user(path: Path | None) -> Path | None:
-    """Return the path with `~` as the home folder, which a shell leaves alone after `=`."""
+    """Return the path with `~` as the home folder, which a shell does not expand after `=`."""
     return path.expanduser() if path is not None else None
 
 

@@ -35,7 +35,7 @@ _TABLE_SUFFIXES = ("", ".txt", ".log")
 
 
 class Output:
-    """What a command answers with; made from the options that every command shares.
+    """Writes the result of a command, as the options that all commands share ask.
 
     Args:
         form: the format that --format names.
@@ -64,12 +64,12 @@ class Output:
         self._path = path
         by_suffix = _FORMATS_BY_SUFFIX.get(path.suffix.lower()) if path else None
         self._format = Format.JSON if as_json else form or by_suffix or Format.TABLE
-        self._is_told = as_json or form is not None
+        self._has_format = as_json or form is not None
         self._color = wanted_color(color)
         self._quiet = quiet
         if path is not None:
             check_writable(path)
-            if not self._is_told and not is_stream(path):
+            if not self._has_format and not is_stream(path):
                 _check_suffix(path, [*_FORMATS_BY_SUFFIX, ".txt", *suffixes], can_plot)
         self._progress = ProgressRenderer(terminal_console(sys.stderr, self._color), quiet)
 
@@ -78,7 +78,7 @@ class Output:
         self._handling = handled_by(self._progress if is_first() else ignore)
         self._handling.__enter__()
         self._stdout = sys.stdout
-        # What a user's own network prints must not get into the answer.
+        # The output of a user's own network must not get into the result.
         self._redirection = contextlib.redirect_stdout(sys.stderr)
         self._redirection.__enter__()
         return self
@@ -98,9 +98,9 @@ class Output:
 
         Args:
             result: the answer.
-            shown_live: names of tables whose rows the events showed already; on a terminal that
+            shown_live: tables whose rows were already emitted as events; on a terminal that
                 shows both, only the notes below them are printed.
-            lines: what a `.jsonl` file keeps of it, a document a line; it is written beside the
+            lines: what a `.jsonl` file keeps of it, one document per line; it is written beside the
                 answer, which then goes to stdout.
         """
         if lines and self._path is not None and self._path.suffix.lower() == ".jsonl":
@@ -117,7 +117,7 @@ class Output:
         self._write(text)
 
     def emit_text(self, text: str, form: str) -> None:
-        """Write an answer that has one form alone, which `form` says in a sentence.
+        """Write an answer that has only one format, which `form` names in a sentence.
 
         Raises:
             UsageError: another form was asked for.
@@ -144,7 +144,7 @@ class Output:
             UsageError: another format is asked for.
         """
         suffix = self._path.suffix.lower() if self._path else ""
-        if suffix == ".png" and self._is_told:
+        if suffix == ".png" and self._has_format:
             raise UsageError(
                 f"-o {self._path} and --format {self._format} contradict each other",
                 "leave the format out, or name another file",
@@ -156,7 +156,7 @@ class Output:
         return self._path is not None and self._path.suffix.lower() == ".toml"
 
     def emit_picture(self, content: bytes, result: Result | None = None) -> None:
-        """Write a picture to the file that -o names, whole or not at all.
+        """Write a picture to the file that -o names, completely or not at all.
 
         Args:
             content: of the file.

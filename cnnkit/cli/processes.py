@@ -51,7 +51,7 @@ def launch(context: typer.Context, num_processes: int, max_restarts: int, device
     from cnnkit.training.train_and_test import resume_hint
 
     check_processes(choose_device(device), num_processes)
-    # What the processes have to say they say themselves.
+    # The processes report for themselves.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
         run_processes(context.find_root().obj, num_processes, max_restarts)

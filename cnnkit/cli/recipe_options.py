@@ -33,7 +33,7 @@ PANELS = {
         "nesterov", "pretrained", "freeze", "channels_last", "compile", "deterministic",
     ),
 }  # fmt: skip
-NONE = "none"  # takes back what a recipe sets, where a setting may be left open
+NONE = "none"  # unsets what a recipe sets, where a setting may be unset
 UNSET = object()
 
 
@@ -47,7 +47,7 @@ class Asked:
         input: `CxHxW`.
         model_arguments: what the network's builder is given.
         settings: of a recipe, by name.
-        recipe_name: of the recipe that it began with.
+        recipe_name: name of the recipe it began with.
     """
 
     model: str | None
@@ -68,7 +68,7 @@ def begin_with(name: str, asked: Asked, trust_code: bool) -> Asked:
 
     Raises:
         NotFoundError: there is no such recipe, network or dataset.
-        UsageError: the recipe, or a setting, makes no sense.
+        UsageError: the recipe, or a setting, is invalid.
         CheckFailedError: the recipe names code that the user does not trust.
     """
     from cnnkit.data import find_dataset

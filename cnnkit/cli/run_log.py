@@ -1,4 +1,4 @@
-"""What a training leaves to be looked at beside its figures: curves, and the log of TensorBoard."""
+"""What a training run leaves beside its metrics: curves, and a log for TensorBoard."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -35,7 +35,7 @@ class RunLog:
 
     Args:
         tensorboard: write a log for TensorBoard as well.
-        run: the folder of a run that goes on; one that has such a log goes on with it.
+        run: the folder of a resumed run; one that has such a log continues it.
 
     Attributes:
         result: what the training came to, to be set when it is known.
@@ -97,7 +97,7 @@ class RunLog:
         except KeyboardInterrupt:
             if error is None:
                 raise
-            # else it ends for the first Ctrl-C, with the line that tells how to go on
+            # else it ends for the first Ctrl-C, with the line that says how to resume
 
     def _draw(self, run: RunStarted) -> None:
         from cnnkit.render.plots.curves import training_curves
@@ -117,7 +117,7 @@ class RunLog:
         )
         try:
             replace_bytes(path, content)
-        except CnnkitError as problem:  # the run itself stands
+        except CnnkitError as problem:  # the run itself is complete
             emit(Warned(str(problem)))
         else:
             emit(Note(f"curves: {path}"))
@@ -142,7 +142,7 @@ def _tensorboard_log(run: Path | None) -> "TensorBoardLog":
         if run is None:
             raise UnavailableError("--tensorboard needs the package tensorboard", install)
         raise UnavailableError(
-            f"{run / TENSORBOARD} cannot be gone on with, for the package tensorboard is missing",
+            f"{run / TENSORBOARD} cannot be continued: the package tensorboard is missing",
             f"{install}; or remove that folder",
         )
     from cnnkit.render.tensorboard import TensorBoardLog

@@ -101,9 +101,7 @@ def show(
         str | None,
         typer.Option(
             metavar=f"{'|'.join(NORMALIZE_WORDS)}|MEAN/STD",
-            help=with_default(
-                "With which mean and std, as for train; --normalized goes without saying.", "auto"
-            ),
+            help=with_default("Mean and std, as for train; implies --normalized.", "auto"),
             show_default=False,
             rich_help_panel=DATA_PANEL,
         ),
@@ -154,7 +152,7 @@ def show(
 
     signs = missing_glyphs(sample.label or "" for sample in result.samples)
     if signs:
-        emit(Warned(f"the font of pictures lacks {signs[:MOST_SIGNS]}: a box stands for each"))
+        emit(Warned(f"the font of pictures lacks {signs[:MOST_SIGNS]}: each is drawn as a box"))
     output.emit_picture(samples_picture(result))
 
 

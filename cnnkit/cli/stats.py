@@ -239,7 +239,7 @@ def _parse_shard(text: str | None) -> tuple[int, int] | None:
     """Return `3/8` as two numbers.
 
     Raises:
-        UsageError: it is none such.
+        UsageError: the text is no such shard.
     """
     if text is None:
         return None

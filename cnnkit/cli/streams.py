@@ -5,14 +5,14 @@ from typing import TextIO
 
 
 class PipeClosedError(Exception):
-    """Whoever reads our stdout has had enough."""
+    """The reader of stdout has closed the pipe."""
 
 
 def write_answer(stream: TextIO, text: str) -> None:
     """Write an answer to stdout.
 
     Raises:
-        PipeClosedError: nobody reads it any more.
+        PipeClosedError: its reader has closed it.
         UnavailableError: it cannot be written, as to a full disk.
     """
     try:

@@ -35,7 +35,7 @@ class View(StrEnum):
 
 
 class SortKey(StrEnum):
-    """By what the layers are sorted."""
+    """What the layers are sorted by."""
 
     PARAMS = "params"
     MACS = "macs"
@@ -138,7 +138,7 @@ def summary(
             "--batch-size",
             "--batch",
             min=1,
-            help="Images a batch; shapes, counts and memory are for all of it.",
+            help="Images per batch; shapes, counts and memory are for all of it.",
             rich_help_panel=COST_PANEL,
         ),
     ] = 1,

@@ -248,7 +248,7 @@ def train(
         if not is_rank():
             wanted = int(description.get("nproc", 1))
             if wanted > 1 or max_restarts:
-                # What is refused is refused before they are started.
+                # Errors are raised before they are started.
                 settle(description, given, run.path)
                 network_of(run, description, Trusted(own_network, trust_code), is_resumed=True)
                 _check_number(wanted, nproc)
@@ -277,8 +277,8 @@ def train(
         for name in (model, dataset):  # with a recipe the first may be the dataset
             allow_large_files(name or "")
     if recipe is not None:
-        tells = is_first() and not is_launching  # else those that it starts tell it
-        with handled_by(None if tells else ignore):
+        reports = is_first() and not is_launching  # else the processes that it starts report
+        with handled_by(None if reports else ignore):
             asked = begin_with(recipe, asked, trust_code)
     model, dataset = asked.model, asked.dataset or "digits"
     if model is None:
@@ -394,7 +394,7 @@ def _check_number(wanted: int, said: int | None) -> None:
     cores = num_usable_cores()
     if said is None and wanted > max(MOST_PROCESSES, 2 * cores):
         raise UsageError(
-            f"the run is of {wanted} processes, and this machine has {cores} cores",
+            f"the run uses {wanted} processes, and this machine has {cores} cores",
             f"--nproc {wanted} starts them all the same",
         )
 

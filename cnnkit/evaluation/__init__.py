@@ -1,4 +1,4 @@
-"""How good a network is."""
+"""Evaluation of trained networks."""
 
 from cnnkit.evaluation.evaluate import evaluate
 from cnnkit.evaluation.predictions import Predictions, predict_all, wilson_interval

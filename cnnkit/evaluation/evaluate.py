@@ -44,7 +44,7 @@ def evaluate(
 ) -> EvalResult:
     """Evaluate the network of a run on a split of its dataset, or of another.
 
-    Images are treated exactly as in training, and on the same device the figures are, to the last
+    Images are preprocessed exactly as in training, and the metrics equal, to the last
     digit, those that training printed.
 
     Args:
@@ -57,9 +57,9 @@ def evaluate(
         checkpoint: `best` or `last`; the best where there is one.
         tta: test-time augmentation, `none`, `mirror` or `shift`; that of the run by default.
         device: see `choose_device`.
-        data_dir: where datasets lie; by default where they lay when the run was trained.
+        data_dir: where datasets are; by default where they were when the run was trained.
         runs_dir: where runs are kept.
-        num_workers: threads that read files; one a core by default.
+        num_workers: threads that read files; one per core by default.
         skip_bad: leave broken images out, and count them.
         network: `FILE.py:FACTORY` that makes the network, instead of the copy of the user's file
             in the run folder.
@@ -74,7 +74,7 @@ def evaluate(
             `run.json` is damaged, or the run brings code that the user does not trust.
         UsageError: the dataset has no such split, or a class that the run does not know, or there
             is no such `tta`.
-        UnavailableError: the device or the data cannot be had, or the run is of a newer version.
+        UnavailableError: the device or the data is unavailable, or the run is of a newer version.
         RunFailedError: an image is broken, or the network gives losses that are not finite.
     """
     folder = open_run(str(run), Path(runs_dir))

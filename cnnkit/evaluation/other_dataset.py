@@ -23,18 +23,18 @@ def open_other_dataset(
     """Return images of a dataset that may hold only some of the classes of a run.
 
     Args:
-        dataset: what the user calls it.
-        split: of it; `all` for every image; None for its own test set, else all.
-        classes: those of the run, in the order of the network's outputs.
-        data_dir: where datasets lie.
+        dataset: its name, as the user gave it.
+        split: name of the split; `all` for every image; None for its own test set, else all.
+        classes: class names of the run, in the order of the network's outputs.
+        data_dir: where datasets are.
 
     Returns:
-        A set whose labels count `classes`; there may be classes without an image.
+        A set whose labels are indices into `classes`; a class may have no image.
 
     Raises:
         UsageError: there is no such split, or an image is of a class that the run does not know.
         NotFoundError: there is no such dataset.
-        UnavailableError: it cannot be had.
+        UnavailableError: it is unavailable.
         BrokenImageError: it is an archive that is damaged.
     """
     if split is None:

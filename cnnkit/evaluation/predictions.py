@@ -1,4 +1,4 @@
-"""What a network says of every image of a set, and the figures that follow."""
+"""Predictions of a network for every image of a set, and the metrics computed from them."""
 
 import math
 import time
@@ -29,8 +29,8 @@ class Predictions:
         predicted: the class with the highest score, int64 of shape (N,).
         in_top5: whether the true class is among the five highest scores, bool of shape (N,).
         losses: cross entropy, float64 of shape (N,), natural logarithm.
-        num_classes: how many classes there are.
-        seconds: how long it took.
+        num_classes: number of classes.
+        seconds: duration.
     """
 
     labels: Tensor
@@ -180,12 +180,12 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     # photos takes 2.6 s in all. A test compares the two.
     z2 = NORMAL_QUANTILE_95**2
     share = successes / trials
-    centre = share + z2 / (2 * trials)
+    center = share + z2 / (2 * trials)
     spread = NORMAL_QUANTILE_95 * math.sqrt(
         share * (1 - share) / trials + z2 / (4 * trials * trials)
     )
     scale = 1 + z2 / trials
     # The ends are exact where all or none succeeded; rounding must not move them past.
-    low = 0.0 if successes == 0 else (centre - spread) / scale
-    high = 1.0 if successes == trials else (centre + spread) / scale
+    low = 0.0 if successes == 0 else (center - spread) / scale
+    high = 1.0 if successes == trials else (center + spread) / scale
     return low, high

@@ -28,14 +28,14 @@ def without_seen(
     """Return the images of another dataset without those that the run has used, and say so.
 
     An image was used if its file, or its pixels where it is in memory, are the same to the last
-    bit. Of `train` nothing is left out: who names that wants to see it.
+    bit. Of `train` nothing is left out: it was asked for by name.
 
     Args:
         images: a split, or all images, of the dataset.
-        dataset: what the user calls it.
-        setup: of the run.
-        run: its folder, which holds the hashes of image files.
-        data_dir: where the dataset of the run lies, if that is in memory.
+        dataset: its name, as the user gave it.
+        setup: model plus data of the run.
+        run: the run folder, which holds the hashes of image files.
+        data_dir: where the dataset of the run is, if that is in memory.
         num_workers: threads that read files.
 
     Raises:
@@ -64,8 +64,7 @@ def without_seen(
     if number == len(images):
         raise UsageError(
             f"every image of {dataset} was {SEEN}",
-            f"name images that were kept apart; {setting('split')} train evaluates images that "
-            "were trained on",
+            f"name held-out images; {setting('split')} train evaluates images that were trained on",
         )
     emit(Warned(f"{of_all}, and are left out"))
     return images.subset(torch.from_numpy(np.flatnonzero(~is_seen)))
@@ -77,7 +76,7 @@ def _of_run(
     run: RunFolder,
     data_dir: Path,
 ) -> Hashes | str:
-    """Return the sorted hashes of what a run has used; or why they are not known."""
+    """Return the sorted hashes of what a run has used; or why they are unknown."""
     kept = run.read_seen_images()
     if isinstance(images, EncodedSet):
         if kept is None:

@@ -10,14 +10,14 @@ Kind = Literal[
     "bar", "decimal", "histogram", "loss", "rate", "learning_rate", "seconds",
 ]  # fmt: skip
 
-ABSENT = "-"  # what stands where there is no value
+ABSENT = "-"  # shown where there is no value
 
 _DECIMAL = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _BINARY = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"))
 
 
 def format_value(kind: Kind, value: Value) -> str:
-    """Return a value of a column as people read it; the exact one stands in the JSON.
+    """Return a value of a column as people read it; the exact one is in the JSON.
 
     Raises:
         TypeError: a number was expected.

@@ -1,4 +1,4 @@
-"""Samples in a terminal that shows colour, two pixels a character."""
+"""Samples in a terminal with color, two pixels per character."""
 
 from rich.console import Console
 from rich.style import Style
@@ -8,7 +8,7 @@ from cnnkit.render.plots.sample_grid import fitted
 from cnnkit.render.safe_text import visible
 from cnnkit.results.show import Picture, Sample, SampleList
 
-UPPER_HALF = "▀"  # in the colour of the pixel above, on that of the pixel below
+UPPER_HALF = "▀"  # in the color of the pixel above, on that of the pixel below
 GAP = 2
 MAX_SIDE = 18  # columns of one picture among many
 MAX_FEW_SIDE = 32
@@ -21,7 +21,7 @@ def print_preview(console: Console, result: SampleList) -> None:
     """Print the pictures of samples as half blocks, with class and index below each.
 
     Args:
-        console: one that shows colour.
+        console: one that shows color.
         result: the samples.
     """
     parts = len(result.stages)

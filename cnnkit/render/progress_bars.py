@@ -41,7 +41,7 @@ class _ShortBarColumn(BarColumn):
 
 
 class _AmountColumn(ProgressColumn):
-    """How much of a task is done, and at what rate; of a task that has steps the rate alone."""
+    """How much of a task is done, and the rate; only the rate for a task with steps."""
 
     def render(self, task: Task) -> Text:
         unit, parts = task.fields["unit"], []
@@ -65,7 +65,7 @@ class ProgressRenderer:
 
     Args:
         console: of stderr.
-        quiet: show warnings alone.
+        quiet: show only warnings.
     """
 
     def __init__(self, console: Console, quiet: bool = False) -> None:

@@ -140,7 +140,7 @@ class ShownSummary(Result):
     view: SummaryView
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the summary, whole."""
+        """Return the complete summary."""
         return self.summary.to_dict()
 
     def records(self) -> Records:
@@ -165,7 +165,7 @@ class ShownStats(Result):
     by_class: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the measurement, whole."""
+        """Return the complete measurement."""
         return self.measured.to_dict()
 
     def records(self) -> Records:

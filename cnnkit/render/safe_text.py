@@ -57,7 +57,7 @@ XeLaTeX and LuaLaTeX, which have `\Umathchar`, print the characters, pdflatex th
 
 # Where a spreadsheet takes text for a formula: at the beginning of a cell, possibly after spaces;
 # and after a newline or semicolon, where one that expects semicolons begins another cell. The last
-# four are the fullwidth forms. Apostrophes may stand in between, so that removing the one that is
+# four are the fullwidth forms. Apostrophes may be in between, so that removing the one that is
 # inserted restores the text.
 _FORMULA = re.compile(r"(?<![^;\n])(?=([^\S\n]|')*[-=+@\uff0d\uff1d\uff0b\uff20])")
 

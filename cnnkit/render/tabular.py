@@ -42,7 +42,7 @@ class Table:
         name: short name, for an anchor or a label.
         title: heading, may be empty.
         columns: the columns.
-        rows: a value a column; None where there is none.
+        rows: one value per column; None where there is none.
         notes: lines below the table, and below the notes of its columns.
         has_total: the last row is the sum of the others.
     """
@@ -90,6 +90,6 @@ def build_tables(result: Result) -> tuple[Table, ...]:
     verb, registered with `@build_tables.register`.
 
     Raises:
-        TypeError: nobody has said how this kind of result is shown.
+        TypeError: no function is registered for this kind of result.
     """
     raise TypeError(f"no function is registered that builds tables of {type(result).__name__}")

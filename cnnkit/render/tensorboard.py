@@ -17,7 +17,7 @@ from cnnkit.render.plots.confusion_matrix import confusion_picture
 from cnnkit.render.plots.sample_grid import labelled_grid
 from cnnkit.results.show import Picture
 
-PNG_SIZE = 16  # where width and height stand in a PNG file
+PNG_SIZE = 16  # where width and height are in a PNG file
 FOLDER = "tensorboard"  # in that of the run
 SCALARS = {
     "train_loss": "Train/loss",
@@ -127,7 +127,7 @@ class TensorBoardLog:
         self._write(epoch, summary=Summary(value=[Summary.Value(tag=tag, image=encoded)]))
 
     def _write(self, step: int, **content: Any) -> None:
-        """Write one event, and see to it that whoever looks on finds it."""
+        """Write one event, and flush it, so that TensorBoard shows it at once."""
         from tensorboard.compat.proto.event_pb2 import Event as Record
 
         assert self._file is not None, "a run has to start first"

@@ -19,13 +19,13 @@ from cnnkit.render.tabular import Column, Table, build_tables
 from cnnkit.results import Result, SampleList
 
 COLUMN_GAP = 2
-BAR_WIDTH = 8  # for a whole
+BAR_WIDTH = 8  # for 100 %
 AS_NEEDED = 100_000  # columns, more than any table has
-MIN_TEXT_WIDTH = 24  # prose that must be shown is wrapped, but not below this width
+MIN_TEXT_WIDTH = 24  # required prose is wrapped, but not below this width
 
 
 class _Console(Console):
-    """A console that falls silent when nobody reads it any more; Rich would end the process."""
+    """A console that ignores a closed pipe; Rich would end the process."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -38,14 +38,14 @@ def terminal_console(
 
     Args:
         stream: where it writes.
-        color: True and False are obeyed; None colours where the stream is a terminal.
+        color: True and False are obeyed; None colors where the stream is a terminal.
         width: in columns; None for that of the terminal, or 80 where there is none.
-        system: the colours that there are, as `Console.color_system` of another console names
+        system: the available colors, as `Console.color_system` of another console names
             them; None to find out.
     """
     use_color = stream.isatty() if color is None else color
-    # Without a colour system Rich writes no escape at all; its `no_color` would still write bold.
-    # A pipe that is to be coloured gets the colours, but is not taken for a terminal.
+    # Without a color system Rich writes no escape at all; its `no_color` would still write bold.
+    # A pipe that is to be colored gets the colors, but is not treated as a terminal.
     found = "auto" if stream.isatty() else "truecolor"
     return _Console(
         file=stream,
@@ -70,7 +70,7 @@ def plain_text(
     Args:
         result: what.
         width: in columns; as wide as it needs to be by default.
-        color_system: the colours that there are, as `terminal_console` takes them; None for none.
+        color_system: the available colors, as `terminal_console` takes them; None for none.
         without_rows: as in `print_result`.
     """
     buffer = io.StringIO()
@@ -82,7 +82,7 @@ def plain_text(
 def print_result(
     console: Console, result: Result, without_rows: frozenset[str] = frozenset()
 ) -> None:
-    """Print every table of a result, a blank line between two; of samples a preview, if in colour.
+    """Print every table of a result, a blank line between two; of samples a preview, if in color.
 
     Args:
         console: where to.
@@ -103,7 +103,7 @@ def print_result(
 
 
 def print_prose(console: Console, text: str, style: str = "") -> None:
-    """Print a line, wrapped only between words, so that paths and commands stay whole."""
+    """Print a line, wrapped only between words, so that paths and commands are not split."""
     for line in textwrap.wrap(
         visible(text), console.width, break_long_words=False, break_on_hyphens=False
     ) or [""]:
@@ -113,7 +113,7 @@ def print_prose(console: Console, text: str, style: str = "") -> None:
 def _print_rows(console: Console, table: Table) -> Sequence[Column]:
     """Print a table as wide as it needs to be and the console allows.
 
-    A table without rows is its title alone. Where there is no room, whole columns are left out,
+    A table without rows is only its title. Where there is no room, complete columns are left out,
     those of the highest rank first, and then prose is wrapped.
 
     Returns:
@@ -140,7 +140,7 @@ def _print_rows(console: Console, table: Table) -> Sequence[Column]:
         if table.has_total and number == len(cells):
             rich_table.add_section()
         rich_table.add_row(*(Text(row[index]) for index in shown))
-    # What must be shown is never cut: a figure without its end would be another figure.
+    # Required columns are never cut: a number without its end would be another number.
     needed = _needed_width(table.columns, cells, shown)
     width, console.width = console.width, max(console.width, needed)
     console.print(rich_table)
@@ -172,7 +172,7 @@ def _drawn(table: Table) -> list[list[str]]:
 
 
 def _without_repeats(names: list[str]) -> list[str]:
-    """Return names, each where it begins alone."""
+    """Return names, each only where it first occurs."""
     pairs = zip(names, ["", *names], strict=False)
     return [
         "" if number and name == before else name for number, (name, before) in enumerate(pairs)

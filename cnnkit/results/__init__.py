@@ -1,4 +1,4 @@
-"""What the verbs return: frozen dataclasses that need nothing but the standard library."""
+"""Results of the verbs: frozen dataclasses that need only the standard library."""
 
 from cnnkit.results.base import Records, Result
 from cnnkit.results.compare import (

@@ -21,7 +21,7 @@ class Records:
 
     Attributes:
         columns: their names.
-        rows: a value a column; None where there is none.
+        rows: one value per column; None where there is none.
     """
 
     columns: tuple[str, ...]
@@ -65,7 +65,7 @@ class Result(ABC):
     schema: ClassVar[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the whole result, exact, as JSON can hold it; the first key is `schema`."""
+        """Return the complete result, exact, as JSON can hold it; the first key is `schema`."""
         fields = dataclasses.fields(self)  # type: ignore[arg-type]  # every subclass is one
         return {"schema": self.schema} | {f.name: to_plain(getattr(self, f.name)) for f in fields}
 

@@ -1,4 +1,4 @@
-"""How fast networks are on a machine, beside the most that it can do, and what changed."""
+"""The result of `bench`: speed, the measured peaks of the machine, and comparisons."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -17,7 +17,7 @@ Verdict = Literal["slower", "faster", "same", "unclear", "failed", "wrong", "rep
 
 @dataclass(frozen=True)
 class Machine:
-    """What a figure of speed hangs on beside the cell.
+    """The machine that a speed was measured on.
 
     Attributes:
         processor: what the processor calls itself.
@@ -25,7 +25,7 @@ class Machine:
         devices: the names of all of them.
         num_cores: cores that the process may run on.
         num_threads: threads that torch uses by default.
-        memory_bytes: of the machine; None where it is not known.
+        memory_bytes: of the machine; None where unknown.
         system: the operating system.
         torch: version of torch.
         versions: of everything else that counts.
@@ -53,7 +53,7 @@ class Machine:
         return cls(**{one.name: plain[one.name] for one in fields(cls)})
 
     def differences(self, before: "Machine") -> list[str]:
-        """Return what is not as it was, each as `torch 2.15.0 for 2.14.0`."""
+        """Return the differences, each as `torch 2.15.0 for 2.14.0`."""
         pairs = [
             ("processor", self.processor, before.processor),
             ("cores", str(self.num_cores), str(before.num_cores)),
@@ -69,15 +69,15 @@ class Machine:
 
 @dataclass(frozen=True)
 class Peak:
-    """The most that a device was seen to do.
+    """The highest performance measured on a device.
 
     Attributes:
         device: which one.
         threads: of the processor.
         precision: of the numbers; `bytes` for the memory.
         kind: `matmul` and `conv`, or `memory`.
-        per_second: FLOPs, two a multiply-accumulate; of memory bytes, read and written.
-        how: what reached it: `2048x2048x2048`, or a convolution, or the cell that was faster.
+        per_second: FLOPs, two per multiply-accumulate; of memory bytes, read and written.
+        how: what reached it: `2048x2048x2048`, a convolution, or a configuration that was faster.
     """
 
     device: str
@@ -90,13 +90,13 @@ class Peak:
 
 @dataclass(frozen=True)
 class BenchCell:
-    """What was measured in one setting; all times are of whole batches.
+    """The measurement of one configuration; all times are per batch.
 
     Attributes:
         model: what the network is called.
         device: where it ran: `cpu`, `cuda`, `cuda:1`, `mps`.
-        mode: `infer`, or `train` for a whole step: forward, loss, backward, optimizer.
-        batch_size: images a batch; None where the largest was asked for and none was found.
+        mode: `infer`, or `train` for a complete step: forward, loss, backward, optimizer.
+        batch_size: images per batch; None where the largest was asked for and none was found.
         precision: `fp32`, `tf32`, `bf16` or `fp16`.
         layout: of images and weights in memory, `channels-first` or `channels-last`.
         compile: whether it was compiled by `torch.compile`.
@@ -104,7 +104,7 @@ class BenchCell:
         input: shapes of the inputs without the batch.
         images_per_second: the batch over its median time; None where nothing was timed, as all
             numbers below.
-        batch_ms_median: milliseconds a batch, the median.
+        batch_ms_median: milliseconds per batch, the median.
         batch_ms_p05: 5th percentile.
         batch_ms_p95: 95th percentile.
         num_batches: how many batches were timed.
@@ -113,14 +113,14 @@ class BenchCell:
         interval_high: upper end of it.
         noisy: the interval is wider than that of a number to be quoted should be.
         peak_memory_bytes: the most that it allocated on its device, weights included; None where
-            the device does not tell.
-        flops_per_second: two a multiply-accumulate; None where they are not all counted.
+            the device does not report it.
+        flops_per_second: two per multiply-accumulate; None where they are not all counted.
         share_of_peak: of the highest rate that this machine reaches in this precision; likewise.
-        correct: whether it computes what the CPU computes in fp32; None where that is not known.
+        correct: whether it computes what the CPU computes in fp32; None where unknown.
         max_error: the largest relative error of outputs, loss and gradients.
         error: why it was not measured; None where it was.
-        speedup: images a second over those of the first cell; None for cells that were not timed in
-            the same rounds.
+        speedup: images per second over those of the first configuration; None for those that were
+            not timed in the same rounds.
         speedup_low: lower end of its 95 % confidence interval.
         speedup_high: upper end of it.
         forward_ms: the part of a training step that is the forward pass and the loss.
@@ -169,7 +169,7 @@ class BenchCell:
 
     @property
     def speedup_interval(self) -> tuple[float, float] | None:
-        """The confidence interval of the speedup; None without one, as of the first itself."""
+        """The confidence interval of the speedup; None where there is none, as for the baseline."""
         if self.speedup_low is None or self.speedup_high is None:
             return None
         ends = self.speedup_low, self.speedup_high
@@ -177,7 +177,7 @@ class BenchCell:
 
     @property
     def mark(self) -> str:
-        """What a reader has to know before the numbers: `wrong`, `failed`, `noisy`, or nothing."""
+        """A warning about the numbers: `wrong`, `failed`, `noisy`, or nothing."""
         if self.correct is False:
             return "wrong"
         if self.error is not None:
@@ -186,7 +186,7 @@ class BenchCell:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
-        """Return the cell that a dictionary holds; fields that it lacks keep their default.
+        """Return the configuration that a dictionary holds; missing fields keep defaults.
 
         Raises:
             TypeError, KeyError: it holds none.
@@ -203,7 +203,7 @@ class LayerTime:
     """A layer in a forward pass.
 
     Attributes:
-        cell: number of its cell, from 0.
+        cell: index of its configuration, from 0.
         name: dotted; empty for what is computed outside of layers.
         type: its class.
         ms: median milliseconds of a batch.
@@ -228,7 +228,7 @@ class LayerTime:
 
 @dataclass(frozen=True)
 class CellChange:
-    """A cell of both measurements.
+    """A configuration that was measured twice.
 
     Attributes:
         cell: as it is now.
@@ -237,8 +237,8 @@ class CellChange:
         ratio: now over then, so that 1.1 is a tenth slower.
         ratio_low: lower end of its 95 % confidence interval.
         ratio_high: upper end of it.
-        verdict: `slower` or `faster` where the interval lies beyond the tolerance, `same` where it
-            lies within, `unclear` where it does neither; `failed` or `wrong` where it was measured
+        verdict: `slower` or `faster` where the interval is beyond the tolerance, `same` where it
+            is within, `unclear` where neither is so; `failed` or `wrong` where it was measured
             then and is so now, `repaired` the other way round; `unknown` where neither has a time
             or an interval.
     """
@@ -266,11 +266,11 @@ class BenchComparison(Result):
     Attributes:
         before: the file of then.
         now: that of now; empty for what was measured just now.
-        tolerance: share by which a cell may be slower.
+        tolerance: share by which a configuration may be slower.
         machine_changes: what of the machine is not as it was.
-        changes: the cells of both.
-        num_before_only: cells of then alone.
-        num_now_only: cells of now alone.
+        changes: the configurations of both.
+        num_before_only: configurations measured only before.
+        num_now_only: configurations measured only now.
     """
 
     schema: ClassVar[str] = "cnnkit.bench-compare/1"
@@ -285,11 +285,11 @@ class BenchComparison(Result):
 
     @property
     def regressions(self) -> tuple[CellChange, ...]:
-        """The cells that are slower than is allowed, or no longer work."""
+        """The configurations that are slower than allowed, or no longer work."""
         return tuple(one for one in self.changes if one.verdict in ("slower", "failed", "wrong"))
 
     def records(self) -> Records:
-        """Return a row a configuration of both, with its ratio."""
+        """Return one row per configuration of both, with its ratio."""
         names = ("before_ms", "now_ms", "ratio", "ratio_low", "ratio_high", "verdict")
         rows: list[tuple[Value, ...]] = [
             (*one.cell.key, *(getattr(one, name) for name in names)) for one in self.changes
@@ -299,14 +299,14 @@ class BenchComparison(Result):
 
 @dataclass(frozen=True)
 class BenchResult(Result):
-    """The answer of `bench`.
+    """The result of `bench`.
 
     Attributes:
         machine: what it was measured on.
-        peaks: the most that it was seen to do, of the devices and precisions of the cells.
-        cells: what was measured.
-        layers: the time of each layer of each cell; None where it was not asked for.
-        against: how the cells compare with those of an earlier file; None without one.
+        peaks: its highest measured performance, by device and precision.
+        cells: the configurations that were measured.
+        layers: the time of each layer of each configuration; None where it was not asked for.
+        against: how the configurations compare with those of an earlier file; None without one.
         interrupted: it was stopped before all configurations were measured.
     """
 
@@ -321,7 +321,7 @@ class BenchResult(Result):
     interrupted: bool = False
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return a dictionary a cell, each with its machine and peaks: the lines of a file."""
+        """Return a dictionary per configuration, with machine and peaks: the lines of a file."""
         machine, peaks = to_plain(self.machine), to_plain(self.peaks)
         return [
             {"schema": self.line_schema, **to_plain(cell), "machine": machine, "peaks": peaks}
@@ -335,7 +335,7 @@ class BenchResult(Result):
 
 
 def best_peak(peaks: Iterable[Peak], device: str, threads: int, precision: str) -> Peak | None:
-    """Return the highest rate of arithmetic in a setting; None where it is not known."""
+    """Return the highest rate of arithmetic in a setting; None where unknown."""
     fitting = [
         one
         for one in peaks

@@ -15,15 +15,15 @@ class PipelineRow:
         model: the network.
         device: where it ran.
         mode: `infer` or `train`.
-        batch_size: images a batch.
+        batch_size: images per batch.
         precision: see `BenchCell`; so are the next three.
         layout: `channels-first` or `channels-last`.
         compile: whether it was compiled.
         threads: of the processor.
         loading_images_per_second: nothing but loaded, treated, and brought to the device.
-        network_images_per_second: one batch that lies on the device, again and again.
+        network_images_per_second: the same batch on the device, repeated.
         both_images_per_second: loaded and used.
-        bottleneck: `loading` or `network`, whichever is the slower alone.
+        bottleneck: `loading` or `network`, whichever is slower by itself.
         overlap: what both reach of the slower; 1 where the faster costs nothing.
     """
 
@@ -44,14 +44,14 @@ class PipelineRow:
 
 @dataclass(frozen=True)
 class PipelineResult(Result):
-    """The speed of loading and of computing, alone and together.
+    """The speed of loading and of computing, separately and together.
 
     Attributes:
         machine: what it was measured on.
         dataset: where the images are from.
         num_images: of its training split.
         num_workers: threads that read files; sets in memory need none.
-        rows: a row a network and setting.
+        rows: one row per network and setting.
     """
 
     schema: ClassVar[str] = "cnnkit.bench-data/1"
@@ -73,7 +73,7 @@ class PipelineResult(Result):
         )
 
     def records(self) -> Records:
-        """Return a row a network and setting."""
+        """Return one row per network and setting."""
         rates = ("loading_images_per_second", "network_images_per_second")
         names = (*self.varying, *rates, "both_images_per_second", "bottleneck", "overlap")
         return Records.of(self.rows, names)
@@ -130,7 +130,7 @@ class TimeToResult(Result):
     runs: tuple[TimedRun, ...]
 
     def records(self) -> Records:
-        """Return a row a run."""
+        """Return one row per run."""
         rows: list[tuple[Value, ...]] = [
             (run.seed, run.seconds, run.epochs, run.accuracy, run.error or "") for run in self.runs
         ]

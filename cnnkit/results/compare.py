@@ -1,4 +1,4 @@
-"""Several networks side by side: what they cost, and what was published of them."""
+"""The result of `compare`: costs and published accuracy of several networks."""
 
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -35,10 +35,10 @@ class ComparedModel:
         year: of publication; None for one that is not of the zoo.
         salient: what is new about it; likewise.
         input: shapes of the inputs without the batch.
-        totals: its costs, for the whole batch.
+        totals: its costs, for the complete batch.
         num_weighted_layers: layers with weights on the longest way through the network.
-        receptive_field: pixels along a side that a value sees, of the last map before the network
-            looks at the whole image; None where it is unknown.
+        receptive_field: pixels along a side that a value of the last feature map sees, before
+            the network combines all positions; None where unknown.
         top1: published share of images whose class comes first; None where there is none at this
             input.
         top5: published share of images whose class is among the first five; likewise.
@@ -46,7 +46,7 @@ class ComparedModel:
         weights: the weights that they belong to; None where these are not public.
         crop: height and width of the images that they were measured at; None where not stated.
         source: who published them.
-        top1_per_gmac: top-1 for each 10^9 multiply-accumulates an image.
+        top1_per_gmac: top-1 for each 10^9 multiply-accumulates per image.
         pareto: no other of the same dataset is better in top-1 or MACs and as good in the other;
             None without a top-1.
         complete: nothing was left uncounted.
@@ -121,7 +121,7 @@ class PrintedCount:
 
     Attributes:
         network: the network as printed.
-        model: the network of the zoo that stands for it.
+        model: the network of the zoo it is compared with.
         printed_flop: the printed number of operations, as it is written.
         printed: the same as a number.
         counted: the network that the number was counted of, or comes nearest to.
@@ -129,9 +129,9 @@ class PrintedCount:
         unit: what was counted: `MACs` or `FLOPs`.
         macs: multiply-accumulates of that network, counted here.
         value: the number that should be printed, in the same unit.
-        model_macs: multiply-accumulates of the network that stands for it.
+        model_macs: multiply-accumulates of that network.
         printed_params: the printed number of parameters, as it is written.
-        model_params: parameters of the network that stands for it.
+        model_params: parameters of that network.
         params_agree: whether these two agree in all printed digits.
     """
 
@@ -152,16 +152,16 @@ class PrintedCount:
 
 @dataclass(frozen=True)
 class ComparisonResult(Result):
-    """The answer of `compare`.
+    """The result of `compare`.
 
     Attributes:
         input: the input that was given for all; None where each has its own.
-        batch_size: images a batch; costs are for all of it.
+        batch_size: images per batch; costs are for all of it.
         dtype: of weights and activations.
         optimizer: whose state the memory of training holds.
         models: the networks.
         baseline: name of the network that the others are compared with; None where not asked for.
-        differences: a row a network, in the order of the models; None without a baseline.
+        differences: one row per network, in the order of the models; None without a baseline.
         printed: what the counts of these networks that lectures print really are.
     """
 
@@ -182,7 +182,7 @@ class ComparisonResult(Result):
         return any(one.top1 is not None for one in self.models)
 
     def records(self) -> Records:
-        """Return a row a network, with all that is known of each."""
+        """Return one row per network, with all that is known of each."""
         plain = [one.to_dict() for one in self.models]
         names = tuple(name for name in plain[0] if name != "remarks")
         return Records(names, tuple(tuple(one[name] for name in names) for one in plain))

@@ -1,4 +1,4 @@
-"""What a convolution comes to: sizes, cost, stacks, and the sums of a sliding kernel."""
+"""The result of `conv`: output sizes, cost, stacks, and the sums of a sliding kernel."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,7 +12,7 @@ Matrix = tuple[tuple[Number, ...], ...]
 
 @dataclass(frozen=True)
 class Formula:
-    """A formula by its names, and with the numbers put in.
+    """A formula in symbols, and with the numbers inserted.
 
     Attributes:
         axis: `height`, `width`, or `both` where they are alike.
@@ -27,7 +27,7 @@ class Formula:
 
 @dataclass(frozen=True)
 class ConvAxis:
-    """What happens along the height, or along the width.
+    """The sizes along the height or the width.
 
     Attributes:
         axis: `height` or `width`.
@@ -77,13 +77,13 @@ class ConvAxis:
 
 @dataclass(frozen=True)
 class StackLayer:
-    """A convolution of a stack, and what all up to it come to.
+    """A convolution of a stack, with the receptive field of all layers up to it.
 
     Attributes:
         index: its number, from 1.
         kernel: height and width of its kernel.
-        stride: of this layer alone.
-        dilation: of this layer alone.
+        stride: of this layer only.
+        dilation: of this layer only.
         padding_start: pixels put above and left.
         padding_end: pixels put below and right.
         output: height and width behind it; None where no size was given.
@@ -130,7 +130,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class WindowSum:
-    """How one output comes about.
+    """The sum that gives one output value.
 
     Attributes:
         row: of the output, from 0.
@@ -145,12 +145,12 @@ class WindowSum:
 
 @dataclass(frozen=True)
 class Slide:
-    """A small matrix, the kernel, and what it became.
+    """A small input matrix, the kernel, and the output.
 
     Attributes:
         image: its rows.
         weight: rows of the kernel; None for a pooling.
-        output: rows of the output; None where a window of a max pooling holds padding alone,
+        output: rows of the output; None where a window of a max pooling holds only padding,
             which PyTorch calls minus infinity.
         windows: every output written out, row by row; None where that was not asked for.
     """
@@ -163,7 +163,7 @@ class Slide:
 
 @dataclass(frozen=True)
 class ConvResult(Result):
-    """The answer of `conv`.
+    """The result of `conv`.
 
     A size is one number where all that it comes from was given as one number, else (height,
     width).
@@ -178,17 +178,17 @@ class ConvResult(Result):
         out_channels: likewise of the output.
         groups: into how many groups the channels are parted; None without channels.
         params: weights and biases; None where channels were not given, 0 for a pooling.
-        weights: the weights alone, likewise.
-        biases: the biases alone, likewise.
+        weights: only the weights, likewise.
+        biases: only the biases, likewise.
         weight_bytes: of the parameters in float32, likewise.
-        macs: multiply-accumulates an image, those with padding included; None where channels or
+        macs: multiply-accumulates per image, those with padding included; None where channels or
             the size were not given, 0 for a pooling.
         flops: 2 x MACs.
         ceil: whether sizes are rounded up.
         same: whether the padding was chosen to keep the size.
         formulas: those of the output size, the short one first where it holds; none for a stack.
         axes: height and width; None for a stack.
-        stack: its layers; None for one alone.
+        stack: its layers; None for a single layer.
         slide: a small matrix and what it became; None without one.
     """
 
@@ -220,7 +220,7 @@ class ConvResult(Result):
         return self.operation.startswith("transposed")
 
     def records(self) -> Records:
-        """Return the output of a sliding kernel, or a row an axis, or a row a layer of a stack."""
+        """Return the output of a sliding kernel, or one row per axis, or per layer of a stack."""
         if self.slide is not None:
             numbers = (str(number) for number in range(len(self.slide.output[0])))
             rows = ((str(number), *row) for number, row in enumerate(self.slide.output))

@@ -1,4 +1,4 @@
-"""What this machine has, and what it lacks."""
+"""The result of `doctor`: what this machine has, and what it lacks."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -25,12 +25,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class DoctorReport(Result):
-    """The answer of `doctor`."""
+    """The result of `doctor`."""
 
     schema: ClassVar[str] = "cnnkit.doctor/1"
 
     findings: tuple[Finding, ...]
 
     def records(self) -> Records:
-        """Return a row a finding."""
+        """Return one row per finding."""
         return Records.of(self.findings, ("area", "name", "value"))

@@ -1,4 +1,4 @@
-"""How good a network is: loss, accuracy with its confidence interval, and every class."""
+"""The result of `eval`: loss, accuracy with its confidence interval, and metrics per class."""
 
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -57,7 +57,7 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class EvalResult(Result):
-    """The answer of `eval`.
+    """The result of `eval`.
 
     Attributes:
         run: the run folder.
@@ -67,8 +67,8 @@ class EvalResult(Result):
         dataset: name of the dataset.
         split: the part of it that was evaluated.
         device: where it was computed.
-        metrics: loss and accuracy; its fields stand at the top of the dictionary.
-        per_class: a row a class.
+        metrics: loss and accuracy; its fields are at the top of the dictionary.
+        per_class: one row per class.
         confusion: number of images by true class (row) and predicted class (column).
         num_skipped: broken images that were left out.
         seconds: duration of the evaluation, without opening the data.
@@ -94,12 +94,12 @@ class EvalResult(Result):
     tta: str = "none"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the whole result, the metrics at the top level."""
+        """Return the complete result, the metrics at the top level."""
         plain: dict[str, Any] = {}
         for name, value in super().to_dict().items():
             plain |= value if name == "metrics" else {name: value}
         return plain
 
     def records(self) -> Records:
-        """Return a row a class."""
+        """Return one row per class."""
         return Records.of(self.per_class, [one.name for one in fields(ClassMetrics)])

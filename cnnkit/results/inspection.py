@@ -1,4 +1,4 @@
-"""Images to look at before training on them: duplicates, and those with something odd."""
+"""Images to check before training: duplicates, and images with quality issues."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ class Duplicates:
     Attributes:
         num_images: images that were compared.
         num_plain: of these, images with too little contrast or too few pixels to be called like
-            another; they were compared for equality alone.
+            another; they were only compared for equality.
         radius: bits of the difference hash in which near ones may differ.
         groups: an image is in one group at most; those across splits first, then those with
             several labels.
@@ -129,7 +129,7 @@ ISSUES: tuple[Issue, ...] = get_args(Issue)
 
 @dataclass(frozen=True)
 class ImageQuality:
-    """What an image looks like as a whole, in grey.
+    """The quality of an image, measured in grayscale.
 
     Attributes:
         brightness: mean of its pixels, on the scale 0..1.
@@ -137,7 +137,7 @@ class ImageQuality:
         dark: the 1st percentile: all but a hundredth of the pixels are at least this.
         bright: the 99th percentile: all but a hundredth of the pixels are at most this.
         sharpness: variance of the Laplacian over that of the pixels, at most 256 pixels a side;
-            None where the image is blank, or too small to tell.
+            None where the image is blank or too small.
     """
 
     brightness: float
@@ -149,7 +149,7 @@ class ImageQuality:
 
 @dataclass(frozen=True)
 class ImageIssue:
-    """An image with something the matter.
+    """An image with at least one issue.
 
     Attributes:
         path: its file, or what else it is called.
@@ -170,7 +170,7 @@ class ImageIssue:
 
 @dataclass(frozen=True)
 class ImageIssues:
-    """What a look at every image found.
+    """The images with quality issues.
 
     Attributes:
         num_images: images that were looked at.
@@ -185,6 +185,6 @@ class ImageIssues:
         return sum(issue in image.issues for image in self.images)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the counts, and every image with something the matter."""
+        """Return the counts, and every image with an issue."""
         counts = {f"num_{issue.replace(' ', '_')}": self.count(issue) for issue in ISSUES}
         return {"num_images": self.num_images, **counts, "images": to_plain(self.images)}

@@ -29,7 +29,7 @@ class LayerRow:
         groups: of a convolution.
         params: its parameters that no row before it has.
         macs: multiply-accumulates.
-        flops: two a MAC.
+        flops: two per MAC.
         activation_bytes: bytes that it writes to new memory.
         receptive_field: pixels along a side that a value of its output sees, padding included.
         jump: pixels between two neighbours of its output.
@@ -37,7 +37,7 @@ class LayerRow:
         trainable_params: how many of `params` are.
         other_flops: other arithmetic.
         shared: it uses parameters that are counted in an earlier row.
-        num_folded: how many equal blocks the row stands for.
+        num_folded: number of equal blocks in the row.
     """
 
     name: str
@@ -66,7 +66,7 @@ class LayerRow:
 
     @property
     def is_silent(self) -> bool:
-        """Whether it has no figure of its own."""
+        """Whether it has no counts of its own."""
         return not (self.params or self.macs or self.activation_bytes)
 
 
@@ -75,7 +75,7 @@ _SUMS = ("params", "trainable_params", "macs", "flops", "other_flops", "activati
 
 
 def total_of(rows: Iterable[LayerRow]) -> LayerRow:
-    """Return a row with the sum of every figure, and nothing else."""
+    """Return a row with the sum of every count, and nothing else."""
     rows = list(rows)
     sums = {name: sum(getattr(row, name) for row in rows) for name in _SUMS}
     nothing = dict.fromkeys(LayerRow.__dataclass_fields__)

@@ -1,4 +1,4 @@
-"""What there is: networks, datasets and recipes by name."""
+"""Listings of networks, datasets and recipes."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,7 +17,7 @@ class ModelRow:
         input: native input, `CxHxW`.
         min_size: smallest height and width of an image that it takes.
         num_params: parameters, as built at the native input.
-        macs: multiply-accumulates an image as published; None where not.
+        macs: multiply-accumulates per image as published; None where not.
         top1: published top-1 accuracy, a fraction; None where not.
         top1_dataset: the set that it was measured on; None where there is none.
         salient: what is new about it.
@@ -39,27 +39,27 @@ class ModelRow:
 
 @dataclass(frozen=True)
 class ModelList(Result):
-    """The answer of `models`."""
+    """The result of `models`."""
 
     schema: ClassVar[str] = "cnnkit.models/1"
 
     models: tuple[ModelRow, ...]
 
     def records(self) -> Records:
-        """Return a row a network."""
+        """Return one row per network."""
         names = ("name", "family", "year", "input", "min_size", "num_params", "macs", "top1")
         return Records.of(self.models, (*names, "top1_dataset", "salient"))
 
 
 @dataclass(frozen=True)
 class DatasetRow:
-    """A dataset of the catalogue.
+    """A dataset of the catalog.
 
     Attributes:
         name: what it is called on the command line.
         title: its own name.
         task: what the classes are.
-        channels: 1 for grey, 3 for colour.
+        channels: 1 for grayscale, 3 for RGB.
         size: height and width, `HxW`; None where images differ.
         num_classes: how many classes.
         splits: number of images by split; None where unknown.
@@ -88,14 +88,14 @@ class DatasetRow:
 
 @dataclass(frozen=True)
 class DatasetList(Result):
-    """The answer of `datasets`."""
+    """The result of `datasets`."""
 
     schema: ClassVar[str] = "cnnkit.datasets/1"
 
     datasets: tuple[DatasetRow, ...]
 
     def records(self) -> Records:
-        """Return a row a dataset, with the numbers of images of the usual splits."""
+        """Return one row per dataset, with the numbers of images of the usual splits."""
         names = ("name", "task", "size", "num_classes", "train", "val", "test", "obtain")
         rows: list[tuple[Value, ...]] = [
             (
@@ -127,7 +127,7 @@ class RecipeRow:
             that follow.
         n: number of runs, each with its own seed.
         deviation: sample standard deviation of the accuracy, as a fraction.
-        seconds: of a whole run, median.
+        seconds: of a complete run, median.
         machine: that the seconds were measured on.
     """
 
@@ -146,13 +146,13 @@ class RecipeRow:
 
 @dataclass(frozen=True)
 class RecipeList(Result):
-    """The answer of `recipes`."""
+    """The result of `recipes`."""
 
     schema: ClassVar[str] = "cnnkit.recipes/1"
 
     recipes: tuple[RecipeRow, ...]
 
     def records(self) -> Records:
-        """Return a row a recipe."""
+        """Return one row per recipe."""
         names = ("name", "model", "dataset", "what", "epochs", "accuracy", "deviation", "n")
         return Records.of(self.recipes, (*names, "seconds", "machine"))

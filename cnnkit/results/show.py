@@ -1,4 +1,4 @@
-"""Images of a dataset, to be looked at."""
+"""The result of `show`: images of a dataset."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,8 +13,8 @@ class Picture:
     Attributes:
         width: in pixels.
         height: in pixels.
-        channels: 1 for grey, 3 for RGB.
-        pixels: a byte a value, row by row, the channels of a pixel together.
+        channels: 1 for grayscale, 3 for RGB.
+        pixels: one byte per value, row by row, the channels of a pixel together.
         caption: lines of its own; none for most.
     """
 
@@ -63,7 +63,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Normalization:
-    """How images were normalised, (pixel / 255 - mean) / std, and what came of those shown.
+    """How images were normalized, (pixel / 255 - mean) / std, and the range of the results.
 
     Attributes:
         mean: by channel, on the scale 0..1.
@@ -86,7 +86,7 @@ class Normalization:
 
 @dataclass(frozen=True)
 class SampleList(Result):
-    """The answer of `show`.
+    """The result of `show`.
 
     Attributes:
         dataset: what it was called.
@@ -95,7 +95,7 @@ class SampleList(Result):
         num_candidates: how many of these are of the classes that were asked for.
         seed: what chose the images; None where they were named.
         input: the input of a network that they were brought to, as `CxHxW`; None for none.
-        normalization: how they were normalised; None where they were not.
+        normalization: how they were normalized; None where they were not.
         stages: what was done to an image before each of its pictures; not in the JSON.
         samples: the images.
         augmentation: how training would change them, in words; None where that is not shown.
@@ -119,7 +119,7 @@ class SampleList(Result):
         return {name: value for name, value in super().to_dict().items() if name != "stages"}
 
     def records(self) -> Records:
-        """Return a row an image; paths and reasons where any has one."""
+        """Return one row per image; paths and reasons where any has one."""
         names = ["index", "label", "size", "mode"]
         names += [
             name

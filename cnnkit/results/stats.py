@@ -1,4 +1,4 @@
-"""What a dataset looks like: exact statistics of its pixels, classes, sizes, and bad files."""
+"""The result of `stats`: exact statistics of pixels, classes, sizes, and bad files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class ClassStats:
 
 @dataclass(frozen=True)
 class Quartiles:
-    """Smallest, largest, and what parts the values in four equal parts."""
+    """Minimum, Q1, median, Q3 and maximum."""
 
     min: float
     q1: float
@@ -105,7 +105,7 @@ class SizeStats:
 
 @dataclass(frozen=True)
 class BadFile:
-    """A file that is no image, or not a whole one.
+    """A file that is not an image, or is incomplete.
 
     Attributes:
         path: where it is.
@@ -118,7 +118,7 @@ class BadFile:
 
 @dataclass(frozen=True)
 class PublishedStats:
-    """Figures that somebody published, and how they agree with the measured ones.
+    """Published values, and how they agree with the measured ones.
 
     Attributes:
         mean: by channel, on the scale 0..1.
@@ -138,7 +138,7 @@ class PublishedStats:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What differs from another dataset, or from what was saved.
+    """The differences from another dataset, or from a saved result.
 
     Attributes:
         name: of the other.
@@ -149,7 +149,7 @@ class Comparison:
         mean_difference: measured mean minus its mean, by channel; None where channels differ.
         std_difference: likewise.
         classes_added: classes that it has not.
-        classes_removed: classes that it alone has.
+        classes_removed: classes that only it has.
         classes_changed: classes of both whose histograms differ.
     """
 
@@ -167,7 +167,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class DatasetStatistics(Result):
-    """The answer of `stats`.
+    """The result of `stats`.
 
     Attributes:
         dataset: what it was called.
@@ -185,8 +185,8 @@ class DatasetStatistics(Result):
         num_listed: images that there are, bad ones and those outside the sample included.
         mean_error: standard error of each mean of a sample; None where it is exact.
         std_error: likewise of each std.
-        channels: a row a channel.
-        classes: a row a class.
+        channels: one row per channel.
+        classes: one row per class.
         imbalance: images of the largest class over those of the smallest; None where that is
             empty, or there are no classes.
         sizes: of the images; None where nothing was decoded.
@@ -201,7 +201,7 @@ class DatasetStatistics(Result):
         issues: images with something odd; None where they were not looked for.
         published: published values and the verdict; None where there are none to compare.
         against: what differs from another dataset; None where there is none.
-        shard: which part this is, such as `3/8`; None for the whole.
+        shard: which part this is, such as `3/8`; None for all of it.
         seconds: duration of the measuring.
         images_per_second: its rate.
     """
@@ -260,7 +260,7 @@ class DatasetStatistics(Result):
         return f"transforms.Normalize(mean={in_brackets(self.mean)}, std={in_brackets(self.std)})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the whole result, with what follows from it."""
+        """Return the complete result, with derived values."""
         plain: dict[str, Any] = {}
         for name, value in super().to_dict().items():
             plain[name] = value
@@ -274,7 +274,7 @@ class DatasetStatistics(Result):
         return plain
 
     def records(self) -> Records:
-        """Return a row a channel; a row a class where nothing was decoded."""
+        """Return one row per channel; one row per class where nothing was decoded."""
         if self.mean is None or self.std is None or self.mean_of_image_stds is None:
             return Records.of(self.classes, ("name", "num_images"))
         names = ("channel", "mean", "std", "mean_255", "std_255", "mean_of_image_stds")

@@ -1,4 +1,4 @@
-"""The flat table of a network as lectures print it."""
+"""The flat table of a network's layers, as lectures print it."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -141,8 +141,8 @@ def _table_names(layers: Sequence[LayerRow]) -> dict[str, str]:
     """Return what the table calls each layer.
 
     A layer with a name keeps the number in it (`pool1` is `maxpool1`, `conv2_1` is `conv2-1`).
-    Where names of layers are numbers, kernel and channels stand for them (`conv3-64`), as in the
-    VGG paper; where a name would come twice, the full name stands.
+    Where names of layers are numbers, kernel and channels replace them (`conv3-64`), as in the
+    VGG paper; where a name would occur twice, the full name is used.
     """
     rows = [row for row in layers if row.kind in _WORDS]
     if all(row.name.rpartition(".")[2].isdecimal() for row in rows if row.kernel_size):

@@ -1,4 +1,4 @@
-"""What a network looks like: its layers, what they cost, and the totals."""
+"""The result of `summary`: the layers of a network, their costs, and the totals."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,14 +9,14 @@ from cnnkit.results.layer_tree import LayerRow, layer_records
 
 @dataclass(frozen=True)
 class Totals:
-    """Counts of the whole network for the input that was given.
+    """Totals of a network for the given input.
 
     Attributes:
         params: parameters, each once however often it is used.
         trainable_params: those that a training changes.
         weight_bytes: bytes of parameters and buffers.
         macs: multiply-accumulates of convolutions, linear layers and attention.
-        flops: two a MAC.
+        flops: two per MAC.
         other_flops: all other arithmetic: biases, norms, activations, pooling, sums.
         activation_bytes: bytes of every tensor that an operator writes to new memory.
         inference_bytes: weights, and the most bytes of tensors alive at one time.
@@ -39,7 +39,7 @@ class Totals:
 
 @dataclass(frozen=True)
 class Uncounted:
-    """An operator whose cost is not known.
+    """An operator whose cost is unknown.
 
     Attributes:
         operator: its name.
@@ -54,12 +54,12 @@ class Uncounted:
 
 @dataclass(frozen=True)
 class SecondOpinion:
-    """A figure of another tool beside ours.
+    """A count of another tool beside ours.
 
     Attributes:
         source: the tool, or who published it.
-        figure: `parameters` or `MACs`, as we call it.
-        ours: our figure.
+        figure: `parameters` or `MACs`, in our terms.
+        ours: our count.
         theirs: theirs; None where it has none.
         explanation: why they differ, in words.
     """
@@ -73,16 +73,16 @@ class SecondOpinion:
 
 @dataclass(frozen=True)
 class SummaryResult(Result):
-    """The answer of `summary`.
+    """The result of `summary`.
 
     Attributes:
         model: name of the network.
         input: shapes of the inputs without the batch, as the verb takes them.
-        batch_size: images a batch; shapes, counts and memory are for all of it.
+        batch_size: images per batch; shapes, counts and memory are for all of it.
         dtype: of weights and activations.
         optimizer: whose state the training memory holds.
         device: `meta`, or `cpu` where the network needs real tensors.
-        totals: of the whole network.
+        totals: of the network.
         complete: nothing was left uncounted.
         uncounted: the operators that were.
         layers: every module, with the counts that are its own.

@@ -1,4 +1,4 @@
-"""What a training, or the search for its learning rate, came to."""
+"""The result of `train`, or of a search for its learning rate."""
 
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -19,9 +19,9 @@ class EpochMetrics:
         val_loss: mean cross entropy on the validation set after the pass; None without one.
         val_accuracy: accuracy there; None without one.
         learning_rate: that of the last step.
-        seconds: duration of the pass over the training set alone.
+        seconds: duration of the pass over the training set only.
         images_per_second: training images over these seconds.
-        test_loss: mean cross entropy on the test set, with `monitor = "test"` alone.
+        test_loss: mean cross entropy on the test set, only with `monitor = "test"`.
         test_accuracy: accuracy there, likewise.
     """
 
@@ -46,7 +46,7 @@ class EpochMetrics:
 
 @dataclass(frozen=True)
 class TrainResult(Result):
-    """The answer of `train`.
+    """The result of `train`.
 
     Attributes:
         run: the run folder.
@@ -60,7 +60,7 @@ class TrainResult(Result):
         best_epoch: the epoch whose weights are kept as the best and were tested.
         test: the metrics of these weights on the test set; None where the set has none.
         num_skipped: broken images that were left out.
-        seconds: duration of the whole run, opening the data included.
+        seconds: duration of the run, opening the data included.
         tta: test-time augmentation of validation and test: `none`, `mirror` or `shift`.
     """
 
@@ -81,7 +81,7 @@ class TrainResult(Result):
     tta: str = "none"
 
     def records(self) -> Records:
-        """Return a row an epoch; without the metrics of a set that was not evaluated."""
+        """Return one row per epoch; without the metrics of a set that was not evaluated."""
         names = ["epoch", "train_loss", "train_accuracy"]
         for split in ("val", "test"):
             if any(getattr(epoch, f"{split}_loss") is not None for epoch in self.epochs):
@@ -115,7 +115,7 @@ class LearningRateSearch(Result):
         dataset: name of the dataset.
         device: where it was computed.
         optimizer: whose learning rate is searched.
-        batch_size: images a step.
+        batch_size: images per step.
         seed: of weights, order and dropout.
         recipe_lr: the learning rate that the recipe has without the search.
         points: the steps, the learning rate rising.
@@ -139,5 +139,5 @@ class LearningRateSearch(Result):
     suggestion: float | None
 
     def records(self) -> Records:
-        """Return a row a step."""
+        """Return one row per step."""
         return Records.of(self.points, [one.name for one in fields(LearningRatePoint)])

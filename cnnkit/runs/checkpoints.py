@@ -52,11 +52,11 @@ MOST_MANIFEST_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights out of a run.
+    """Weights of a run.
 
     Attributes:
         name: `best` or `last`.
-        epoch: how many whole epochs they were trained for.
+        epoch: how many full epochs they were trained for.
         weights: the tensors by name, on the CPU; those that are evaluated.
         config: what `config.json` beside them holds; None for no such file.
     """
@@ -69,7 +69,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class TrainingCheckpoint(Checkpoint):
-    """All that a training goes on from.
+    """Everything that a training resumes from.
 
     Attributes:
         state: everything beside the weights: tensors, numbers, texts, and lists and dictionaries
@@ -102,7 +102,7 @@ class Manifest(Record):
     """What `manifest.json` holds.
 
     Attributes:
-        epoch: how many whole epochs the weights were trained for.
+        epoch: how many full epochs the weights were trained for.
         step: how many steps were done of the epoch after `epoch`.
         files: the files of the checkpoint by name.
     """
@@ -127,7 +127,7 @@ class CheckpointFolder:
         return [name for name in CHECKPOINT_NAMES if self.find(name) is not None]
 
     def training_names(self) -> list[str]:
-        """Return those from which a training may go on, the newest first."""
+        """Return the checkpoints that a training can resume from, newest first."""
         return [name for name in ("last", PREVIOUS) if (self.path / name).is_dir()]
 
     def find(self, name: str) -> Path | None:
@@ -139,17 +139,17 @@ class CheckpointFolder:
         return None
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint under its name, whole or not at all.
+        """Write a checkpoint under its name, atomically.
 
         Raises:
-            UnavailableError: no space, no permission; the earlier checkpoints stand.
+            UnavailableError: no space, no permission; the earlier checkpoints are kept.
         """
         folder = self.path / f".{checkpoint.name}-new"
         try:
             self._write(folder, checkpoint)
             self._put_in_place(folder, checkpoint.name)
         except OSError as error:
-            with suppress(OSError):  # what the disk did to the writing is the thing to tell
+            with suppress(OSError):  # the error of the write is the one to report
                 remove_tree(folder)
             raise explain_os_error(error, f"write {self.path / checkpoint.name}") from error
 
@@ -167,7 +167,7 @@ class CheckpointFolder:
         return Checkpoint(name, files.manifest.epoch, files.tensors(WEIGHTS), files.config())
 
     def load_training(self, folder_name: str) -> TrainingCheckpoint:
-        """Return the whole of `last` or `previous`.
+        """Return all of `last` or `previous`.
 
         Raises:
             NotFoundError: a file of it is missing.
@@ -176,7 +176,7 @@ class CheckpointFolder:
         files = _Files(self.path / folder_name)
         if TRAINING not in files.manifest.files:
             raise NotFoundError(
-                f"{files.folder} holds weights alone, from which no training goes on",
+                f"{files.folder} holds only weights, and training cannot resume from them",
                 "begin a new run",
             )
         raw = files.tensors(RAW_WEIGHTS) if RAW_WEIGHTS in files.manifest.files else None
@@ -191,7 +191,7 @@ class CheckpointFolder:
         )
 
     def set_last_aside(self) -> None:
-        """Call the newest checkpoint damaged, so that the one before it is not replaced by it.
+        """Mark the newest checkpoint as damaged, so that it does not replace the previous one.
 
         Raises:
             UnavailableError: it cannot be renamed.
@@ -212,7 +212,7 @@ class CheckpointFolder:
             best = self.load("best")
         except CnnkitError:
             folder = self.find("best")
-            with suppress(CnnkitError):  # a manifest that is damaged as well tells no epoch
+            with suppress(CnnkitError):  # a manifest that is damaged as well names no epoch
                 return folder is not None and _Files(folder).manifest.epoch > at_epoch
             return False
         return best.epoch == epoch or best.epoch > at_epoch
@@ -290,7 +290,7 @@ class _Files:
             return load(content)
         except Exception as error:  # a file that was made to harm may raise anything
             raise CheckFailedError(
-                f"{self.folder / name} is no file of safetensors: {in_a_line(error)}", _restore()
+                f"{self.folder / name} is not a safetensors file: {in_a_line(error)}", _restore()
             ) from error
 
     def config(self) -> dict[str, Any] | None:
@@ -314,7 +314,7 @@ class _Files:
             content, self.folder / TRAINING, "use no checkpoint that you do not trust"
         )
         if not isinstance(state, dict):
-            raise CheckFailedError(f"{self.folder / TRAINING} holds no state of a training")
+            raise CheckFailedError(f"{self.folder / TRAINING} holds no training state")
         return state
 
     def _checked(self, name: str) -> bytes:
@@ -388,8 +388,8 @@ class Checkpointing:
     """When the state of a training is written, beside the end of every epoch.
 
     Attributes:
-        minutes: after so many; 0 for never.
-        steps: after so many steps, counted from the first of the run; None for never.
+        minutes: interval in minutes; 0 for never.
+        steps: interval in steps, counted from the first of the run; None for never.
     """
 
     minutes: float = 10.0
@@ -405,7 +405,7 @@ class Checkpointing:
         if not 0 <= minutes < math.inf:
             raise UsageError(
                 f"{setting('checkpoint_minutes')} must be at least 0, not {minutes:g}",
-                "0 stands for never",
+                "0 means never",
             )
         if steps is not None and steps < 1:
             raise UsageError(f"{setting('checkpoint_steps')} must be at least 1, not {steps}")

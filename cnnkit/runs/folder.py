@@ -1,4 +1,4 @@
-"""The folder of a run: what was asked, and what came of it."""
+"""The folder of a run: its description, checkpoints and results."""
 
 import csv
 import hashlib
@@ -48,7 +48,7 @@ MAX_SEEN_BYTES = 2**32  # the hashes of 268 million images
 
 
 class RunFolder:
-    """A run on disk.
+    """The folder of a run on disk.
 
     Args:
         path: the folder; see `create_run` and `open_run`.
@@ -62,7 +62,7 @@ class RunFolder:
         self.checkpoints = CheckpointFolder(path / "checkpoints")
 
     def write_description(self, description: Mapping[str, Any]) -> None:
-        """Write what was asked, every default resolved, as `run.json`, with its checksum.
+        """Write the settings, every default resolved, as `run.json`, with its checksum.
 
         Raises:
             UsageError: a value is none that a run can have.
@@ -73,13 +73,13 @@ class RunFolder:
         plain = json.loads(json.dumps({"schema": SCHEMA, **description}, allow_nan=False))
         wrong = problem(plain)
         if wrong is not None:
-            raise UsageError(f"no run can have this: {wrong}")
+            raise UsageError(f"the run would be invalid: {wrong}")
         self._write_json(_DESCRIPTION, {**plain, CHECKSUM: checksum(plain)})
 
     def read_description(
         self,
     ) -> dict[str, Any]:
-        """Return what was asked, every value checked; no link in the folder is followed from here.
+        """Return the settings, every value checked; no link in the folder is followed from here.
 
         Raises:
             NotFoundError: there is no `run.json`.
@@ -114,7 +114,7 @@ class RunFolder:
         return os.path.lexists(self.path / _DESCRIPTION)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
-        """Write what came of the run as `result.json`."""
+        """Write the result of the run as `result.json`."""
         self._write_json(_RESULT, result)
 
     @property
@@ -123,11 +123,11 @@ class RunFolder:
         return (self.path / _RESULT).is_file()
 
     def remove_result(self) -> None:
-        """Remove `result.json`: the run is not complete any more."""
+        """Remove `result.json`: the run is no longer complete."""
         (self.path / _RESULT).unlink(missing_ok=True)
 
     def write_metrics(self, rows: Sequence[Mapping[str, float | int | None]]) -> None:
-        """Write `metrics.csv`, a line an epoch; all anew, so that no line is ever torn.
+        """Write `metrics.csv`, one line per epoch; all of it again, so that no line is ever cut.
 
         Raises:
             UnavailableError: no space, no permission.
@@ -173,7 +173,7 @@ class RunFolder:
         return hashes
 
     def lock(self) -> AbstractContextManager[bool]:
-        """Return the lock of the run, to be held while it is trained; see `locked`."""
+        """Return the lock of the run, to be acquired while it is trained; see `locked`."""
         return locked(self.path)
 
     def load_checkpoint(self, name: str | None = None) -> Checkpoint:
@@ -190,7 +190,7 @@ class RunFolder:
                 return self.checkpoints.load(candidate)
         raise NotFoundError(
             f"{self.path} holds no {' or '.join(wanted)} weights",
-            "it was stopped before its first checkpoint; `cnnkit train --resume` goes on with it"
+            "it was stopped before its first checkpoint; `cnnkit train --resume` resumes it"
             if name is None
             else f"choose one of {', '.join(there) or 'none'}",
         )
@@ -227,17 +227,17 @@ class RunFolder:
 
 
 def check_runs_dir(runs_dir: Path) -> None:
-    """Refuse early what runs cannot be kept in.
+    """Raise early where runs cannot be kept in a folder.
 
     Raises:
-        UnavailableError: it is a file, or nobody may write there.
+        UnavailableError: it is a file, or is not writable.
     """
     folder = runs_dir.absolute()
     there = next(one for one in (folder, *folder.parents) if one.exists())
     if not there.is_dir():
         reason = f"{there} is a file"
     elif not os.access(there, os.W_OK | os.X_OK):
-        reason = f"nobody may write to {there}"
+        reason = f"{there} is not writable"
     else:
         return
     raise UnavailableError(f"runs cannot be kept in {runs_dir}: {reason}", _other_runs_dir())
@@ -264,7 +264,7 @@ def create_run(runs_dir: Path, model: str, dataset: str) -> RunFolder:
                     f"cannot create {path}: {reason}", _other_runs_dir()
                 ) from error
             number += 1
-        except FileNotFoundError as error:  # a folder of the system, such as /proc, takes none
+        except FileNotFoundError as error:  # a system folder, such as /proc, cannot hold it
             reason = f"{runs_dir} takes no folders"
             raise UnavailableError(f"cannot create {path}: {reason}", _other_runs_dir()) from error
         except OSError as error:
@@ -300,7 +300,7 @@ def _slug(name: str) -> str:
 
 @contextmanager
 def locked_run(run: RunFolder) -> Iterator[None]:
-    """Hold the lock of a run, and warn where its disk has none."""
+    """Lock a run, and warn where its disk has no locks."""
     with run.lock() as is_held:
         if not is_held:
             emit(

@@ -1,4 +1,4 @@
-"""The trained network of a run, with what is needed to use it."""
+"""Loading the trained network of a run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -84,7 +84,7 @@ def load(
         NotFoundError: there is no such run, or it holds no weights.
         CheckFailedError: the weights are not those that were saved, or do not fit the network;
             `run.json` is damaged, or the run brings code that the user does not trust.
-        UnavailableError: the device cannot be had, or the run is of a newer version.
+        UnavailableError: the device is unavailable, or the run is of a newer version.
     """
     folder = open_run(str(run), Path(runs_dir))
     setup = setup_of(folder, folder.read_description(), Trusted(network, trust_code))
@@ -107,7 +107,7 @@ def setup_of(folder: RunFolder, description: Mapping[str, Any], trusted: Trusted
 
 
 def read_weights(folder: RunFolder, checkpoint: str | None) -> Checkpoint:
-    """Return the weights of a run, by default the best; warn where none was judged the best.
+    """Return the weights of a run, by default the best; warn where no epoch is the best.
 
     Raises:
         NotFoundError: it holds none.
@@ -115,7 +115,7 @@ def read_weights(folder: RunFolder, checkpoint: str | None) -> Checkpoint:
     """
     weights = folder.load_checkpoint(checkpoint)
     if weights.name == "last" and checkpoint is None:
-        emit(Warned("no epoch of this run was judged the best; its last weights are used"))
+        emit(Warned("this run has no best epoch; its last weights are used"))
     return weights
 
 

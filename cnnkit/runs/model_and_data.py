@@ -1,4 +1,4 @@
-"""A network and the data it is given, put together once and kept in the run."""
+"""Model plus data: which network, which dataset, and the preprocessing between them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -32,11 +32,11 @@ class ModelAndData:
         image_size: height and width that it was built for.
         dataset: name of the dataset, or its folder.
         classes: names of the classes, in the order of the network's outputs.
-        val_split: share of the training images held out for validation; None where the dataset
-            brings its own validation set, or none is wanted.
+        val_split: share of the training images that is held-out for validation; None where the
+            dataset brings its own validation set, or none is wanted.
         split_seed: seed of that choice.
         preprocessing: how an image becomes an input.
-        eval_batch_size: images a batch in evaluation; the same everywhere, so that the rounding is.
+        eval_batch_size: images per evaluation batch; the same everywhere, so that the rounding is.
         channels_last: whether weights and images are laid out channels last, where the device can.
         fingerprint: of the training images before any were held out; see `ImageSet.fingerprint`.
         model_sha256: of the user's file that makes the network; None for other networks.
@@ -69,7 +69,7 @@ class ModelAndData:
     def to_dict(self) -> dict[str, Any]:
         """Return what `run.json` keeps."""
         plain = asdict(self)
-        del plain["built_from"]  # a matter of the call
+        del plain["built_from"]  # an option of the call
         return plain
 
     @classmethod
@@ -114,7 +114,7 @@ class ModelAndData:
 
         Args:
             split: `train`, `val`, `test`, or another that the dataset has.
-            data_dir: where datasets lie.
+            data_dir: where datasets are.
 
         Raises:
             UsageError: there is no such split, or it has no images.
@@ -174,18 +174,18 @@ class ModelAndData:
             raise CheckFailedError(
                 f"the images of {self.dataset} are not those of the run, so its {split} split may "
                 "hold images that the network was trained on",
-                "restore the folder, or evaluate on images kept apart",
+                "restore the folder, or evaluate on held-out images",
             )
 
 
 def check_fits(setup: ModelAndData, weights: "Mapping[str, Tensor]", run: RunFolder) -> None:
-    """Refuse weights of other shapes before memory is taken for the network.
+    """Raise for weights of other shapes before the network takes memory.
 
     Only networks of the zoo that are built for a size are looked at: for them a wrong size can
     mean any number of weights.
 
     Args:
-        setup: of the run.
+        setup: model plus data of the run.
         weights: the tensors by name.
         run: the folder.
 

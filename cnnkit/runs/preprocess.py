@@ -1,4 +1,4 @@
-"""Bringing a dataset to what a network needs, visibly."""
+"""Preprocessing: bringing a dataset to what a network needs."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -15,7 +15,7 @@ from cnnkit.runs.pretrained import PretrainedWeights
 
 @dataclass(frozen=True)
 class ImageShape:
-    """Channels, height and width that a network will be given."""
+    """Channels, height and width of a network's input."""
 
     channels: int
     height: int
@@ -28,7 +28,7 @@ class ImageShape:
 def choose_input(
     model: ModelDescription, images: ImageSet, wanted: tuple[int | None, int, int] | None
 ) -> ImageShape:
-    """Return the input that suits both: the images' own size where the network takes it.
+    """Return the input shape: the images' own size where the network takes it.
 
     Args:
         model: what the network needs.
@@ -36,7 +36,7 @@ def choose_input(
         wanted: channels (None for the network's own), height and width that the user asked for.
 
     Raises:
-        UsageError: the network does not take what was asked for, or nobody knows a size.
+        UsageError: the network does not take what was asked for, or no size is known.
     """
     channels = images.channels
     if not model.takes_channels and model.input is not None:
@@ -52,8 +52,8 @@ def choose_input(
         return ImageShape(channels, *model.input[1:])
     if images.size is None:
         raise UsageError(
-            f"the images of {images.dataset} differ in size, and {model.name} does not say which "
-            "it wants",
+            f"the images of {images.dataset} differ in size, and {model.name} does not name "
+            "an input size",
             f"choose one with {setting('input')}, such as {setting('input')} 3x224x224",
         )
     height, width = images.size
@@ -95,17 +95,17 @@ class Normalization:
         }
 
     def sentence(self) -> str:
-        """Return what it is, in words."""
+        """Return a description for the user."""
         if self.source == "none":
-            return "not normalised: pixels 0..1"
+            return "not normalized: pixels 0..1"
         origin = {
             "given": "as given",
             "published": "published",
-            "weights": "as the weights want it",
+            "weights": "as the weights expect",
         }.get(self.source)
         if self.measured is not None:
             origin = self.measured.origin()
-        return f"normalised with mean {_listed(self.mean)}, std {_listed(self.std)} ({origin})"
+        return f"normalized with mean {_listed(self.mean)}, std {_listed(self.std)} ({origin})"
 
 
 def known_normalization(
@@ -144,7 +144,7 @@ def known_normalization(
     is_usable = published is not None and len(published.mean) in (1, channels)
     if normalize == "published" and not is_usable:
         raise UsageError(
-            f"the published values of {dataset.name} are for colour, and the network sees grey",
+            f"the published values of {dataset.name} are for RGB, and the network takes grayscale",
             f"use {setting('normalize')} measured",
         )
     if weights is not None and normalize == "auto":
@@ -175,16 +175,16 @@ def not_normalized(
 
 
 def describe_fit(images: ImageSet, shape: ImageShape, normalization: Normalization) -> str:
-    """Return one line that says what happens to an image on its way to the network."""
+    """Return one line that describes the preprocessing of an image."""
     if images.size is not None:
         parts = [f"{images.channels}x{images.size[0]}x{images.size[1]}"]
     else:
-        parts = [f"{'colour' if images.channels == 3 else 'grey'} of various sizes"]
+        parts = [f"{'RGB' if images.channels == 3 else 'grayscale'} of various sizes"]
     if images.channels != shape.channels:
-        parts.append("to three channels" if shape.channels == 3 else "to grey")
+        parts.append("to three channels" if shape.channels == 3 else "to grayscale")
     if images.size != (shape.height, shape.width):
         same_shape = images.size and images.size[0] * shape.width == images.size[1] * shape.height
-        cropped = "" if same_shape else " and cropped at the centre"
+        cropped = "" if same_shape else " and cropped at the center"
         parts.append(f"resized{cropped} to {shape.height}x{shape.width}")
     return f"images: {', '.join([*parts, normalization.sentence()])}"
 

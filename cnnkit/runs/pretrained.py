@@ -1,4 +1,4 @@
-"""Weights that torchvision has for its networks."""
+"""Pretrained weights of torchvision."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ from cnnkit.system.files import explain_os_error
 
 _BUILDERS = "torchvision.models:"
 # What GoogLeNet and Inception do with an input themselves where torchvision loads their weights
-# comes to a mean and a deviation of a half.
+# is a mean and a standard deviation of a half.
 _SHIFTED = ("googlenet", "inception_v3")
 
 
@@ -39,7 +39,7 @@ class PretrainedWeights:
 
     @property
     def path(self) -> Path:
-        """Where torch keeps the file, whoever asks for it."""
+        """Path of the file in torch's cache."""
         return Path(torch.hub.get_dir()) / "checkpoints" / self.url.rpartition("/")[2]
 
     @property
@@ -65,16 +65,16 @@ class PretrainedWeights:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except DownloadError as error:
             raise UnavailableError(
-                f"the weights cannot be had: {error}",
+                f"the weights cannot be downloaded: {error}",
                 f"put {path.name} into {path.parent}, or try again",
             ) from error
         except OSError as error:
             raise explain_os_error(error, f"keep {path}") from error
         if not digest.startswith(self.sha256):
             raise CheckFailedError(
-                f"{path} is not what it should be: its SHA-256 begins with "
+                f"{path} is not the published file: its SHA-256 begins with "
                 f"{digest[: len(self.sha256)]}, not {self.sha256}",
-                "remove it, and it is downloaded anew",
+                "remove it, and it is downloaded again",
             )
         return WeightsFile(self.name, path, digest, is_published=True)
 

@@ -32,7 +32,7 @@ Decode = Literal["full", "fast"]
 DEFAULT_LEARNING_RATES = {"sgd": 0.05, "adam": 2e-3, "adamw": 2e-3, "muon": 0.02}
 DEFAULT_WEIGHT_DECAYS = {"sgd": 0.0, "adam": 0.0, "adamw": 0.01, "muon": 0.01}
 DEFAULT_MOMENTUMS = {"sgd": 0.9, "muon": 0.95}
-# What one optimizer is told says nothing to another.
+# A setting of one optimizer has no meaning for another.
 OPTIMIZER_SETTINGS = ("lr", "lr_rest", "momentum", "nesterov", "weight_decay")
 RECIPE_PANEL = "Recipe"
 ABOUT_TABLES = ("about", "reached")  # what the file of a recipe says that is no setting
@@ -45,7 +45,7 @@ def _shown(default: str | None = None, panel: str = RECIPE_PANEL) -> dict[str, J
 
     Args:
         default: what a setting that is left out comes to, where others decide it.
-        panel: the group of options that it stands in.
+        panel: the help panel of its option.
     """
     return {"shown_default": default, "panel": panel}
 
@@ -57,7 +57,7 @@ class Recipe(BaseModel):
 
     Attributes:
         epochs: passes over the training set.
-        batch_size: images a step, in all processes together.
+        batch_size: images per step, in all processes together.
         optimizer: `sgd`, `adam`, `adamw`, or `muon`; see `make_optimizer`.
         lr: highest learning rate; by optimizer where not given.
         lr_rest: of `muon`: highest learning rate of what it leaves to `adamw`, whose own where not
@@ -75,7 +75,7 @@ class Recipe(BaseModel):
         pretrained: start from the weights that torchvision has, with a new last layer.
         weights: start from the weights of this file (`.safetensors`, `.pt` or `.pth`), or of this
             run; None for fresh ones.
-        freeze: train the last layer of such weights alone.
+        freeze: train only the last layer of such weights.
         dropout: probability of every dropout layer of the network; its own where not given.
         crop: pixels that training images are shifted by at most; see `Augmentation` for this and
             the next five.
@@ -97,7 +97,7 @@ class Recipe(BaseModel):
         monitor: `val`, or `test` to follow the test set every epoch as well.
         precision: in which the network computes; `auto` takes bf16 where that is faster; see
             `choose_precision`.
-        channels_last: lay images and weights out channels last; where not given, networks of the
+        channels_last: store images and weights channels last; where not given, networks of the
             zoo are.
         compile: let torch compile the forward and backward pass.
         deterministic: compute only with operations that give the same numbers every time; see

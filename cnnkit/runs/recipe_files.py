@@ -45,7 +45,7 @@ class Reached(BaseModel):
         accuracy: on the test set, mean over the runs, as a fraction.
         n: number of runs, each with its own seed.
         deviation: sample standard deviation of the accuracy over the runs, as a fraction.
-        seconds: of a whole run, median.
+        seconds: of a complete run, median.
         machine: that the seconds were measured on.
     """
 
@@ -134,7 +134,7 @@ def find_recipe(
 
     Raises:
         NotFoundError: there is no such recipe or file.
-        UsageError: a kind stands for several recipes, or the file makes no sense.
+        UsageError: a kind names several recipes, or the file is invalid.
     """
     text = str(name)
     if text.endswith(".toml") or len(Path(text).parts) > 1:
@@ -213,7 +213,7 @@ def _of_kind(kind: str, model: str | None, dataset: str | None) -> NamedRecipe:
     if not suiting:
         wanted_for = f" for {dataset}" if dataset is not None else ""
         raise NotFoundError(f"there is no {kind} recipe{wanted_for}", _choose_one(of_kind))
-    raise UsageError(f"{kind} stands for {len(suiting)} recipes", _choose_one(suiting))
+    raise UsageError(f"{kind} names {len(suiting)} recipes", _choose_one(suiting))
 
 
 def _choose_one(recipes: Iterable[NamedRecipe]) -> str:
@@ -241,7 +241,7 @@ def _validated(name: str, text: str) -> NamedRecipe:
     request = {key: given.pop(key, None) for key in ("model", "dataset", "input")}
     for key, value in request.items():
         if not isinstance(value, str | None):
-            raise UsageError(f"{where}: {key} must be a text, not {value!r}")
+            raise UsageError(f"{where}: {key} must be a string, not {value!r}")
     if request["input"] is not None:
         try:
             parse_image_shape(request["input"])

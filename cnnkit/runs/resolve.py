@@ -1,4 +1,4 @@
-"""Putting a network and a dataset together, from two names to a settled resolved."""
+"""Resolving a training run: from the names of a network and a dataset to a `ResolvedRun`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -41,7 +41,7 @@ EVAL_BATCH_PIXELS = 2**20  # about so many input values make an evaluation batch
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What is to be trained, on what, and how; see `train` for what each value means.
+    """A request to train a network on a dataset; see `train` for what each value means.
 
     Attributes:
         model: name of the network, or what `find_model` returned for it.
@@ -50,9 +50,9 @@ class TrainRequest:
         model_arguments: what the network's builder is given beside classes and channels.
         input_shape: channels (None for the network's own), height and width; None to choose them.
         device: see `choose_device`.
-        data_dir: where datasets lie; None for the user's cache folder.
+        data_dir: where datasets are; None for the user's cache folder.
         runs_dir: where a run is looked for whose weights are taken.
-        num_workers: threads that read files; None for one a core.
+        num_workers: threads that read files; None for one per core.
         skip_bad: leave broken images out.
         allow_large: decode images above the limits as well.
         checkpointing: when the state is written.
@@ -129,7 +129,7 @@ def resolve(request: TrainRequest, group: ProcessGroup = ONE) -> ResolvedRun:
             recipe.batch_size,
             min(MAX_EVAL_BATCH, EVAL_BATCH_PIXELS // (shape.channels * shape.height * shape.width)),
         ),
-        # A network that nobody has tried so may rely on the order of memory, as `view` does.
+        # An untested network may rely on the order of memory, as `view` does.
         channels_last=(
             model.entry is not None if recipe.channels_last is None else recipe.channels_last
         ),

@@ -25,7 +25,7 @@ from cnnkit.system.trust import names_code
 
 @dataclass(frozen=True)
 class ResolvedRun:
-    """Everything that a training needs beside the folder it is kept in.
+    """Everything that a training run needs, except its folder.
 
     Attributes:
         model: what is known of the network.
@@ -60,7 +60,7 @@ class ResolvedRun:
         if self.recipe.schedule == "constant":  # then more epochs may follow
             del recipe["epochs"]
         setup = self.setup.to_dict()
-        if names_code(self.setup.model):  # which is held against the copy in the run folder
+        if names_code(self.setup.model):  # which is compared with the copy in the run folder
             del setup["model"], setup["model_sha256"]
         plain = {
             **{f"setup.{name}": value for name, value in setup.items()},
@@ -98,7 +98,7 @@ def now() -> str:
 
 
 def computed_on(device: torch.device) -> dict[str, Any]:
-    """Return the parts of `run.json` that tell where a run was computed."""
+    """Return the parts of `run.json` that say where a run was computed."""
     return {
         "device": {
             "name": str(device),

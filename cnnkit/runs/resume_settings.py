@@ -1,4 +1,4 @@
-"""What may be changed when a run goes on, and what would break it."""
+"""Settings of a resumed run: which may change, and which may not."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ BEGIN_ANEW = "leave it out, or begin a new run"
 
 @dataclass(frozen=True)
 class Settled:
-    """The settings that a run goes on with.
+    """The settings of a resumed run.
 
     Attributes:
         recipe: of the run, perhaps with more epochs.
@@ -48,12 +48,12 @@ def settle(description: Mapping[str, Any], given: Mapping[str, Any], run: Path) 
         given: settings by the names of the options. Those that stay what they were are let
             through; `epochs` may rise where the learning rate does not depend on it, and `workers`,
             `checkpoint_minutes` and `checkpoint_steps` may change. `tensorboard` is true where the
-            caller begins a log that the run does not have, which is recorded alone.
+            caller begins a log that the run does not have; only that is recorded.
         run: the folder.
 
     Raises:
         UsageError: another setting was changed, or a value is out of range.
-        CheckFailedError: the description lacks something, or its recipe makes no sense.
+        CheckFailedError: the description lacks something, or its recipe is invalid.
     """
     setup = description["setup"]
     recipe = _recipe(description, run)
@@ -98,7 +98,7 @@ def _recipe(description: Mapping[str, Any], run: Path) -> Recipe:
     """Return the recipe of a run, which can be resumed.
 
     Raises:
-        CheckFailedError: `run.json` lacks something, or the recipe makes no sense.
+        CheckFailedError: `run.json` lacks something, or the recipe is invalid.
     """
     wrong: str | None = None
     for name in NEEDED:
@@ -151,19 +151,19 @@ def _changed(name: str, old: Any, new: Any) -> UsageError:
     if name == "input":
         old, new = ("x".join(map(str, shape)) for shape in (old, new))
     return UsageError(
-        f"{setting(name)} cannot be changed in a run that goes on: it was {_told(old)}, not "
-        f"{_told(new)}",
+        f"{setting(name)} cannot be changed in a resumed run: it was {_shown_value(old)}, not "
+        f"{_shown_value(new)}",
         BEGIN_ANEW,
     )
 
 
-def _told(value: Any) -> str:
+def _shown_value(value: Any) -> str:
     if isinstance(value, Mapping):
         return " ".join(f"{key}={item}" for key, item in value.items()) or "none"
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def data_dir_of(description: Mapping[str, Any]) -> Path | None:
-    """Return where the datasets of a run lay, if that is still there."""
+    """Return the data folder of a run, if it still exists."""
     path = Path(description.get("data_dir") or "")
     return path if is_folder(path) else None

@@ -30,7 +30,7 @@ from cnnkit.system.memory import available_bytes
 
 EVENT_FILES = 256
 CACHE_SHARE = 0.25  # of the memory that is free may be filled with decoded images
-UNKNOWN_MEMORY = 2**32  # what is taken to be free where nobody tells
+UNKNOWN_MEMORY = 2**32  # assumed to be free where the system does not say
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class RunData:
 
     Attributes:
         entry: what the catalog says of the dataset.
-        train: without the images that were held out.
+        train: without the held-out images.
         val: None where there are none.
         test: None where there are none.
-        fingerprint: of the training images before any were held out.
-        val_fingerprint: of the validation images; None where they are held out of those.
+        fingerprint: of the training images, the held-out ones included.
+        val_fingerprint: of the validation images; None where they are a part of those.
         order: the place in the training split of each image of `train`, and then of `val`; None
-            where none are held out.
+            where there are none.
         train_hashes: of the training files, as far as they were read; None for a set in memory.
         val_hashes: of the validation files, likewise.
     """
@@ -89,7 +89,7 @@ def open_data(
 
     Raises:
         UsageError: the dataset lacks a split that the recipe asks for.
-        NotFoundError, UnavailableError: the images cannot be had.
+        NotFoundError, UnavailableError: the images are unavailable.
     """
     images: ImageSet = open_dataset(entry, "train", data_dir=data_dir)
     fingerprint = images.fingerprint()
@@ -105,13 +105,13 @@ def open_data(
         order = torch.cat([stay, held_out])
     if recipe.patience is not None and val is None:
         raise UsageError(
-            f"{setting('patience')} waits for a better epoch, and nothing is held out to tell by",
+            f"{setting('patience')} needs validation images, and none are held out",
             f"use a {setting('val_split')} above 0",
         )
     test: ImageSet | None = None
     if "test" in entry.splits:
         test = open_dataset(entry, "test", data_dir=data_dir)
-        test = test if len(test) else None  # of classes with an image each nothing can be held out
+        test = test if len(test) else None  # classes of one image have no held-out image
     if recipe.monitor == "test" and test is None:
         raise UsageError(
             f"{entry.name} has no test set to monitor", f"use {setting('monitor')} val"
@@ -126,7 +126,7 @@ def _hashes(images: ImageSet | None) -> ContentHashes | None:
 
 
 def _check_classes(dataset: str, images: ImageSet, held_out: Tensor) -> None:
-    """Refuse to hold images out where a class has none for that.
+    """Raise where a class has too few images for a validation split.
 
     Raises:
         UsageError: a class has a single image, which stays to be trained on.
@@ -138,8 +138,8 @@ def _check_classes(dataset: str, images: ImageSet, held_out: Tensor) -> None:
         shown = ", ".join(map(repr, empty[:3])) + (", ..." if len(empty) > 3 else "")
         raise UsageError(
             f"{setting('val_split')} leaves no validation image of {len(empty)} "
-            f"class{'es' if len(empty) > 1 else ''} of {dataset} ({shown}): two images of a class "
-            "are the least",
+            f"class{'es' if len(empty) > 1 else ''} of {dataset} ({shown}): a class needs "
+            "at least two images",
             f"use {setting('val_split')} 0, or bring more images",
         )
 
@@ -203,7 +203,7 @@ def measured(
     preprocessing: Preprocessing,
     place: LoaderConfig,
 ) -> MeasuredChannels:
-    """Measure the channels of the whole training split, with what was held out of it.
+    """Measure the channels of the full training split, the held-out images included.
 
     Raises:
         RunFailedError: an image is broken, and is not to be left out.
@@ -232,7 +232,7 @@ def cached(
 
     They are decoded where they are gone through more than once, with what `is_measured` goes
     through, and take no more than a quarter of the memory that is free: of several processes each
-    has all of them, whose batches go through the whole set.
+    has all of them, whose batches iterate over the complete set.
 
     Raises:
         RunFailedError: an image is broken, and is not to be left out.

@@ -41,7 +41,7 @@ def _usable(text: str) -> str:
     return text
 
 
-def _grey_or_colour(channels: int) -> int:
+def _gray_or_rgb(channels: int) -> int:
     if channels not in (1, 3):
         raise ValueError("should be 1 or 3")
     return channels
@@ -50,14 +50,14 @@ def _grey_or_colour(channels: int) -> int:
 # Not pydantic's own: the name of a file need not be valid text, and is kept all the same.
 Text = Annotated[InstanceOf[str], AfterValidator(_usable)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Channels = Annotated[int, AfterValidator(_grey_or_colour)]
+Channels = Annotated[int, AfterValidator(_gray_or_rgb)]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Threads = Annotated[int, Field(ge=1, le=MAX_THREADS)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class _Closed(BaseModel):
-    """Values that the numbers depend on: one that is not known here is refused."""
+    """Values that the results depend on: an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -214,7 +214,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _not_finite(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")
 
 
 def _check_plain(value: object, depth: int) -> None:

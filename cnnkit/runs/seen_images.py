@@ -25,7 +25,7 @@ def keep_all_seen(
     resolved: ResolvedRun,
     run: RunFolder,
 ) -> None:
-    """Write these hashes after the training; files that nobody has read yet are read for it.
+    """Write these hashes after the training; files that were not read yet are read for it.
 
     Raises:
         UnavailableError: no space, no permission.

@@ -1,4 +1,4 @@
-"""Files of weights that a network begins with; its last layer may begin anew."""
+"""Files of initial weights of a network; its last layer may be initialized again."""
 
 import hashlib
 import math
@@ -41,7 +41,7 @@ PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile, befor
 
 _AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
 _COUNTER = ".num_batches_tracked"  # of batch norm; old files have none, and may do without
-_SAVE = "save `network.state_dict()` alone"
+_SAVE = "save only `network.state_dict()`"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class WeightsFile:
         name: what `run.json` calls them: the path, or torchvision's name.
         path: of the file.
         sha256: of the file.
-        is_published: they are torchvision's, and the last layer begins anew in any case.
+        is_published: they are torchvision's, and the last layer is always initialized again.
     """
 
     name: str
@@ -72,8 +72,8 @@ class WeightsFile:
             is_known = self.path.suffix.lower() in SUFFIXES or self._is_safetensors(file)
             if not is_known and not is_torch_file(file):
                 raise UsageError(
-                    f"{self.path} is no file of weights by its name",
-                    f"those that are read end in {', '.join(SUFFIXES)}, or begin as these do",
+                    f"{self.path} does not have the name of a weights file",
+                    f"cnnkit reads {', '.join(SUFFIXES)}, and files that begin as these do",
                 )
         with self._stored():
             pass
@@ -122,15 +122,15 @@ class WeightsFile:
             for name in missing
             if not name.endswith(_COUNTER) and not (begins_anew and _is_in(head, name))
         ]
-        strange = [f"has {some_of(unexpected)}, and the network not"] if unexpected else []
+        strange = [f"has {some_of(unexpected)}, which the network lacks"] if unexpected else []
         strange += [f"lacks {some_of(missing)}"] if missing else []
         if strange:
             raise self._no_fit(f"it {'; it '.join(strange)}")
         self._check_finite(network, state)
         if self.is_published:
-            return f"begins with {self.name} of torchvision, and a new last layer"
-        anew = f"; the last layer begins anew, for {misfit}" if misfit else ""
-        return f"begins with the weights of {self.path}{anew}"
+            return f"starts from {self.name} of torchvision, with a new last layer"
+        note = f"; the last layer is initialized again: {misfit}" if misfit else ""
+        return f"starts from the weights of {self.path}{note}"
 
     @contextmanager
     def _stored(self) -> Iterator[Mapping[str, StoredTensor]]:
@@ -171,7 +171,7 @@ class WeightsFile:
             }
         except Exception as error:  # what is damaged, and kinds of numbers that torch does not have
             raise CheckFailedError(
-                f"{self.path} is refused, for it is damaged, or no file of safetensors: "
+                f"{self.path} is refused: it is damaged, or not a safetensors file: "
                 f"{in_a_line(error)}",
                 "restore it",
             ) from error
@@ -202,11 +202,13 @@ class WeightsFile:
         """Refuse tensors of other sizes before any of them is read."""
         for name, one in fitting.items():
             if name in own and one.shape != own[name].shape:
-                raise self._no_fit(f"{name} is {_sizes(one)} there and {_sizes(own[name])} here")
+                raise self._no_fit(
+                    f"{name} is {_sizes(one)} in the file, {_sizes(own[name])} in the network"
+                )
         # Some layers know old names of their weights, so what has another name is no error yet.
         others = {name: one.shape for name, one in fitting.items() if name not in own}
         if sum(map(math.prod, others.values())) > sum(one.numel() for one in own.values()):
-            raise self._no_fit(f"it has {some_of(others)}, and the network not")
+            raise self._no_fit(f"it has {some_of(others)}, which the network lacks")
 
     def _check_finite(self, network: nn.Module, state: Mapping[str, Tensor]) -> None:
         """Refuse NaN, and infinities but in buffers, where a mask may have some."""
@@ -233,7 +235,7 @@ class WeightsFile:
         )
 
     def _way_out(self, of_own: str) -> str:
-        return "remove it, and it is downloaded anew" if self.is_published else of_own
+        return "remove it, and it is downloaded again" if self.is_published else of_own
 
 
 def open_weights(wanted: str, runs_dir: Path) -> WeightsFile:
@@ -245,7 +247,7 @@ def open_weights(wanted: str, runs_dir: Path) -> WeightsFile:
 
     Raises:
         NotFoundError: there is no such file or run, or it has no weights yet.
-        UsageError: it is no file of weights by its name, nor by how it begins.
+        UsageError: neither its name nor its first bytes are those of a weights file.
         UnavailableError: the file cannot be read.
         CheckFailedError: it does not hold tensors by name, and nothing else.
     """
@@ -326,8 +328,8 @@ def _as_the_network_has_it(
 ) -> "OrderedDict[str, StoredTensor]":
     """Return weights under the names that a network has for them.
 
-    Prefixes that all names of the file have go, unless all of the network have them too. Of
-    torchvision, DenseNets had other names once, and some networks have heads for training alone.
+    Prefixes of all names in the file are removed, unless all names of the network have them too.
+    Of torchvision, DenseNets had other names once, and some networks have heads only for training.
     """
     prefix = ""
     while read and (
@@ -355,9 +357,9 @@ def _misfit(state: Mapping[str, StoredTensor], own: Mapping[str, Tensor], head: 
     """Return why the weights of the last layer do not fit; nothing where they do."""
     for name, value in own.items():
         if _is_in(head, name) and name not in state:
-            return f"{name} is not there"
+            return f"{name} is not in the file"
         if _is_in(head, name) and state[name].shape != value.shape:
-            return f"{name} is {_sizes(state[name])} there and {_sizes(value)} here"
+            return f"{name} is {_sizes(state[name])} in the file, {_sizes(value)} in the network"
     return ""
 
 

@@ -180,7 +180,7 @@ def without_onednn() -> Iterator[None]:
 def lacks_compiler(error: BaseException) -> bool:
     """Return whether `torch.compile` failed because there is no C++ compiler.
 
-    The error comes wrapped in those of the parts of torch that it went through.
+    The error is wrapped in those of the parts of torch that it passed.
     """
     from torch._inductor.exc import InvalidCxxCompiler
 
@@ -311,7 +311,7 @@ def image_of_pixels(pixels: Any) -> Image.Image:
 def set_raw_mode(image: ImageFile.ImageFile, raw_mode: str, mode: str | None = None) -> None:
     """Let an image that is not decoded yet be decoded as another one, byte by byte.
 
-    Pillow has no mode for 16 bits a channel in colour, and keeps the upper byte of each value.
+    Pillow has no mode for RGB with 16 bits per channel, and keeps the upper byte of each value.
 
     Args:
         image: the image of a PNG file.

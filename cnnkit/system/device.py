@@ -1,4 +1,4 @@
-"""Where to compute: choosing a device, and naming it."""
+"""Choosing a device and its precision, and naming it."""
 
 import os
 import re
@@ -46,13 +46,13 @@ def choose_device(name: str = AUTO) -> "torch.device":
         return torch.device(kind)
     if kind != accelerator():
         raise UnavailableError(
-            f"device {name} is not there: this machine has no {_GPUS[kind]} that torch can use",
+            f"device {name} is not available: this machine has no {_GPUS[kind]} that torch can use",
             f"use {setting('device')} cpu or auto; `cnnkit doctor` shows what is missing",
         )
     count = torch.accelerator.device_count()
     if number and int(number) >= count:
         raise UnavailableError(
-            f"device {name} is not there: this machine has {count}",
+            f"device {name} is not available: this machine has {count}",
             f"choose {kind}:0{f' to {kind}:{count - 1}' if count > 1 else ''}",
         )
     return torch.device(kind, int(number)) if number else torch.device(kind)

@@ -1,4 +1,4 @@
-"""Several processes under torchrun: sharing work out, and bringing what they found together."""
+"""Process groups under torchrun: sharing work and combining results."""
 
 import os
 import signal
@@ -35,14 +35,14 @@ T = TypeVar("T")
 MIN_SHARD = 2  # images: batch norm cannot train on one
 
 LAUNCHED_HERE = "cnnkit-"  # how the name of a launch begins that cnnkit itself made
-PRECEDENCE_SECONDS = 0.5  # so long the others leave it to rank 0 to tell what befell all
+PRECEDENCE_SECONDS = 0.5  # so long the others wait for rank 0 to report what happened to all
 # A rank may wait long for another that downloads; one that dies is noticed at once.
 PATIENCE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Shard:
-    """What one of several processes takes of every batch.
+    """The part of every batch that one of several processes computes.
 
     Attributes:
         rank: which one this is, from 0.
@@ -57,7 +57,7 @@ class Shard:
 
         Pairs of images, which augmentation may mix, stay together. So parts differ by two images at
         most, the larger ones first; an odd image is the last process's. A batch too small for parts
-        of two images is taken whole by everybody, and counts once; see `counts`.
+        of two images is computed by every process, and counts once; see `counts`.
         """
         if not self._is_divided(number):
             return 0, number
@@ -73,7 +73,7 @@ class Shard:
     def of_units(self, number: int) -> tuple[int, int]:
         """Return the first of so many units that is this process's, and the one after its last.
 
-        Whole batches are such units where no gradient is wanted: what a network says of them is
+        Complete batches are such units where no gradient is wanted: what a network says of them is
         then, bit for bit, what it says to one process. So are files that are decoded once.
         """
         return number * self.rank // self.size, number * (self.rank + 1) // self.size
@@ -86,7 +86,7 @@ ALL = Shard(0, 1)
 
 
 def check_batch_size(batch_size: int, num_processes: int) -> None:
-    """Refuse a batch that is too small to be shared.
+    """Raise for a batch that is too small to be shared.
 
     Raises:
         UsageError: it is.
@@ -255,7 +255,7 @@ class ProcessGroup:
             raise error
 
     def settled(self, error: BaseException) -> BaseException:
-        """Return what to raise for an error, of which only one rank is to tell."""
+        """Return what to raise for an error that only one rank reports."""
         return error
 
 
@@ -416,7 +416,7 @@ class TorchrunGroup(ProcessGroup):
         if self.local_size > cores:
             their = f"{cores} core{'s' if cores > 1 else ''}"
             emit(Warned(f"{self.local_size} processes on {their}: they wait for each other"))
-        # By default torch takes all cores, and torchrun tells each of several to take one.
+        # By default torch takes all cores, and torchrun sets one for each of several.
         is_by_torchrun = self.size > 1 and current == 1 and not self.is_launched_here
         if is_by_torchrun or current * self.local_size > cores:
             return self.num_cores()
@@ -428,7 +428,7 @@ class TorchrunGroup(ProcessGroup):
 
     @override
     def agree(self, error: Exception | None) -> None:
-        """Go on if no rank has failed.
+        """Continue if no rank has failed.
 
         Raises:
             RunFailedError: one has; it is named, with its reason.
@@ -448,11 +448,11 @@ class TorchrunGroup(ProcessGroup):
 
     @override
     def settled(self, error: BaseException) -> BaseException:
-        """Return what to raise for an error, of which one rank alone is to tell.
+        """Return what to raise for an error that only one rank reports.
 
         That is the first one, and rank 0 of several that fail alike. The others end with the same
         exit code, in silence. An error of ours would come again if the processes were started
-        anew, so they are not; what is lost, or a bug, may not.
+        again, so they are not; a lost process, or a bug, may not.
         """
         if isinstance(error, ToldElsewhereError):
             return error
@@ -484,7 +484,7 @@ class TorchrunGroup(ProcessGroup):
                 self.remember("loss", f"rank {self.rank} failed, {what}")
                 return ToldElsewhereError(ExitCode.BUG)
             if self.rank:
-                error = CnnkitError(f"this is a bug of cnnkit: {what}")
+                error = CnnkitError(f"this is a bug in cnnkit: {what}")
         self.remember("ended", str(code))
         if isinstance(error, CnnkitError):
             error.rank = self.rank
@@ -519,7 +519,7 @@ class TorchrunGroup(ProcessGroup):
 
 
 class RankLostError(RunFailedError):
-    """A rank is gone, and without a word."""
+    """A rank was lost without an error message."""
 
 
 def is_distributed() -> bool:
@@ -546,7 +546,7 @@ def joined_group(device: str = "cpu") -> Iterator[ProcessGroup]:
     from torch.distributed.rendezvous import rendezvous
 
     lasting, rank, size = next(iter(rendezvous("env://", timeout=PATIENCE)))
-    # The store outlives the processes: those that are started anew must not read in it where the
+    # The store outlives the processes: those that are restarted must not read in it where the
     # ones before them could be reached.
     attempt = _said_by_torchrun("TORCHELASTIC_RESTART_COUNT")
     with without_output_of_gloo():
@@ -582,7 +582,7 @@ def telling_once(group: ProcessGroup) -> Iterator[None]:
 
 @contextmanager
 def joined_processes() -> Iterator[ProcessGroup]:
-    """Join the processes that train together; of an error that happens to all, one tells."""
+    """Join the processes that train together; an error that happens to all is reported once."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -591,7 +591,7 @@ def joined_processes() -> Iterator[ProcessGroup]:
 
 
 def _said_by_torchrun(name: str) -> str:
-    """Return what torchrun tells each process that it starts."""
+    """Return what torchrun sets for each process."""
     from torch.distributed.elastic.utils.api import get_env_variable_or_raise
 
     return str(get_env_variable_or_raise(name))

@@ -1,4 +1,4 @@
-"""Reading and writing files: regular ones, whole or not at all; and no link of a run folder."""
+"""Safe reading and writing: regular files only, atomic writes, no links in run folders."""
 
 import errno
 import os
@@ -97,7 +97,7 @@ def open_regular(path: str | Path) -> int:
 
 
 def _kind_of(path: str | Path) -> int:
-    """Return what a path that cannot be opened is; a regular file where that is not known."""
+    """Return what a path that cannot be opened is; a regular file where that is unknown."""
     try:
         return stat.S_IFMT(os.stat(path).st_mode)  # noqa: PTH116
     except OSError:
@@ -174,7 +174,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file that a user named, whole or not at all.
+    """Write a file that a user named, atomically.
 
     A link is followed; what is no regular file, such as a pipe or a device, is written to.
 
@@ -193,7 +193,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def replace_bytes(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all; a link is replaced, not followed.
+    """Write a file atomically; a link is replaced, not followed.
 
     Raises:
         UnavailableError: no space, no permission.
@@ -347,7 +347,7 @@ def _check_kind(path: Path, mode: int, wanted: int = stat.S_IFREG) -> None:
 def _all_below(folder: Path) -> Iterator[os.DirEntry[str]]:
     """Return everything in a folder and the folders in it, but for the folders themselves."""
     pending = [str(folder)]
-    while pending:  # no recursion: folders may lie in each other deeper than that goes
+    while pending:  # no recursion: folders may be nested deeper than its limit
         with os.scandir(pending.pop()) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):

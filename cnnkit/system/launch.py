@@ -26,12 +26,12 @@ HOST = "127.0.0.1"
 POLL_SECONDS = 0.1
 STEP_SECONDS = 24 * 3600  # the first request to end waits for a step, an evaluation, and a save
 RESTART_SECONDS = 30  # before the processes are started again
-HASTE_SECONDS = 10  # the second one waits for no work
+HASTE_SECONDS = 10  # the second one does not wait
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 class _Agent(LocalElasticAgent):
-    """torch's agent, which starts processes anew only where that may help.
+    """torch's agent, which restarts processes only where that may help.
 
     Args:
         store: what the processes keep for those after them; see `Ranks.remember`.
@@ -46,7 +46,7 @@ class _Agent(LocalElasticAgent):
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         result: RunResult = super()._monitor_workers(worker_group)
         if result.is_failed():
-            if self._kept.check(["cnnkit/ended"]):  # it would end so again
+            if self._kept.check(["cnnkit/ended"]):  # it would end in the same way again
                 self._remaining_restarts = 0
             lost = _lost(result.failures)
             if lost is not None:
@@ -57,7 +57,7 @@ class _Agent(LocalElasticAgent):
         self, death_sig: signal.Signals | None = None, timeout: int | None = None
     ) -> None:
         # A signal to end comes with arguments, of which torch 2.10 has no timeout. The processes
-        # know SIGTERM from their first moment on. What asks again is in haste.
+        # handle SIGTERM from the start. A second request is urgent.
         seconds = RESTART_SECONDS
         if death_sig is not None or timeout is not None:
             seconds, self._patience = self._patience, HASTE_SECONDS
@@ -71,11 +71,11 @@ def launch(arguments: Sequence[str], num_processes: int, max_restarts: int) -> N
     Args:
         arguments: of the command line.
         num_processes: how many to start.
-        max_restarts: how often all are started anew, where one of them is lost.
+        max_restarts: how often all are restarted, where one of them is lost.
 
     Raises:
-        LostError: a process was lost, and could tell nothing.
-        ToldElsewhereError: one failed, and has told why.
+        LostError: a process was lost without an error message.
+        ToldElsewhereError: one failed, and has reported it.
         StoppedError: they were stopped otherwise than after a step.
     """
     with tempfile.TemporaryDirectory(prefix="cnnkit-") as folder, _quiet():
@@ -112,7 +112,7 @@ def launch(arguments: Sequence[str], num_processes: int, max_restarts: int) -> N
         if lost is None:  # before they knew of each other, where they fail alike
             raise ToldElsewhereError(ExitCode(max(codes)))
         if "SIGKILL" in lost:
-            lost += ", as the system does where memory runs out"
+            lost += ", as the system does when memory runs out"
         raise LostError(lost, run)
 
 

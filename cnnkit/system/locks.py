@@ -1,4 +1,4 @@
-"""One process a run: a lock that a killed process does not leave behind.
+"""One process per run: a lock that a killed process does not leave behind.
 
 filelock locks the files that are opened and checked here. Its own `FileLock` (4.3) is not enough
 for the folder of a run: it leaves the file there, and writes through a hard link.
@@ -21,9 +21,9 @@ POLL_SECONDS = 0.02
 
 @contextmanager
 def locked(folder: Path) -> Iterator[bool]:
-    """Hold the lock of a run, whose system gives it back when the process ends, however it does.
+    """Lock a run; the system releases the lock when the process ends, however it ends.
 
-    Yields whether it is held: a disk that cannot lock lets everybody in.
+    Yields whether it is locked: a disk that cannot lock lets everybody in.
 
     Raises:
         UnavailableError: another process holds it.
@@ -40,7 +40,7 @@ def locked(folder: Path) -> Iterator[bool]:
             "wait until it is done, or stop it",
         )
     try:
-        with suppress(OSError):  # a full disk: it is held all the same, and only not said by whom
+        with suppress(OSError):  # a full disk: locked all the same, but without the owner's id
             os.ftruncate(handle, 0)
             os.write(handle, str(os.getpid()).encode())
         yield is_held
@@ -70,7 +70,7 @@ def try_lock(handle: int) -> bool | None:
 
 @contextmanager
 def waiting_lock(path: Path) -> Iterator[None]:
-    """Hold a lock on a file, for the moment that it takes to change another.
+    """Lock a file, for the moment that it takes to change another.
 
     Whoever holds it is waited for, but not for ever; a disk that cannot lock lets everybody in.
 
@@ -101,7 +101,7 @@ def _opened(path: Path) -> tuple[int | None, bool]:
             raise
         if is_locked is None:
             return handle, False
-        # Whoever held it may have removed the file since it was opened here.
+        # Its owner may have removed the file since it was opened here.
         with suppress(FileNotFoundError):
             if is_locked and os.path.samestat(os.fstat(handle), path.lstat()):
                 return handle, True
@@ -114,5 +114,5 @@ def _holder(path: Path) -> str:
     try:
         text = path.read_text(encoding="ascii").strip()
     except (OSError, ValueError):
-        return ""  # Windows lets nobody read what is locked
+        return ""  # on Windows a locked file cannot be read
     return f" ({text})" if text.isdecimal() else ""

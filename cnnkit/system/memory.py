@@ -23,7 +23,7 @@ KEPT_BYTES = 2**30
 
 
 def available_bytes(device: "torch.device") -> int | None:
-    """Return how many bytes are free for what lies on a device; None where that is unknown.
+    """Return how many bytes of a device's memory are free; None where unknown.
 
     Of Linux for the processor, without swapping, and where containers may be allowed less than the
     machine has; of a GPU no more than it has free itself, for all comes by way of the processor.
@@ -76,8 +76,8 @@ def keep_freed_memory() -> None:
     """Let the C library keep the memory of tensors for the next ones.
 
     By default it hands large blocks back to the system, which zeroes every page of the next one:
-    8 % of a step of ResNet-20 with 128 images on a processor. Only glibc is told; others go on as
-    they are.
+    8 % of a step of ResNet-20 with 128 images on a processor. Only glibc is configured; others
+    stay as they are.
     """
     if sys.platform != "linux":
         return

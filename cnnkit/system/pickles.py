@@ -45,8 +45,8 @@ class PickleReader:
 
     Args:
         stream: what holds them.
-        make: returns what stands for a call, given the name and the arguments; `Made` by default.
-        find: returns what a persistent id stands for.
+        make: replaces a call, from the name and the arguments; `Made` by default.
+        find: returns the object of a persistent id.
         build: takes the state of what `make` returned.
 
     Attributes:

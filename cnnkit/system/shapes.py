@@ -11,7 +11,7 @@ _SIZES = re.compile(r"-?[0-9]{1,12}(?:\s*[xX,]\s*-?[0-9]{1,12})*")
 
 
 def parse_sizes(text: str) -> tuple[int, ...]:
-    """Return the numbers of a text that stand between `x`, `X` or `,`; () for any other text.
+    """Return the numbers of a text between `x`, `X` or `,`; () for any other text.
 
     They may be 0 or negative, so that whoever knows the bounds can say what they are.
     """

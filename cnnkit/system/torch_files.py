@@ -56,7 +56,7 @@ _PARAMETERS = {
     "torch._utils._rebuild_parameter_with_state",
     "torch.nn.parameter.Parameter",
 }
-_BESIDE = {  # data that may stand beside weights; nothing of it is made
+_BESIDE = {  # data that may be beside weights; nothing of it is made
     "collections.OrderedDict", "collections.Counter", "builtins.set", "__builtin__.set",
     "builtins.complex", "__builtin__.complex", "builtins.bytearray", "__builtin__.bytearray",
     "_codecs.encode", "torch.Size", "torch.device", "torch.serialization._get_layout",
@@ -160,7 +160,7 @@ class _Contents:
         reader = PickleReader(self._parts.pickles, self._made, self._found, self._built)
         try:
             return self._parts.contents(reader, self._storages)
-        finally:  # what it asks for counts for more than that it is damaged
+        finally:  # what it asks for matters more than the damage
             if names := sorted(name for name in reader.names if not _is_data(name)):
                 raise RefusedError(f"it holds more than data: it asks for {some_of(names)}")
 
@@ -177,7 +177,7 @@ class _Contents:
             _, begin, size = view[0]
             _check_sizes([begin, size])
             if begin + size > numel:
-                raise PickleError(f"a part of storage {key} lies beyond its end")
+                raise PickleError(f"a part of storage {key} is beyond its end")
             return Storage(key, storage.dtype, numel, begin)
         return storage
 
@@ -213,14 +213,14 @@ class _Contents:
             dtype = _dtype(further[0].text.removeprefix("torch."))
             further = further[1:]
         if any(further):
-            raise PickleError("it has a tensor of conjugates or negatives, which is not read")
+            raise PickleError("it has a conjugate or negative tensor, which is not supported")
         if len(shape) != len(strides) or len(shape) > MOST_DIMENSIONS:
             raise PickleError("the sizes of a tensor do not fit")
         _check_sizes([offset, math.prod(shape), *shape, *strides])
         numel = storage.num_bytes // dtype.itemsize
         last = sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
         if math.prod(shape) and storage.begin + offset + last >= numel:
-            raise PickleError(f"a tensor lies beyond the end of storage {storage.key}")
+            raise PickleError(f"a tensor is beyond the end of storage {storage.key}")
         where = storage.begin + offset
         return StoredTensor(shape, partial(self._numbers, storage, dtype, shape, strides, where))
 
@@ -263,7 +263,7 @@ def _explained(path: Path, way_out: str) -> Iterator[None]:
         elif isinstance(error, PickleError):
             reason += f" ({in_a_line(error)})"
         raise CheckFailedError(
-            f"{path} is refused, for {reason}", f"nothing in it was executed; {way_out}"
+            f"{path} is refused: {reason}", f"nothing in it was executed; {way_out}"
         ) from error
 
 
@@ -278,7 +278,7 @@ def _whole(value: Any, known: dict[int, Any], depth: int = 0) -> Any:
     Args:
         value: what the pickle holds.
         known: what was made so far, by the id of what it was made of.
-        depth: in how many lists the value lies.
+        depth: in how many lists the value is nested.
     """
     if depth > MOST_DEPTH:
         raise PickleError(f"it has lists in lists, more than {MOST_DEPTH} deep")
@@ -311,13 +311,13 @@ def _dtype(name: str) -> "torch.dtype":
 
     dtype = getattr(torch, name, None)
     if not isinstance(dtype, torch.dtype):
-        raise PickleError("a tensor is of an unknown kind of numbers")
+        raise PickleError("a tensor has an unknown dtype")
     return dtype
 
 
 def _check_sizes(sizes: Sequence[Any]) -> None:
     if not all(type(one) is int and 0 <= one <= MOST_NUMBERS for one in sizes):
-        raise PickleError("the sizes of a tensor are no sizes")
+        raise PickleError("the shape of a tensor is invalid")
 
 
 def _without_numbers() -> "Tensor":

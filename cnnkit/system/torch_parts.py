@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MOST_PICKLE_BYTES = 2**24  # that are not numbers of tensors; a thousand tensors take 200 kB
 MOST_DIRECTORY_BYTES = 2**23  # of an archive; a tensor takes 80
-MOST_TIMES = 4  # so many times as large as the file are its parts; torch.save does not compress
+MOST_TIMES = 4  # the parts may be so many times as large as the file; torch.save does not compress
 CHUNK_BYTES = 2**20
 
 _ARCHIVE_BEGINS = b"PK\x03\x04"

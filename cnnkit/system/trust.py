@@ -72,7 +72,7 @@ def files_sha256(files: Mapping[str, Path]) -> str:
 def call_sha256(files: str, entry: str, arguments: Mapping[str, str]) -> str:
     """Return the SHA-256 that is trusted: of files, and of how the network is made from them.
 
-    Another function of the same files, or other arguments, could do what nobody meant it to.
+    Another function of the same files, or other arguments, could do what the user did not intend.
 
     Args:
         files: what `files_sha256` returned.

@@ -21,7 +21,7 @@ _TYPES = {
     "int": "must be a valid integer",
     "float": "must be a valid number",
     "bool": "must be true or false",
-    "string": "must be a text",
+    "string": "must be a string",
     "list": "must be a list",
     "tuple": "must be a list",
     "dict": "must be a table of names and values",
@@ -36,7 +36,7 @@ def is_bound(problem: Mapping[str, Any]) -> bool:
 
 
 def requirement(problem: Mapping[str, Any]) -> str:
-    """Return what a value should have been, to stand behind the name of its setting.
+    """Return what a value should have been, as the end of a sentence.
 
     Args:
         problem: one of those that pydantic's `ValidationError.errors()` returns.

@@ -1,1 +1,1 @@
-"""Does it learn? Recipes, the loop, and the run that they leave."""
+"""Training: recipes, the training loop, and resuming."""

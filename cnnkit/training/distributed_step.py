@@ -1,4 +1,4 @@
-"""Steps that several processes take together: gradients and metrics of a whole batch."""
+"""Distributed steps: gradients and metrics of a batch over several processes."""
 
 from contextlib import AbstractContextManager, nullcontext
 from inspect import signature
@@ -23,10 +23,10 @@ _NO_SYNC: dict[str, Any] = {
 
 
 class DistributedStep:
-    """Makes the steps of several processes one.
+    """Combines the steps of several processes into one.
 
     torch's `DistributedDataParallel` adds up the gradients while the rest of them are computed.
-    It begins with `start`; before, the model is this process's alone.
+    It begins with `start`; before, the model is only this process's.
 
     Args:
         model: the network, on its device.
@@ -64,19 +64,19 @@ class DistributedStep:
         return logits
 
     def reducing(self, is_last: bool) -> AbstractContextManager[None]:
-        """Return a context for one part of a batch: gradients travel after the last one alone."""
+        """Return a context for one part of a batch: gradients are reduced after the last."""
         return nullcontext() if is_last else self._network.no_sync()
 
     def add_up(self, loss: Tensor, num_right: Tensor) -> tuple[Tensor, Tensor]:
-        """Return loss and number of right answers of the whole batch, on the device.
+        """Return loss and number of correct predictions of the full batch, on the device.
 
         Args:
             loss: what this process adds to it, of shape ().
             num_right: right answers here, of shape ().
         """
-        figures = torch.stack([loss, num_right.to(loss.dtype)])
-        self._group.sum_in_place(figures)
-        return figures[0], figures[1]
+        metrics = torch.stack([loss, num_right.to(loss.dtype)])
+        self._group.sum_in_place(metrics)
+        return metrics[0], metrics[1]
 
     def share_buffers(self) -> None:
         """Give everybody the statistics of batch norm that rank 0 has.

@@ -68,8 +68,8 @@ def find_learning_rate(
 
     Raises:
         NotFoundError: there is no such network, dataset or file of weights.
-        UsageError: a setting makes no sense, or network and data do not fit.
-        UnavailableError: device, data or memory cannot be had.
+        UsageError: a setting is invalid, or network and data do not match.
+        UnavailableError: device, data or memory is unavailable.
         CheckFailedError: the file of weights holds others, or more than data.
         RunFailedError: the first loss is not finite, or an image is broken.
     """

@@ -16,7 +16,7 @@ LEAST_NORM = 1e-7
 
 
 class MuonAndAdamW(optim.Optimizer):
-    """Orthogonalised momentum for the layers between the first and the last, AdamW for the rest.
+    """Orthogonalized momentum for the layers between the first and the last, AdamW for the rest.
 
     Biases, norms, and what is no weight of a convolution or a linear layer are AdamW's, and so are
     the first and the last layer, whose rows are pixels and classes.
@@ -66,7 +66,7 @@ class MuonAndAdamW(optim.Optimizer):
         return {"parts": [part.state_dict() for part in self.parts]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Load what `state_dict` returned."""
         for part, state in zip(self.parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
         self._share_groups()
@@ -77,7 +77,7 @@ class MuonAndAdamW(optim.Optimizer):
 
 
 class Muon(optim.Optimizer):
-    """Orthogonalised momentum: the step of `torch.optim.Muon`, in the precision that is fast.
+    """Orthogonalized momentum: the step of `torch.optim.Muon`, in the precision that is fast.
 
     Torch's own computes in bf16 everywhere, which a processor without it emulates at a quarter of
     the speed of fp32.

@@ -1,4 +1,4 @@
-"""A network from its first weights to its first step: adapted, tried, initialized, compiled."""
+"""Building a network for training: adapted, checked, initialized, compiled."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -51,7 +51,7 @@ def build_network(run: ResolvedRun, is_new: bool = True) -> Built:
         CheckFailedError: the file of its weights holds others.
         NotFoundError: that file is gone.
         RunFailedError: an image that it looks at is broken.
-        UnavailableError: `deterministic` cannot be had.
+        UnavailableError: `deterministic` is not possible.
     """
     setup, recipe, device = run.setup, run.recipe, run.place.device
     with deterministic_operations(setup.deterministic):
@@ -73,7 +73,7 @@ def in_precision(run: ResolvedRun, network: nn.Module) -> ResolvedRun:
 
     Raises:
         UsageError: the network cannot be trained in it.
-        UnavailableError: the device cannot.
+        UnavailableError: the device does not support it.
     """
     recipe, device, flops = run.recipe, run.place.device, 0
     if recipe.precision == AUTO and has_native_bf16(device):
@@ -101,18 +101,18 @@ def explained(recipe: Recipe) -> AbstractContextManager[None]:
 
 
 def check_network(network: nn.Module, setup: ModelAndData, num_images: int) -> None:
-    """Run images through a network in its evaluation and its training mode.
+    """Check a network with images, in evaluation mode and in training mode.
 
     Modes and buffers, such as the statistics of batch norm, are put back.
 
     Args:
-        network: takes (N, C, H, W); on any device.
-        setup: says what it is given, and how many classes it has to tell apart.
+        network: takes (N, C, H, W), on any device.
+        setup: the input of the network, and the number of classes.
         num_images: images in the smallest batch that it will be trained on.
 
     Raises:
         UsageError: it cannot take them, returns something else than (N, classes), or has nothing
-            to train, or training changes what its checkpoints would lack.
+            to train, or training changes buffers that its checkpoints do not hold.
     """
     parameters = list(network.parameters())
     if not any(parameter.requires_grad for parameter in parameters):
@@ -156,7 +156,7 @@ def _check_output(output: object, num_images: int, setup: ModelAndData) -> None:
     raise UsageError(
         f"{setup.model} returns {got} for {num_images} images, and {len(setup.classes)} classes "
         f"need {expected}",
-        "let its factory take num_classes, and its forward return the logits alone",
+        "let its factory take num_classes, and its forward return only the logits",
     )
 
 
@@ -169,7 +169,7 @@ def _unsaved_buffers(network: nn.Module) -> dict[str, Tensor]:
 def _check_unsaved(
     before: Mapping[str, Tensor], after: Mapping[str, Tensor], setup: ModelAndData
 ) -> None:
-    """Refuse a network that would not be the same once it is built anew with its weights."""
+    """Raise for a network that would differ once it is rebuilt and its weights are loaded."""
     changed = [name for name in before if name in after and _differ(before[name], after[name])]
     if changed:
         raise UsageError(
@@ -180,12 +180,12 @@ def _check_unsaved(
 
 
 def _differ(one: Tensor, other: Tensor) -> bool:
-    # Another shape is that of the input: what is kept for one, and made anew for the next.
+    # Another shape is that of the input: what is kept for one, and created again for the next.
     return one.shape == other.shape and not torch.equal(one, other)
 
 
 def forward_flops(network: nn.Module, setup: ModelAndData) -> int:
-    """Return the operations of convolutions and matrix products for an image, two a MAC."""
+    """Return the operations of convolutions and matrix products for an image, two per MAC."""
     device = next(network.parameters()).device
     image = torch.zeros(1, setup.in_channels, *setup.image_size, device=device)
     with left_as_it_was(network):
@@ -211,9 +211,9 @@ def adapt_network(network: nn.Module, recipe: Recipe, model: str) -> None:
     """Set what the recipe says of dropout and of frozen weights.
 
     Args:
-        network: with its first weights.
+        network: the network, with its initial weights.
         recipe: every setting.
-        model: what the user calls the network.
+        model: name of the network, as the user gave it.
 
     Raises:
         UsageError: it has no dropout layer.
@@ -249,7 +249,7 @@ class InitializesFromImages(Protocol):
         """Set weights, in place.
 
         Args:
-            images: normalised, of shape (N, C, H, W), on the device of the network.
+            images: normalized, of shape (N, C, H, W), on the device of the network.
         """
 
 
@@ -258,16 +258,16 @@ def initialize_from_images(
 ) -> None:
     """Call the `initialize_from` of a network that has one, with 1,000 images or all there are.
 
-    They are drawn from the whole set, as a function of the seed alone: a folder has its classes one
-    after another. What the method sets has to be a parameter or a buffer, or a run could not be
-    resumed: it is called when a run begins, and never when one goes on.
+    They are drawn from the complete set, as a function of the seed only: a folder has its classes
+    one after another. What the method sets has to be a parameter or a buffer, or a run could not be
+    resumed: it is called when a run begins, and never when one is resumed.
 
     Args:
-        network: on its device.
+        network: the network, on its device.
         train: the images that it will be trained on; here they are not augmented.
         place: makes batches of them.
         setup: says how an image becomes an input.
-        seed: of the run.
+        seed: seed of the run.
 
     Raises:
         UsageError: the method failed.
@@ -278,7 +278,7 @@ def initialize_from_images(
     some = train.subset(epoch_order(len(train), seed, ORDER)[:NUM_IMAGES])
     drawn = [images for images, _ in place.batches(some, setup, setup.eval_batch_size).ordered()]
     if not drawn:
-        return  # every one is broken, and the first epoch will tell
+        return  # every one is broken, and the first epoch reports it
     images = torch.cat(drawn)
     try:
         with torch.no_grad():
@@ -290,7 +290,7 @@ def initialize_from_images(
         raise UsageError(
             f"{setup.model} cannot be initialized from images of shape {tuple(images.shape)}: "
             f"{reason}",
-            "its initialize_from is given normalised images, of shape (N, C, H, W)",
+            "its initialize_from is given normalized images, of shape (N, C, H, W)",
         ) from error
 
 
@@ -308,7 +308,7 @@ class Compiled:
 
 
 def compiled(network: nn.Module, run: ResolvedRun) -> Compiled | None:
-    """Compile the forward and backward pass of a whole batch, or of a part with `accumulate`.
+    """Compile the forward and backward pass of a full batch, or of a part with `accumulate`.
 
     They are run once on zeros, so that what cannot be compiled is said before the first step.
 

@@ -49,7 +49,7 @@ def make_schedule(
 ) -> optim.lr_scheduler.LRScheduler | None:
     """Return the learning rate of a resolved recipe, to be stepped after every optimizer step.
 
-    None stands for a learning rate that never changes.
+    None for a constant learning rate.
 
     `constant` stays; `cosine` falls to 0 along half a cosine, `linear` in a line; `step` is divided
     by 10 after a half and after three quarters of the epochs; each of them after a linear rise over

@@ -1,4 +1,4 @@
-"""Saying what a training will do, before it begins."""
+"""The notes and warnings before a training run."""
 
 from typing import Any
 
@@ -56,8 +56,8 @@ def say_plan(
     if resolved.recipe.monitor == "test":
         emit(
             Warned(
-                "the test set is followed every epoch; choose nothing by it, or its figures no "
-                "longer tell how good the network is"
+                "the test set is evaluated every epoch; choose nothing by it, or its results no "
+                "longer show how good the network is"
             )
         )
     if resolved.data.test is None:
@@ -86,8 +86,8 @@ def _threads_of_each(device: torch.device) -> str:
 
 def _normalizing(device: torch.device) -> str:
     if device.type == "cuda":
-        return "batch norm: over the whole batch, synchronised between the processes"
+        return "batch norm: over the full batch, synchronized between the processes"
     return (
-        "batch norm: each process normalises its own part of a batch, so the numbers depend on how "
+        "batch norm: each process normalizes its own part of a batch, so the numbers depend on how "
         "many there are"
     )

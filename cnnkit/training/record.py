@@ -1,4 +1,4 @@
-"""What a training keeps in its run folder, and how it is put back from there."""
+"""Saving a training run in its folder, and restoring it."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -16,18 +16,18 @@ from cnnkit.training.training_progress import Progress
 
 
 class Record:
-    """The checkpoints and figures of a training; of several processes rank 0 writes them.
+    """The checkpoints and metrics of a training run; of several processes rank 0 writes them.
 
     Args:
         run: the folder.
-        run_id: tells the checkpoints of the run from those of others.
+        run_id: distinguishes the checkpoints of the run from those of others.
         asked: the settings that a checkpoint is good for, by name: texts, numbers, and lists and
             dictionaries of them.
         config: what `config.json` beside the weights holds; None for no such file.
         checkpointing: when to write the state, beside the end of every epoch.
-        stepper: what takes the steps, and has weights and the state of the optimizer.
-        batches: of every set that is gone through; which images were left out is kept.
-        begun: when the work began, by `time.perf_counter`.
+        stepper: takes the steps, and has weights and the state of the optimizer.
+        batches: batches of every set; their skipped images are recorded.
+        begun: start time, by `time.perf_counter`.
         group: the processes that train together.
     """
 
@@ -56,7 +56,7 @@ class Record:
         self._earlier_seconds = 0.0
 
     def seconds(self) -> float:
-        """Return how long it has taken, the time before it was resumed included."""
+        """Return the training time, the time before it was resumed included."""
         return self._earlier_seconds + time.perf_counter() - self._begun
 
     def restore(self, checkpoint: TrainingCheckpoint) -> Progress:
@@ -131,7 +131,7 @@ class Record:
         # Runs of one process from before all states were kept together have it with the stepper.
         states = [saved.stepper.get("random")] if saved.random is None else saved.random
         if len(states) != self._group.size:
-            raise ValueError(f"it has not the random numbers of {self._group.size} processes")
+            raise ValueError(f"it lacks the random states of {self._group.size} processes")
         return states[self._group.rank]
 
     def is_due(self, num_steps: int) -> bool:
@@ -166,7 +166,7 @@ class Record:
                 step=progress.step,
             )
             self.run.checkpoints.save(checkpoint)
-        self._group.wait()  # nobody ends before it is written
+        self._group.wait()  # no process ends before it is written
         self._last_saved = time.perf_counter()
 
     def save_best(self, epoch: int) -> None:
@@ -176,7 +176,7 @@ class Record:
             self.run.checkpoints.save(Checkpoint("best", epoch, weights, self._config))
 
     def write_metrics(self, progress: Progress) -> None:
-        """Write the figures of every epoch so far."""
+        """Write the metrics of every epoch so far."""
         if self._group.is_first:
             self.run.write_metrics([metrics.to_dict() for metrics in progress.epochs])
 

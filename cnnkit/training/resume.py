@@ -1,4 +1,4 @@
-"""Going on with a run that was stopped."""
+"""Resuming a run that was stopped."""
 
 import time
 from collections.abc import Mapping
@@ -53,15 +53,15 @@ def resume(
     trust_code: bool = False,
     on_event: OnEvent | None = None,
 ) -> TrainResult:
-    """Go on with a run that was stopped, to the figures and weights of one that was not.
+    """Resume a run that was stopped, to the same metrics and weights as one that was not.
 
     Bit for bit, on the same machine with the same versions; where these changed, a warning says
-    so. A run that was stopped before its first checkpoint begins anew.
+    so. A run that was stopped before its first checkpoint starts from the beginning.
 
     Args:
         run: the folder of the run, or its name in `runs_dir`.
         settings: settings to change, by the names of the options; see `settle`.
-        data_dir: where datasets lie; where they lay by default.
+        data_dir: where datasets are; by default where they were.
         runs_dir: where runs are kept.
         network: `FILE.py:FACTORY`, the user's file of the network, to be taken instead of the copy
             in the run folder; it must not have changed.
@@ -74,8 +74,8 @@ def resume(
         UsageError: the run is complete, or a setting was changed that would break it.
         CheckFailedError: the training images, the network's code or the checkpoint are not those
             of the run, `run.json` is damaged, or the user does not trust the code.
-        UnavailableError: another process trains the run, or device, data, memory or disk cannot
-            be had.
+        UnavailableError: another process trains the run, or device, data, memory or disk is
+            unavailable.
         RunFailedError: loss or gradient are not finite, or an image is broken.
         InterruptedRunError: Ctrl-C or SIGTERM, and the run can be resumed again.
     """
@@ -95,7 +95,7 @@ def go_on(
     group: ProcessGroup,
     start: float,
 ) -> TrainResult:
-    """Go on with a run; see `resume`."""
+    """Resume a run; see `resume`."""
     folder = group.from_first(lambda: open_run(str(run), runs_dir))
     with handled_by(ignore):  # a folder that is no run is not locked
         group.from_first(folder.read_description)
@@ -130,7 +130,7 @@ def go_on(
         if description.get("decoded_once"):
             data = with_decoded(data, settled.recipe, setup.preprocessing, place, group)
         checkpoint = group.from_first(lambda: _newest(folder))
-        fit = f"goes on with {folder.path}: {setup.model} on {setup.dataset}"
+        fit = f"resumes {folder.path}: {setup.model} on {setup.dataset}"
         file = None
         if checkpoint is None:
             file = _first_weights(model, description, settled.recipe, group)
@@ -161,8 +161,8 @@ def go_on(
             if is_complete:
                 emit(
                     Warned(
-                        "the run was tested already; if its test figure is why it goes on, the "
-                        "next one is too good"
+                        "the run was already tested; if its test accuracy is why you resume it, "
+                        "the next one is too optimistic"
                     )
                 )
             description = _recorded(description, settled.changes, checkpoint, resolved, machine)
@@ -199,8 +199,8 @@ def _num_threads(description: Mapping[str, Any]) -> int:
     wanted, cores = int(description["device"]["num_threads"]), num_usable_cores()
     if wanted > max(MOST_THREADS, 4 * cores):
         raise UnavailableError(
-            f"the run computes with {wanted} threads, and this machine has {cores} cores",
-            "resume it on a machine like that it began on",
+            f"the run uses {wanted} threads, and this machine has {cores} cores",
+            "resume it on a machine like the one it began on",
         )
     return wanted
 
@@ -214,8 +214,8 @@ def _first_weights(
     """Return the file of weights that a run began with; None for fresh ones.
 
     Raises:
-        NotFoundError, UnavailableError: it cannot be had any more.
-        CheckFailedError: it has changed.
+        NotFoundError, UnavailableError: it is no longer available.
+        CheckFailedError: its content has changed.
     """
     if recipe.pretrained:
         return group.in_turn(find_weights(model).obtain)
@@ -231,7 +231,7 @@ def _first_weights(
 
 
 def _check_processes(description: Mapping[str, Any], group: ProcessGroup) -> None:
-    """Refuse to go on with another number of processes: the numbers depend on it.
+    """Raise for another number of processes: the results depend on it.
 
     Raises:
         UsageError: it is another.
@@ -239,7 +239,7 @@ def _check_processes(description: Mapping[str, Any], group: ProcessGroup) -> Non
     wanted, there = int(description.get("nproc", 1)), group.size
     if wanted != there:
         raise UsageError(
-            f"the run is of {wanted} process{'es' if wanted > 1 else ''}, and there "
+            f"the run uses {wanted} process{'es' if wanted > 1 else ''}, and there "
             f"{'are' if there > 1 else 'is'} {there}",
             "`cnnkit train --resume` starts as many as it needs",
         )
@@ -247,9 +247,9 @@ def _check_processes(description: Mapping[str, Any], group: ProcessGroup) -> Non
 
 def _complete(run: RunFolder, recipe: Recipe) -> UsageError:
     way_on = (
-        f"give more {setting('epochs')} to go on"
+        f"give more {setting('epochs')} to continue"
         if recipe.schedule == "constant"
-        else f"its learning rate ({recipe.schedule}) has come to its end; begin a new run for more"
+        else f"its learning rate schedule ({recipe.schedule}) has ended; begin a new run for more"
     )
     return UsageError(f"{run.path} is complete", way_on)
 
@@ -257,7 +257,7 @@ def _complete(run: RunFolder, recipe: Recipe) -> UsageError:
 def _newest(
     run: RunFolder,
 ) -> TrainingCheckpoint | None:
-    """Return the newest checkpoint that is whole; None where none was ever written.
+    """Return the newest valid checkpoint; None where none was ever written.
 
     One that is damaged is set aside. Best weights that are damaged are written again where a
     checkpoint has them.
@@ -278,15 +278,15 @@ def _newest(
         if first_error is not None:
             emit(
                 Warned(
-                    f"{first_error.message}; the checkpoint before it is used, and no work is lost "
-                    "but the steps since"
+                    f"{first_error.message}; the previous checkpoint is used, and only the "
+                    "steps since then are lost"
                 )
             )
             run.checkpoints.set_last_aside()
         return checkpoint
     if first_error is not None:
         raise first_error
-    emit(Note("it was stopped before its first checkpoint, and begins anew"))
+    emit(Note("it was stopped before its first checkpoint, and starts from the beginning"))
     return None
 
 
@@ -301,7 +301,7 @@ def _read(run: RunFolder, name: str) -> tuple[TrainingCheckpoint, int]:
         progress = SavedProgress.from_plain(checkpoint.state.get("progress"))
     except ValueError as error:
         raise CheckFailedError(
-            f"{run.checkpoints.path / name} holds no state of a training: {error}",
+            f"{run.checkpoints.path / name} holds no training state: {error}",
             "put back the one that the run wrote",
         ) from error
     return checkpoint, progress.best_epoch
@@ -341,7 +341,7 @@ def _warn_of_changes(
     description: Mapping[str, Any],
     machine: Mapping[str, Any],
 ) -> None:
-    """Say what of the machine is no longer what the run began on."""
+    """Warn of what has changed on the machine since the run began."""
     pairs = [
         ("hardware", description["device"]["hardware"], machine["device"]["hardware"]),
         ("torch", description["versions"]["torch"], machine["versions"]["torch"]),
@@ -351,7 +351,7 @@ def _warn_of_changes(
     if changed:
         emit(
             Warned(
-                f"the machine is not what it was ({', '.join(changed)}), so the numbers may differ "
+                f"the machine has changed ({', '.join(changed)}), so the numbers may differ "
                 "from those of a run that was not stopped"
             )
         )

@@ -210,7 +210,7 @@ def _check_epoch(number: int, values: Mapping[str, int | float | None]) -> None:
     if type(metrics.epoch) is not int or metrics.epoch != number:
         wrong.append("epoch")
     if wrong:
-        raise ValueError(f"the values of epoch {number} are none: {', '.join(wrong)}")
+        raise ValueError(f"the values of epoch {number} are invalid: {', '.join(wrong)}")
 
 
 def _checked(optimizer: optim.Optimizer, saved: Any) -> dict[str, Any]:
@@ -230,13 +230,13 @@ def _checked(optimizer: optim.Optimizer, saved: Any) -> dict[str, Any]:
     parameters = [one for group in optimizer.param_groups for one in group["params"]]
     for number, state in states.items():
         if type(number) is not int or not 0 <= number < len(parameters):
-            raise ValueError("the optimizer has the state of a parameter that there is not")
+            raise ValueError("the optimizer has the state of a parameter that does not exist")
         _check_state(optimizer, number, state, parameters[number])
     if isinstance(optimizer, optim.SGD):
         states = _with_all_buffers(states, parameters)
     rates = [group.get("lr") if isinstance(group, dict) else None for group in groups]
     if not all(type(rate) is float and 0 <= rate < math.inf for rate in rates):
-        raise ValueError("the optimizer has a learning rate that is none")
+        raise ValueError("the optimizer has an invalid learning rate")
     return {
         "state": states,
         "param_groups": [

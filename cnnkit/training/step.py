@@ -1,4 +1,4 @@
-"""One step of training: the gradients of a batch, checked, clipped, and put to use."""
+"""One training step: forward, backward, checks, clipping, and the optimizer step."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -38,15 +38,15 @@ MIN_PART = 2  # images: batch norm cannot train on one
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What a step came to, on the device.
+    """The result of a step, on the device.
 
     Attributes:
         loss: mean over the batch, of shape ().
         found_inf: of shape (); 1 where the loss or a gradient is not finite, and then no weight is
             changed.
         logits: of shape (B, K).
-        num_images: of the whole batch.
-        num_correct: how many images of the whole batch are right, of shape (); None where all its
+        num_images: of the full batch.
+        num_correct: correct predictions in the full batch, of shape (); None where all its
             logits are here.
     """
 
@@ -59,7 +59,7 @@ class Step:
 
 @dataclass(frozen=True)
 class WholeBatch:
-    """The batch of which a process has a part.
+    """The full batch of which a process has a part.
 
     Attributes:
         num_images: how many it has, in all processes together.
@@ -71,7 +71,7 @@ class WholeBatch:
 
 
 class NotFiniteError(Exception):
-    """The loss or the norm of the gradient is not finite; the weights were left alone.
+    """The loss or the norm of the gradient is not finite; the weights were not changed.
 
     Attributes:
         what: `the loss is nan`.
@@ -89,9 +89,9 @@ class NotFiniteError(Exception):
 class Stepper:
     """Takes the steps of a recipe.
 
-    On a GPU nothing waits for the figures of a step. There a flag on the device holds the optimizer
-    back from the first step on whose loss or gradient is not finite, and whoever reads the figures
-    later finds out; see `NotFiniteError`.
+    On a GPU nothing waits for the metrics of a step. There a flag on the device stops the
+    optimizer from the first step whose loss or gradient is not finite, which is found when the
+    metrics are read; see `NotFiniteError`.
 
     The weights and the loss are fp32 in every precision. In fp16 small gradients would be 0, so the
     loss is scaled up, and a step whose gradients that made infinite is left out (Micikevicius et
@@ -110,7 +110,7 @@ class Stepper:
     Attributes:
         device: where the network is.
         learning_rate: that of the last step.
-        num_parts: in how many parts a batch is taken.
+        num_parts: number of parts that a batch is split into.
     """
 
     def __init__(
@@ -156,11 +156,11 @@ class Stepper:
 
         Args:
             images: of shape (B, C, H, W).
-            labels: of shape (B,), or the share of each class, of shape (B, K).
+            labels: class indices of shape (B,), or class probabilities of shape (B, K).
             whole: the batch that these are part of; these are all of it by default.
 
         Raises:
-            NotFiniteError: before the weights change; on a GPU the figures tell instead.
+            NotFiniteError: before the weights change; on a GPU the metrics show it instead.
         """
         whole = whole or WholeBatch(len(labels))
         loss, logits, num_correct = self._set_gradients(images, labels, whole)
@@ -175,7 +175,7 @@ class Stepper:
             clip_grads_with_norm_(self._parameters, self._recipe.clip_grad, norm)
             judged = [norm] if self._scaler is None else []
         find_not_finite([loss, *judged], self._found_inf, self._one)
-        if not self._is_gated and self._found_inf:  # the CPU has nothing to wait for
+        if not self._is_gated and self._found_inf:  # the CPU needs no synchronization
             raise NotFiniteError(float(loss))
         if self._scaler is None:
             self.optimizer.step()
@@ -212,7 +212,7 @@ class Stepper:
         }
 
     def restore(self, state: Mapping[str, Any], num_steps: float = math.inf) -> None:
-        """Go on from where `state` was called; the weights are put back by the caller.
+        """Restore what `state` returned; the caller restores the weights.
 
         Args:
             state: what it returned.
@@ -255,7 +255,7 @@ class Stepper:
                 finer = 2 * self._num_parts_of(len(labels))
                 if not is_out_of_memory(error) or finer * MIN_PART > len(labels):
                     raise
-            # Here the error is gone, and with it what it held of the device's memory.
+            # Here the error is gone, and with it its references to the device's memory.
             self.num_parts, was_split = finer, True
             self._take_back(random)
         if was_split:
@@ -263,7 +263,7 @@ class Stepper:
         return *found, None
 
     def _room_for_optimizer(self) -> list[Tensor]:
-        """Take the memory that the optimizer will take in its first step, and then keep."""
+        """Allocate the memory that the optimizer will need from its first step."""
         if self._has_stepped:
             return []
         return [torch.empty_like(one) for one in 2 * self._parameters]
@@ -286,12 +286,12 @@ class Stepper:
 
     def _say_split(self) -> None:
         if has_batch_norm(self.model):
-            difference = "batch norm sees the parts alone, so the numbers differ"
+            difference = "batch norm sees each part separately, so the numbers differ"
         else:
-            difference = "the step is that of the whole batch but for rounding and dropout"
+            difference = "the step equals that of the full batch up to rounding and dropout"
         emit(
             Warned(
-                f"out of memory: from here on a batch of {self._recipe.batch_size} is taken in "
+                f"out of memory: from now on a batch of {self._recipe.batch_size} is split into "
                 f"{self.num_parts} parts whose gradients are added up; {difference}"
             )
         )
@@ -300,7 +300,7 @@ class Stepper:
         return max(1, min(self.num_parts, num_images // MIN_PART))
 
     def _logits(self, images: Tensor, network: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return what the network says, at least fp32."""
+        """Return the logits, at least fp32."""
         forward = network
         if self._compiled is not None and len(images) == self._compiled.num_images:
             forward = self._compiled.forward
@@ -321,10 +321,10 @@ class Stepper:
         Args:
             images: of shape (B, C, H, W).
             labels: of shape (B,), or (B, K).
-            whole: the batch that these are part of: the loss is what they add to its. None where
-                they are all of it.
+            whole: the batch that these are part of: the loss is their contribution to its
+                loss. None where they are all of it.
             shared: adds the gradients up over several processes, so that they are those of the
-                whole batch; None where there is nothing to add.
+                full batch; None where there is nothing to add.
         """
         smoothing = self._recipe.label_smoothing
         num_parts = self._num_parts_of(len(labels))
@@ -335,7 +335,7 @@ class Stepper:
             loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
             self._backward(loss)
             return loss.detach(), logits.detach()
-        # Of the whole batch, so that parts of different sizes weigh what they should.
+        # Of the full batch, so that parts of different sizes are weighted correctly.
         num_images = len(labels) if whole is None else whole.num_images
         losses: list[Tensor] = []
         found: list[Tensor] = []
@@ -357,12 +357,12 @@ class Stepper:
 
 
 def are_right(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return of each image whether the class that scores highest is its own.
+    """Return for each image whether the prediction is correct.
 
     Args:
         logits: of shape (B, K).
-        labels: of shape (B,), or the shares of the classes, of shape (B, K). Of a mixed image the
-            class with the largest share is the right one; of equals each is.
+        labels: class indices of shape (B,), or class probabilities of shape (B, K). Of a
+            mixed image the class with the largest share is correct; of several, each is.
 
     Returns:
         bool of shape (B,).

@@ -50,7 +50,7 @@ def train(
     checkpoint_steps: int | None = None,
     on_event: OnEvent | None = None,
 ) -> TrainResult:
-    """Train a network, choose its best epoch on held-out images, and test that once.
+    """Train a network, choose its best epoch on held-out images, and test it once.
 
     Args:
         model: name of the network, `file.py:factory`, or `timm:name`; or what `find_model`
@@ -62,22 +62,22 @@ def train(
         input: channels (None for the network's own), height and width to train at; chosen
             to suit both where left out.
         device: see `choose_device`.
-        data_dir: where datasets lie; the user's cache folder by default.
+        data_dir: where datasets are; the user's cache folder by default.
         runs_dir: where the run folder is made, and a run looked for whose weights are taken.
-        num_workers: threads that read files; one a core by default.
+        num_workers: threads that read files; one per core by default.
         skip_bad: leave broken images out, and count them.
         allow_large: decode images above the limits as well; evaluations of the run do so too.
-        checkpoint_minutes: write the state so often, beside the end of every epoch; 0 for never.
-        checkpoint_steps: write it after so many steps as well; None for never.
+        checkpoint_minutes: interval of checkpoints, beside the end of every epoch; 0 for never.
+        checkpoint_steps: interval in steps, in addition; None for never.
         on_event: called with each event; None leaves the handler in force.
 
     Raises:
         NotFoundError: there is no such network, dataset or file of weights.
-        UsageError: a setting makes no sense, or network and data do not fit.
-        UnavailableError: device, data, weights, memory or disk cannot be had.
+        UsageError: a setting is invalid, or network and data do not match.
+        UnavailableError: device, data, weights, memory or disk is unavailable.
         CheckFailedError: the file of weights holds others, or more than data.
         RunFailedError: loss or gradient are not finite, or an image is broken.
-        InterruptedRunError: Ctrl-C or SIGTERM; `resume` goes on from the step that was reached.
+        InterruptedRunError: Ctrl-C or SIGTERM; `resume` continues from the last step.
     """
     start = time.perf_counter()
     recipe = (recipe or Recipe()).resolved()
@@ -127,7 +127,7 @@ def _begin(
         num_params = sum(parameter.numel() for parameter in network.parameters())
         say_plan(resolved, network, num_params)
         if recipe.freeze:
-            emit(Note(f"{_num_trained(network):,} parameters are trained, the others stay"))
+            emit(Note(f"{_num_trained(network):,} parameters are trained, the others are frozen"))
         group = resolved.group
         run = group.from_first(
             lambda: create_run(runs_dir, model.name, Path(resolved.setup.dataset).name)

@@ -1,4 +1,4 @@
-"""Carrying out a resolved: from a run folder to its result."""
+"""Training and testing a resolved run, from its folder to its result."""
 
 import shlex
 from collections.abc import Callable, Mapping
@@ -47,16 +47,16 @@ def carry_out(
     """Train, test, and write the result; the caller holds the lock of the run.
 
     Args:
-        resolved: what to train, on what, and how.
+        resolved: the resolved run.
         built: what `build_network` returned.
         run: the folder.
         description: what `run.json` holds.
-        checkpoint: where to go on; None from the beginning.
-        start: when the work began, by `time.perf_counter`.
+        checkpoint: where to resume; None from the beginning.
+        start: start time, by `time.perf_counter`.
 
     Raises:
         RunFailedError: the loss is not finite, or an image is broken.
-        UnavailableError: memory or disk ran out, or `deterministic` cannot be had.
+        UnavailableError: memory or disk ran out, or `deterministic` is not possible.
         InterruptedRunError: Ctrl-C, and the run can be resumed.
     """
     try:
@@ -93,8 +93,8 @@ def _way_on(error: CnnkitError, run: RunFolder) -> str:
 
 
 def resume_hint(run: RunFolder) -> str:
-    """Return the command that goes on with a run, as a sentence."""
-    return f"`cnnkit train --resume {shlex.quote(str(run.path))}` goes on"
+    """Return the command that resumes a run, as a sentence."""
+    return f"`cnnkit train --resume {shlex.quote(str(run.path))}` resumes the run"
 
 
 def _train_and_test(
@@ -198,11 +198,11 @@ def _trainer(
 def _say_where(
     trainer: Trainer,
 ) -> None:
-    """Say where a training goes on."""
+    """Emit a note with the epoch that is resumed."""
     progress, num_epochs = trainer.progress, trainer.recipe.epochs
     if progress.epoch <= num_epochs:
         after = f", after step {progress.step:,}" if progress.step else ""
-        emit(Note(f"goes on in epoch {progress.epoch} of {num_epochs}{after}"))
+        emit(Note(f"resumes in epoch {progress.epoch} of {num_epochs}{after}"))
 
 
 def _started(resolved: ResolvedRun, run: RunFolder, trainer: Trainer) -> RunStarted:

@@ -30,8 +30,8 @@ from cnnkit.training.step import NotFiniteError, Stepper, WholeBatch
 from cnnkit.training.training_progress import DivergedError, Progress
 
 REPORT_EVERY_SECONDS = 0.25
-NUM_TOLD_IMAGES = 32  # of the first batch
-MAX_TOLD_CLASSES = 1000  # the matrix of more is too large to be looked at
+NUM_TOLD_IMAGES = 32  # of the first batch, in `TrainingImages`
+MAX_TOLD_CLASSES = 1000  # a larger matrix is not readable
 
 
 class _StopRequestedError(Exception):
@@ -40,10 +40,10 @@ class _StopRequestedError(Exception):
 
 @dataclass(frozen=True)
 class Fitted:
-    """What the loop came to.
+    """The result of the training loop.
 
     Attributes:
-        epochs: the figures of each epoch that was finished.
+        epochs: the metrics of each finished epoch.
         best_epoch: the one whose weights are kept as the best; 0 where none was finished.
         is_interrupted: whether it was stopped by Ctrl-C.
     """
@@ -61,14 +61,14 @@ class Trainer:
         recipe: every setting, resolved.
         train: the images to train on.
         val: the images that choose the best epoch; None to take the last.
-        test: the images to follow every epoch; None, as it should be, not to.
-        stepper: what takes the steps.
-        record: what keeps the state.
+        test: images to evaluate every epoch; None, the default, for no monitoring.
+        stepper: the stepper of the network and optimizer.
+        record: saves the state.
         precision: in which the network is evaluated.
         group: the processes that train together.
 
     Attributes:
-        progress: how far it is.
+        progress: position of the training.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Trainer:
         """
         progress = self.progress
         is_interrupted = False
-        if progress.epochs:  # the file may lack what the checkpoint has, or have more
+        if progress.epochs:  # the file may have fewer or more epochs than the checkpoint
             self.record.write_metrics(progress)
         with DeferredInterrupt() as interrupt:
             try:
@@ -136,7 +136,7 @@ class Trainer:
                 self.recipe.seed, epoch, progress.step, self._group.shard
             ):
                 if not self._has_told_images:
-                    self._tell_images(images, labels)
+                    self._emit_images(images, labels)
                 step = self.stepper.take(images, labels, self._whole_batch(number, labels))
                 progress.step = number + 1
                 running.add(progress.step, step, labels)
@@ -150,7 +150,7 @@ class Trainer:
                     self.record.save(progress)
                     if must_stop:
                         raise _StopRequestedError
-                    start += time.perf_counter() - now  # writing is no training
+                    start += time.perf_counter() - now  # writing is not training time
                 if now - last_report > REPORT_EVERY_SECONDS:
                     last_report = now
                     loss, accuracy = running.means()
@@ -186,8 +186,8 @@ class Trainer:
             images_per_second=running.num_images / seconds,
         )
 
-    def _tell_images(self, images: Tensor, labels: Tensor) -> None:
-        """Tell what the first batch looks like, whoever wants to see it."""
+    def _emit_images(self, images: Tensor, labels: Tensor) -> None:
+        """Emit the images of the first batch, if a handler is installed."""
         self._has_told_images = True
         some = self.train.as_bytes(images[:NUM_TOLD_IMAGES]).permute(0, 2, 3, 1).cpu().contiguous()
         _, height, width, channels = some.shape
@@ -196,7 +196,7 @@ class Trainer:
         emit(TrainingImages(self.progress.epoch, width, height, channels, pixels, their_labels))
 
     def _judge(self, metrics: EpochMetrics) -> EpochMetrics:
-        """Add the figures of the sets that are followed."""
+        """Add the metrics of the evaluated sets."""
         model = self.stepper.evaluated
         if self.val is not None:
             val = self._predict(model, self.val, "validate")
@@ -217,7 +217,7 @@ class Trainer:
             raise self._diverged(f"{error.message} after", self.progress.step) from error
 
     def _end_epoch(self, metrics: EpochMetrics) -> None:
-        """Keep the figures of an epoch, its weights, and where the training is."""
+        """Save the metrics of an epoch, its weights, and the position of the training."""
         is_best = self.progress.take(metrics)
         if is_best:  # first: a state that says so must find them
             self.record.save_best(metrics.epoch)
@@ -246,7 +246,7 @@ class Trainer:
         self._check_in_step(number)
         num_images = self._batch_sizes[number]
         counts = self._group.shard.counts(num_images)
-        if self.train.skip_bad:  # nobody knows how many there are before they are read
+        if self.train.skip_bad:  # their number is unknown before they are read
             there = np.array([len(labels) * counts], np.int64)
             num_images = int(self._group.add_up(there)[0])
         return WholeBatch(num_images, counts)
@@ -255,7 +255,7 @@ class Trainer:
         """Refuse a part of a batch of which nothing is left: the other processes have theirs.
 
         Args:
-            number: of the batch that comes next.
+            number: number of the next batch.
         """
         if not self._group.is_in_step(number, self.progress.step):
             raise RunFailedError(
@@ -284,6 +284,6 @@ def tell_confusion(
     split: str,
     epoch: int,
 ) -> None:
-    """Tell what the network after an epoch took for what, unless there are too many classes."""
+    """Emit the confusion matrix after an epoch, unless there are too many classes."""
     if predictions.num_classes <= MAX_TOLD_CLASSES:
         emit(ConfusionCounted(split, epoch, predictions.confusion_counts()))

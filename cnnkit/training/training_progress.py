@@ -1,4 +1,4 @@
-"""How far a training is, and all that its figures depend on so far."""
+"""The progress of a training run, and the running metrics it depends on."""
 
 import math
 from dataclasses import asdict, dataclass, field
@@ -31,7 +31,7 @@ class RunningMetrics:
     """Mean loss and accuracy of the steps so far, without waiting for the device every step.
 
     The losses are added one by one, in their order, so that the sum does not depend on when
-    somebody looked.
+    they were read.
 
     Attributes:
         num_images: images of the steps so far.
@@ -43,13 +43,13 @@ class RunningMetrics:
     _held: list[tuple[int, Step, Tensor]] = field(default_factory=list)
 
     def add(self, number: int, step: Step, labels: Tensor) -> None:
-        """Take what came of a step.
+        """Add the results of a step.
 
         Args:
             number: of the step in the epoch, from 1.
-            step: its figures.
-            labels: of shape (B,), or the shares of the classes, of shape (B, K). Of a mixed image
-                the class with the largest share is the right one.
+            step: its metrics.
+            labels: class indices of shape (B,), or class probabilities of shape (B, K). Of a mixed
+                image the class with the largest share is the right one.
         """
         self.num_images += step.num_images
         self._held.append((number, step, labels))
@@ -66,7 +66,7 @@ class RunningMetrics:
         return self._loss_sum / self.num_images, self._num_correct / self.num_images
 
     def add_up(self) -> None:
-        """Read what the device has found out.
+        """Read the sums from the device.
 
         Raises:
             DivergedError: one of the steps was not finite.
@@ -100,22 +100,22 @@ class RunningMetrics:
 
     @classmethod
     def of(cls, saved: SavedRunning) -> "RunningMetrics":
-        """Return what `state` was asked of."""
+        """Return the object that `state` described."""
         return cls(saved.num_images, saved.loss_sum, saved.num_correct)
 
 
 @dataclass
 class Progress:
-    """Where a training is: (epoch, step), and nothing else says which images come next.
+    """The position of a training run: (epoch, step), which by itself determines the next images.
 
     Attributes:
         epoch: the one that is worked on, from 1.
         step: how many of its steps are done.
-        running: the figures of these steps.
+        running: the metrics of these steps.
         train_seconds: how long they took.
-        epochs: the figures of the epochs that are over.
+        epochs: the metrics of the epochs that are over.
         best_epoch: the one whose weights are kept as the best; 0 where none is over.
-        best_accuracy: its validation accuracy; 0 where nothing is held out.
+        best_accuracy: its validation accuracy; 0 where there are no validation images.
         improved_epoch: the last one that was better than all before, and not only as good.
     """
 
@@ -129,11 +129,11 @@ class Progress:
     improved_epoch: int = 0
 
     def take(self, metrics: EpochMetrics) -> bool:
-        """Take the figures of the epoch that is over; return whether it is the best so far."""
+        """Add the metrics of the finished epoch; return whether it is the best so far."""
         accuracy = 0.0 if metrics.val_accuracy is None else metrics.val_accuracy
         if accuracy > self.best_accuracy:
             self.improved_epoch = metrics.epoch
-        is_best = accuracy >= self.best_accuracy  # of equals the one that was trained longer
+        is_best = accuracy >= self.best_accuracy  # of equal ones the later
         if is_best:
             self.best_epoch, self.best_accuracy = metrics.epoch, accuracy
         self.epochs.append(metrics)
@@ -156,7 +156,7 @@ class Progress:
 
     @classmethod
     def of(cls, saved: SavedProgress) -> "Progress":
-        """Return what `state` was asked of."""
+        """Return the object that `state` described."""
         return cls(
             epoch=saved.epoch,
             step=saved.step,

@@ -1,4 +1,4 @@
-"""A running average of weights, which is often better than the weights themselves."""
+"""Exponential moving average of a network's weights."""
 
 import copy
 
@@ -14,7 +14,7 @@ class WeightAverage:
     After every step average = decay * average + (1 - decay) * weights, beginning with the weights
     after the first step (Polyak and Juditsky 1992; Izmailov et al. 2018 on networks). Buffers that
     are fractions, such as the statistics of batch norm, are averaged with the weights they belong
-    to; whole numbers, such as indices, are copied. torch's `AveragedModel` would average those as
+    to; integers, such as indices, are copied. torch's `AveragedModel` would average those as
     well, and round an index away.
 
     Args:
@@ -38,7 +38,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take the weights after a step into the average."""
+        """Update the average with the weights after a step."""
         ours = [average for average, _ in self._averaged]
         theirs = [weights for _, weights in self._averaged]
         if self.num_updates == 0:

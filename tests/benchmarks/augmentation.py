@@ -4,7 +4,7 @@ All make the same of 1000 images of 3x32x32 bytes: a random crop after padding b
 a random mirror image, a cutout of 8 pixels, the normalisation. RandAugment is compared likewise,
 and a training step of `resnet20` stands beside them. All are interleaved in one process. Prints
 milliseconds a batch, ratios of medians, and what augmentation adds to a batch that is only
-normalised, as a share of the step.
+normalized, as a share of the step.
 
     python tests/benchmarks/augmentation.py [--rounds 15]
 """
@@ -145,7 +145,7 @@ def main() -> None:
     images = made_set()
     usual = Augmentation(crop=CROP, flip="random", cutout=CUTOUT)
     with_randaugment = Augmentation(crop=CROP, flip="random", cutout=CUTOUT, randaugment=9)
-    ours, ours_randaugment, plain = "cnnkit", "cnnkit, RandAugment", "only normalised"
+    ours, ours_randaugment, plain = "cnnkit", "cnnkit, RandAugment", "only normalized"
     step = "resnet20, a step"
     sides = {
         plain: batch_of(images, None),

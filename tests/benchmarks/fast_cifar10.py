@@ -1,7 +1,7 @@
 """CIFAR-10 with `speednet`: how good after a few epochs, and how long one takes.
 
 The time of an epoch is held against a straightforward loop of the same network with the same batch:
-fp32, channels first, normalised images in memory as floats, mirrored by chance, SGD. Nothing of it
+fp32, channels first, normalized images in memory as floats, mirrored by chance, SGD. Nothing of it
 is slowed: no DataLoader, no files. It runs in a process of its own, as torch makes it, for `cnnkit
 train` changes how memory is kept. After every epoch of `cnnkit train` comes a stretch of the plain
 loop, so that both sides see the same machine. An epoch of `cnnkit train` includes whatever it does

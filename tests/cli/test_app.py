@@ -88,7 +88,7 @@ def test_a_bug_of_ours_says_so_and_shows_where(
     answer = cnnkit("models")
     assert answer.code == 1
     assert "ZeroDivisionError: oops" in answer.stderr
-    assert "this is a bug of cnnkit" in answer.stderr
+    assert "this is a bug in cnnkit" in answer.stderr
 
 
 def test_verbose_shows_the_traceback_of_an_error(cnnkit: Cnnkit) -> None:
@@ -170,7 +170,7 @@ def test_ctrl_c_in_training_keeps_a_run_that_eval_reads(cnnkit: Cnnkit, tmp_path
     assert running.returncode == 130
     assert "Traceback" not in stderr
     assert json.loads(stdout)["error"] == "interrupted"
-    run = re.search(r"`cnnkit train --resume (\S+)` goes on", stderr)
+    run = re.search(r"`cnnkit train --resume (\S+)` resumes the run", stderr)
     assert run is not None
     answer = cnnkit("eval", run[1], "--json")
     assert answer.code == 0

@@ -200,12 +200,12 @@ def test_images_too_small_for_the_network(refused: Refused) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
 def test_a_device_that_is_not_there(refused: Refused) -> None:
     refused("train", "lenet5", "--device", "cuda", code=4, says="cuda", hint="--device cpu")
-    refused("train", "lenet5", "--device", "cuda:3", code=4, says="cuda:3 is not there")
+    refused("train", "lenet5", "--device", "cuda:3", code=4, says="cuda:3 is not available")
 
 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has an Apple GPU")
 def test_no_apple_gpu(refused: Refused) -> None:
-    refused("train", "lenet5", "--device", "mps", code=4, says="mps is not there", hint="cpu")
+    refused("train", "lenet5", "--device", "mps", code=4, says="mps is not available", hint="cpu")
 
 
 # The config file
@@ -221,8 +221,8 @@ def test_no_apple_gpu(refused: Refused) -> None:
         ("epochs = 0", 2, "--epochs must be at least 1, not 0"),
         ("nproc = 0", 2, "--nproc must be at least 1, not 0"),
         ("optimizer = 'lion'", 2, "'lion' is not one of"),
-        ("lr = [1.0]", 2, "c.toml: the value of 'lr' must be a number or a text"),
-        ("epochs = true", 2, "the value of 'epochs' must be a number or a text, not true"),
+        ("lr = [1.0]", 2, "c.toml: the value of 'lr' must be a number or a string"),
+        ("epochs = true", 2, "the value of 'epochs' must be a number or a string, not true"),
         ("batch-size = 64\nbatch_size = 32", 2, "c.toml has both batch-size and batch_size"),
         ("skip-bad = [1]", 2, "the value of 'skip-bad' must be true or false, not [1]"),
         ("json = true", 2, "unknown key 'json'"),

@@ -190,7 +190,7 @@ def refused(answer: Answer, code: int, says: str) -> None:
 def test_bad_input(cnnkit: Cnnkit) -> None:
     for arguments, code, says in [
         (("lenet5", "--batch", "0"), 2, "--batch-size 0 is below 1"),
-        (("lenet5", "--batch", "many"), 2, "--batch 'many' is no number"),
+        (("lenet5", "--batch", "many"), 2, "--batch 'many' is not a number"),
         (("lenet5", "--batch", "1,,2"), 2, "names nothing between two commas"),
         (("lenet5", "--mode", "eval"), 2, "--mode 'eval' is unknown"),
         (("lenet5", "--precision", "fp8"), 2, "choose from fp32, tf32"),
@@ -201,7 +201,7 @@ def test_bad_input(cnnkit: Cnnkit) -> None:
         (("lenet5", "--device", "cpu", "--precision", "tf32"), 4, "only CUDA GPUs have TF32"),
         (("lenet55",), 3, "unknown model 'lenet55'; did you mean lenet5"),
         (("lenet5", "--against", "gone.jsonl"), 3, "gone.jsonl"),
-        (("lenet5", "--plot", "x.gif"), 2, "is no kind of picture"),
+        (("lenet5", "--plot", "x.gif"), 2, "is not an image format"),
         (("lenet5", "--input", "3x5x5"), 2, "lenet5"),
         ((), 2, "name a network to measure"),
         (("--time-to", "0.9"), 2, "--time-to needs a --recipe"),
@@ -231,4 +231,4 @@ def test_a_file_that_holds_no_results(cnnkit: Cnnkit, text: bytes) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
 def test_a_device_that_is_not_there(cnnkit: Cnnkit) -> None:
-    refused(cnnkit("bench", "lenet5", "--device", "cpu,cuda"), 4, "cuda is not there")
+    refused(cnnkit("bench", "lenet5", "--device", "cpu,cuda"), 4, "cuda is not available")

@@ -129,7 +129,7 @@ def test_a_recipe_for_something_else_works_and_says_so(cnnkit: Cnnkit) -> None:
         (["train", "-c", "large.toml", "lenet5"], 2, "--label-smoothing must be below 1, not 2"),
         (["recipes", "-o", "x.toml"], 2, "only a recipe that is named is TOML"),
         (["train", "--recipe", "run.toml"], 2, "unknown key 'runs_dir'"),
-        (["train", "--recipe", "lecture"], 2, "lecture stands for"),
+        (["train", "--recipe", "lecture"], 2, "lecture names"),
         (["train", "--recipe", "mnist-lenet5-lecture", "--resume", "x"], 2, "contradict"),
         (["recipes", "zzz"], 3, "unknown recipe 'zzz'"),
         (["recipes", "mnist-lenet5-lecture", "--json"], 2, "writes TOML"),
@@ -153,5 +153,5 @@ def test_the_list_fits(cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch, width: i
     lines = cnnkit("recipes").stdout.splitlines()
     assert max(map(len, lines)) <= width
     assert "reached" in lines[0]
-    assert lines[-1].startswith("time: of a whole run, median, on ")
+    assert lines[-1].startswith("time: of a full run, median, on ")
     assert any(line.startswith("mnist-lenet5-lecture") for line in lines)

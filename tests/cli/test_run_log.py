@@ -101,7 +101,7 @@ def test_a_stopped_run_has_its_curves_and_a_resumed_one_those_of_all_epochs(
         stop_after(context, 2)
         answer = cnnkit("train", *CONSTANT, "--epochs", 5)
     assert answer.code == ExitCode.INTERRUPTED
-    assert answer.stderr.splitlines()[-1].endswith("goes on")
+    assert answer.stderr.splitlines()[-1].endswith("resumes the run")
     before = picture(only_run() / "curves.png")
     title, epochs, best, tested, test = drawn.pop()
     assert title == "linear on digits, stopped after 2 of 5 epochs"
@@ -161,7 +161,7 @@ def test_a_ctrl_c_while_the_curves_are_drawn_does_not_hide_how_to_go_on(
     stop_after(monkeypatch, 1)
     answer = cnnkit("train", *CONSTANT, "--epochs", 3)
     assert answer.code == ExitCode.INTERRUPTED
-    assert f"`cnnkit train --resume {only_run()}` goes on" in answer.stderr
+    assert f"`cnnkit train --resume {only_run()}` resumes the run" in answer.stderr
 
 
 def test_a_pipe_gets_plain_lines(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_without_the_package_it_is_said_what_brings_it(
     (only_run() / "tensorboard").mkdir()
     answer = cnnkit("train", "--resume", only_run())
     assert answer.code == ExitCode.UNAVAILABLE
-    assert "tensorboard cannot be gone on with" in answer.stderr
+    assert "tensorboard cannot be continued" in answer.stderr
     assert "or remove that folder" in answer.stderr
     (only_run() / "tensorboard").rmdir()
     assert cnnkit("train", "--resume", only_run()).code == 0
@@ -270,7 +270,9 @@ def test_a_log_that_cannot_be_written_leaves_a_run_that_goes_on(
         answer = cnnkit("train", *CONSTANT, "--epochs", 2, "--tensorboard")
     assert answer.code == ExitCode.UNAVAILABLE
     assert "cannot write the log of TensorBoard: no space left on device" in answer.stderr
-    assert f"`cnnkit train --resume {only_run()}` goes on" in " ".join(answer.stderr.split())
+    assert f"`cnnkit train --resume {only_run()}` resumes the run" in " ".join(
+        answer.stderr.split()
+    )
     assert cnnkit("train", "--resume", only_run()).code == 0
 
 

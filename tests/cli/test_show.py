@@ -55,7 +55,7 @@ def test_signs_that_the_font_lacks_are_said(cnnkit: Cnnkit, tmp_path: Path) -> N
     for name in ("日本", "кот"):
         (tmp_path / "photos" / name).mkdir(parents=True)
         Image.new("L", (8, 8)).save(tmp_path / "photos" / name / "0.png")
-    told = "the font of pictures lacks 日本: a box stands for each"
+    told = "the font of pictures lacks 日本: each is drawn as a box"
     answer = cnnkit("show", "photos", "-o", "x.png")
     assert answer.code == 0, answer.stderr
     assert told in answer.stderr

@@ -57,7 +57,11 @@ def test_it_reaches_other_commands(file: Path, cnnkit: Cnnkit) -> None:
         ("json = true\n", ("models",), "unknown key 'json'"),
         ("trust_code = true\n", ("eval", "x"), "unknown key 'trust_code'"),
         ("epochs = \n", ("models",), "is not TOML"),
-        ("limit = true\n", ("stats", "digits"), "the value of 'limit' must be a number or a text"),
+        (
+            "limit = true\n",
+            ("stats", "digits"),
+            "the value of 'limit' must be a number or a string",
+        ),
         ("limit = 'x'\n", ("stats", "digits"), "config.toml for '--limit'"),
     ],
 )

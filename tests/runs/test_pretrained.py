@@ -98,8 +98,8 @@ def test_a_run_begins_with_the_weights_and_a_new_last_layer(served: Path, hub: P
     assert preprocessing["mean"] == [0.485, 0.456, 0.406]
     assert preprocessing["std"] == [0.229, 0.224, 0.225]
     text = "\n".join(notes)
-    assert "as the weights want it" in text
-    assert "begins with ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1 of torchvision" in text
+    assert "as the weights expect" in text
+    assert "starts from ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1 of torchvision" in text
     assert "4,100 parameters are trained" in text
 
     served.unlink()  # what is there is not asked for again
@@ -165,7 +165,7 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
     assert not Path("harmed").exists()
     torch.save({"strange": torch.ones(1)}, tmp_path / "strange.pth")
     with pytest.raises(
-        CheckFailedError, match=r"it has strange, and the network not; .* remove it"
+        CheckFailedError, match=r"it has strange, which the network lacks; .* remove it"
     ):
         load_weights(build_model(NAME, num_classes=3), tmp_path / "strange.pth")
 

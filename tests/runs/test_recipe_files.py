@@ -84,7 +84,7 @@ def test_the_lectures_settings_are_the_published_ones(name: str) -> None:
     told = published.get("data", "") + published["model"]
     seed = re.search(r"seed (\d+)", told)
     assert recipe.seed == (int(seed[1]) if seed else 0)
-    assert recipe.normalize == ("none" if "not normalised" in told else "published")
+    assert recipe.normalize == ("none" if "not normalized" in told else "published")
     if "resized to 32x32" in told:
         assert find_recipe(name).input == "1x32x32"
     assert recipe.weight_decay is None
@@ -113,8 +113,8 @@ def test_a_short_name_is_completed_by_dataset_and_network(catalog: Mapping[str, 
         (("mnist-fats",), NotFoundError, "unknown recipe 'mnist-fats'; did you mean mnist-fast"),
         (("zzz",), NotFoundError, "`cnnkit recipes` lists all 4"),
         (("fast", None, "digits"), NotFoundError, "no fast recipe for digits; choose one of mnist"),
-        (("fast",), UsageError, "fast stands for 2 recipes; choose one of mnist-fast, cifar10"),
-        (("lecture", "resnet20", "mnist"), UsageError, "lecture stands for 2 recipes"),
+        (("fast",), UsageError, "fast names 2 recipes; choose one of mnist-fast, cifar10"),
+        (("lecture", "resnet20", "mnist"), UsageError, "lecture names 2 recipes"),
         (("best",), NotFoundError, "there is no best recipe"),
         (("fast", None, "mnits"), NotFoundError, "did you mean mnist"),
         (("gone.toml",), NotFoundError, "cannot read the recipe gone.toml"),
@@ -140,7 +140,7 @@ def test_what_is_not_there_is_said_in_one_line(
         ("lr = 'x'", "lr must be a valid number"),
         ("schedule = 'x'", "schedule must be 'constant', 'cosine', 'linear', 'onecycle' or 'step'"),
         ("momentum = 0.5", "momentum belongs to the optimizer sgd and muon, not to adam"),
-        ("model = 3", "model must be a text, not 3"),
+        ("model = 3", "model must be a string, not 3"),
         ("model_arg = 'x'", "model_arg must be a table"),
         ("epochs = ", "mine.toml is not TOML"),
         ("about = 3", "about must be a table"),
@@ -202,11 +202,11 @@ def test_a_time_is_told_with_its_machine() -> None:
     def told(*rows: RecipeRow) -> list[str]:
         return [one for one in build_tables(RecipeList(rows))[0].notes if one.startswith("time")]
 
-    assert told(fast, fast) == ["time: of a whole run, median, on 2 cores"]
+    assert told(fast, fast) == ["time: of a full run, median, on 2 cores"]
     assert told(fast, other, unknown) == [
-        "time: of a whole run, median, of a: on 2 cores",
-        "time: of a whole run, median, of b: on a laptop",
-        "time: of a whole run, median, of c: on an unknown machine",
+        "time: of a full run, median, of a: on 2 cores",
+        "time: of a full run, median, of b: on a laptop",
+        "time: of a full run, median, of c: on an unknown machine",
     ]
     records = RecipeList((other,)).records()
     assert (records.columns[-1], records.rows[0][-1]) == ("machine", "a laptop")

@@ -563,7 +563,7 @@ def test_a_run_of_very_many_processes_does_not_start_them(cnnkit: Cnnkit, traine
     rewrite(trained.run, lambda description: description["recipe"].update(batch_size=4000))
     answer = cnnkit("train", "--resume", trained.run, "--trust-code")
     assert answer.code == ExitCode.USAGE
-    assert "the run is of 900 processes, and this machine has" in answer.stderr
+    assert "the run uses 900 processes, and this machine has" in answer.stderr
 
 
 def test_a_helper_that_is_written_again_is_imported_again(tmp_path: Path) -> None:

@@ -268,7 +268,7 @@ def test_what_only_a_resumed_run_needs_may_be_missing(cnnkit: Cnnkit, run: Path)
 def test_nothing_is_written_that_could_not_be_read(run: Path) -> None:
     folder = RunFolder(run)
     description = folder.read_description()
-    with pytest.raises(UsageError, match=r"no run can have this: num_workers .*1024"):
+    with pytest.raises(UsageError, match=r"the run would be invalid: num_workers .*1024"):
         folder.write_description({**description, "num_workers": 10_000})
     assert folder.read_description() == description
 

@@ -21,9 +21,9 @@ SAYS = {  # of each, in what it is refused
     "bytearray.pt": "does not hold weights by name, but builtins.bytearray",
     "deflated.pt": "bytes unpacked, more than 4 times the",
     "dimensions.safetensors": "does not hold the weights of the network",
-    "directory.pt": "is refused, for",
-    "expanded.pt": "does not hold the weights of the network: it has w, and the network not",
-    "frame.pt": "is refused, for torch finds no data in it",
+    "directory.pt": "is refused:",
+    "expanded.pt": "does not hold the weights of the network: it has w, which the network lacks",
+    "frame.pt": "is refused: torch finds no data in it",
     "key.pt": "its pickle has a tuple as a key",
     "larger.pt": "has 107,374,182,400 bytes, more than the 68,719,476,736 of any weights; save",
     "length.safetensors": "its header has 10,000,000,000 bytes, and the file 10",
@@ -35,10 +35,10 @@ SAYS = {  # of each, in what it is refused
     "numbers.pt": "has not the 1,000,000,000,000 numbers it names",
     "overlapping.pt": "bytes unpacked, more than 4 times the",
     "pipe.pt": "a pipe, not a file; name a file",
-    "shape.safetensors": "is refused, for it is damaged, or no file of safetensors",
-    "sparse.pt": "is refused, for torch finds no data in it",
-    "sparse.safetensors": "does not hold the weights of the network: it has w, and the network not",
-    "text.pt": "is refused, for torch finds no data in it",
+    "shape.safetensors": "is refused: it is damaged, or not a safetensors file",
+    "sparse.pt": "is refused: torch finds no data in it",
+    "sparse.safetensors": "does not hold the weights of the network: it has w, which the",
+    "text.pt": "is refused: torch finds no data in it",
     "zero.pt": "a device, not a file; name a file",
 }
 
@@ -64,7 +64,7 @@ def test_a_file_that_is_none_is_refused_by_any_name(tmp_path: Path) -> None:
     Path("loop.pt").symlink_to("loop.pt")
     with pytest.raises(UnavailableError, match="cannot read the weights"):
         open_weights("loop.pt", Path("runs"))
-    with pytest.raises(CheckFailedError, match="is damaged, or no file of safetensors"):
+    with pytest.raises(CheckFailedError, match="is damaged, or not a safetensors file"):
         Path("w.safetensors").write_bytes(b"")
         open_weights("w.safetensors", Path("runs"))
 

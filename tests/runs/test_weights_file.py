@@ -68,8 +68,8 @@ def test_a_run_begins_with_the_weights_of_a_file(name: str, state: dict[str, Ten
         on_event=lambda event: notes.append(event.text) if isinstance(event, Note) else None,
     )  # fmt: skip
     path = Path(name).absolute()
-    assert f"begins with the weights of {path}" in notes
-    assert "850 parameters are trained, the others stay" in notes
+    assert f"starts from the weights of {path}" in notes
+    assert "850 parameters are trained, the others are frozen" in notes
     assert_kept(run, state)
     torch.testing.assert_close(weights_of(run), state)  # the last layer as well
     description = json.loads((run / "run.json").read_text())
@@ -132,7 +132,7 @@ def test_other_classes_get_a_new_last_layer_and_a_line_says_so(
     answer = cnnkit("train", "lenet5", OTHER, "--epochs", "1", "--weights", "w.pt", "--freeze")
     assert answer.code == 0, answer.stderr
     said = " ".join(answer.stderr.split())
-    assert "w.pt; the last layer begins anew, for 11.weight is 10x84 there and 4x84 here" in said
+    assert "w.pt; the last layer is initialized again: 11.weight is 10x84 in the file, 4x84" in said
     (run,) = RUNS.iterdir()
     assert_kept(run, state)
     assert weights_of(run)[LAST[0]].shape == (4, 84)
@@ -144,7 +144,7 @@ def test_a_file_without_a_last_layer_gets_a_new_one(state: dict[str, Tensor]) ->
     network = build_model("lenet5", num_classes=10, in_channels=1)
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
     said = open_weights("w.pt", RUNS).load_into(network)
-    assert said.endswith("the last layer begins anew, for 11.weight is not there")
+    assert said.endswith("the last layer is initialized again: 11.weight is not in the file")
     for name, value in network.state_dict().items():
         assert torch.equal(value, fresh[name] if name in LAST else state[name])
 
@@ -160,7 +160,7 @@ def test_the_best_weights_of_a_run_are_taken(cnnkit: Cnnkit, state: dict[str, Te
         assert json.loads((again / "run.json").read_text())["weights"] == str(file)
     found = cnnkit("train", "lenet5", FAKE, "--weights", run.name, "--lr-find")
     assert found.code == 0, found.stderr
-    assert "begins with the weights of" in found.stderr
+    assert "starts from the weights of" in found.stderr
     (run / "checkpoints/best/model.safetensors").write_bytes(b"x")
     with pytest.raises(CheckFailedError, match="is not what was saved"):
         trained(run.name)
@@ -192,7 +192,7 @@ def test_a_crafted_file_is_refused_by_name_and_never_executed(cnnkit: Cnnkit, ki
     answer = cnnkit("train", "lenet5", FAKE, "--weights", "w.pt")
     assert answer.code == 6
     (line,) = answer.stderr.splitlines()
-    assert "is refused, for it holds more than data: it asks for posix.system; nothing in" in line
+    assert "is refused: it holds more than data: it asks for posix.system; nothing in" in line
     assert not Path("executed").exists()
     assert not RUNS.exists()
 
@@ -208,14 +208,14 @@ def test_files_that_are_none_are_refused(cnnkit: Cnnkit, state: dict[str, Tensor
     Path("w.bin").touch()
     Path("folder.pt").mkdir()
     for name, code, says in (
-        ("cut.pt", 6, "cut.pt is refused, for torch finds no data in it: it is damaged"),
-        ("cut.safetensors", 6, "is refused, for it is damaged, or no file of safetensors"),
+        ("cut.pt", 6, "cut.pt is refused: torch finds no data in it: it is damaged"),
+        ("cut.safetensors", 6, "is refused: it is damaged, or not a safetensors file"),
         ("numbers.pt", 6, "does not hold weights by name, but epoch, lr; save"),
         ("list.pt", 6, "does not hold weights by name, but list; save"),
         ("empty.pt", 6, "does not hold the weights of the network: it lacks"),
         ("gone.pt", 3, f"cannot read the weights {Path('gone.pt').absolute()}: no such file"),
         ("gone", 3, "there is no file and no run 'gone'; make one"),
-        ("w.bin", 2, "w.bin is no file of weights by its name; those that are read end in"),
+        ("w.bin", 2, "w.bin does not have the name of a weights file; those that are read end in"),
         ("folder.pt", 3, "folder.pt is not a run folder: it has no run.json"),
     ):
         answer = cnnkit("train", "lenet5", FAKE, "--weights", name)
@@ -237,7 +237,9 @@ def test_weights_are_known_by_how_they_begin(name: str, state: dict[str, Tensor]
         write()
         assert open_weights(name, RUNS).read().keys() == state.keys()
     Path(name).write_bytes(pickle.dumps(Harm()))
-    with pytest.raises(UsageError, match="is no file of weights by its name; those that are read"):
+    with pytest.raises(
+        UsageError, match="does not have the name of a weights file; those that are read"
+    ):
         open_weights(name, RUNS)
     assert not Path("executed").exists()
 
@@ -261,7 +263,7 @@ def test_weights_that_are_not_finite_do_no_harm_where_they_are_not_used(
     state["11.weight"].fill_(math.nan)
     torch.save(state, "w.pt")
     network = build_model("lenet5", num_classes=4, in_channels=1)
-    assert "the last layer begins anew" in open_weights("w.pt", RUNS).load_into(network)
+    assert "the last layer is initialized again" in open_weights("w.pt", RUNS).load_into(network)
     mask = nn.Sequential(nn.Linear(2, 2))
     mask.register_buffer("mask", torch.tensor([-math.inf, 0]))
     torch.save(mask.state_dict(), "w.pt")
@@ -278,17 +280,20 @@ def test_a_flipped_bit_in_the_numbers_is_noticed(cnnkit: Cnnkit, state: dict[str
         answer = cnnkit("train", "lenet5", FAKE, "--weights", "w.pt")
         assert answer.code == 6
         (line,) = answer.stderr.splitlines()
-        assert "is refused, for it is damaged: Bad CRC-32 for file 'w/data/" in line
+        assert "is refused: it is damaged: Bad CRC-32 for file 'w/data/" in line
 
 
 def test_the_weights_of_another_network_are_refused_by_name(state: dict[str, Tensor]) -> None:
     first, bias = list(state)[:2]
     for changed, says in (
-        ({first: torch.ones(6, 3, 5, 5)}, f"{first} is 6x3x5x5 there and 6x1x5x5 here"),
+        (
+            {first: torch.ones(6, 3, 5, 5)},
+            f"{first} is 6x3x5x5 in the file, 6x1x5x5 in the network",
+        ),
         ({first: torch.tensor(1.0)}, f"{first} is a single number there"),
-        ({"more": torch.ones(1)}, "it has more, and the network not; name the network"),
+        ({"more": torch.ones(1)}, "it has more, which the network lacks; name the network"),
         ({first: None, bias: None}, f"it lacks {first}, {bias}; name the network"),
-        ({first: None, "x": torch.ones(1)}, f"it has x, and the network not; it lacks {first}"),
+        ({first: None, "x": torch.ones(1)}, f"it has x, which the network lacks; it lacks {first}"),
     ):
         torch.save({k: v for k, v in {**state, **changed}.items() if v is not None}, "w.pt")
         with pytest.raises(CheckFailedError, match="does not hold the weights of") as caught:

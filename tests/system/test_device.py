@@ -54,7 +54,9 @@ def test_a_device_that_is_missing_is_refused(
     name: str, there: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     give(monkeypatch, there)
-    with pytest.raises(UnavailableError, match=f"device {name} is not there: this machine has no"):
+    with pytest.raises(
+        UnavailableError, match=f"device {name} is not available: this machine has no"
+    ):
         choose_device(name)
 
 
@@ -63,7 +65,9 @@ def test_a_number_too_high_is_refused_with_those_that_are_there(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     give(monkeypatch, kind, 2)
-    with pytest.raises(UnavailableError, match=f"{kind}:2 is not there: this machine has 2") as e:
+    with pytest.raises(
+        UnavailableError, match=f"{kind}:2 is not available: this machine has 2"
+    ) as e:
         choose_device(f"{kind}:2")
     assert e.value.hint == f"choose {kind}:0 to {kind}:1"
 

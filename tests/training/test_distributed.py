@@ -215,7 +215,7 @@ def test_without_memory_on_one_rank_all_split_alike() -> None:
     split, told = in_processes(2, narrow_steps, 8, 1)
     planned, _ = in_processes(2, narrow_steps, 100, 4)
     assert split == planned
-    assert "out of memory: from here on a batch of 64 is taken in 4 parts" in told[0]
+    assert "out of memory: from now on a batch of 64 is split into 4 parts" in told[0]
 
 
 # The shares
@@ -343,7 +343,7 @@ def test_a_run_of_several_ends_as_one_of_one(network: None) -> None:
         [one.train_loss for one in alone.epochs], rel=1e-5
     )
     assert together["num_train_images"] == alone.num_train_images
-    with pytest.raises(UsageError, match="the run is of 2 processes, and there is 1"):
+    with pytest.raises(UsageError, match="the run uses 2 processes, and there is 1"):
         cnnkit.resume(run)
 
 
@@ -396,7 +396,7 @@ def test_all_stop_after_the_same_step_and_go_on(network: None) -> None:
     assert differing(run, whole) == []
     other = Launch(3).run(stop_and_go_on, str(run))
     assert isinstance(other[0], UsageError)
-    assert "the run is of 2 processes, and there are 3" in str(other[0])
+    assert "the run uses 2 processes, and there are 3" in str(other[0])
 
 
 def test_what_befalls_one_rank_is_told_once(network: None) -> None:
@@ -572,8 +572,8 @@ def test_kill_9_of_a_rank_and_ctrl_c_leave_what_can_be_resumed(network: None) ->
     lost = launched("kill", "--runs-dir", "lost", "-q")
     assert lost.returncode == ExitCode.RUN_FAILED
     assert lost.stderr == (
-        "cnnkit: rank 1 was killed by SIGKILL, as the system does where memory runs out; `cnnkit "
-        f"train --resume {only_run('lost')}` goes on\n"
+        "cnnkit: rank 1 was killed by SIGKILL, as the system does when memory runs out; `cnnkit "
+        f"train --resume {only_run('lost')}` resumes the run\n"
     )
     assert json.loads(lost.stdout)["exit_code"] == ExitCode.RUN_FAILED
     stopped = launched("ctrl-c", "--runs-dir", "stopped", "-q")
@@ -598,5 +598,5 @@ def test_resume_takes_the_number_of_processes_from_the_run(
     assert started == [(("train", "--resume", str(run), "-j", "1"), 2, 0)]
     answer = cnnkit("train", "--resume", run, "--nproc", "3")
     assert answer.code == ExitCode.USAGE
-    assert "--nproc cannot be changed in a run that goes on: it was 2, not 3" in answer.stderr
+    assert "--nproc cannot be changed in a resumed run: it was 2, not 3" in answer.stderr
     assert len(started) == 1

@@ -69,7 +69,7 @@ def stopped(folder: str = "runs", **settings: object) -> Path:
         cnnkit.train(
             "linear", recipe=recipe(**settings), runs_dir=Path(folder), on_event=stop_after_epoch(2)
         )
-    assert "goes on" in caught.value.hint
+    assert "resumes the run" in caught.value.hint
     (run,) = Path(folder).iterdir()
     return run
 
@@ -206,7 +206,7 @@ def test_sigterm_finishes_the_step_saves_and_prints_how_to_go_on(tmp_path: Path)
     assert process.returncode == ExitCode.INTERRUPTED
     last = errors.splitlines()[-1]
     assert last.startswith("cnnkit: interrupted after ")
-    assert f"`cnnkit train --resume {only_run()}` goes on" in last
+    assert f"`cnnkit train --resume {only_run()}` resumes the run" in last
     assert not (only_run() / ".lock").exists()
 
 
@@ -216,7 +216,7 @@ def test_what_may_change_is_changed_and_recorded(cnnkit: Cnnkit, whole: Path) ->
         "train", "--resume", run, "-j", "0", "--checkpoint-steps", "5", "--epochs", "4", "--json"
     )
     assert answer.code == 0, answer.stderr
-    assert "goes on in epoch 3 of 4" in answer.stderr
+    assert "resumes in epoch 3 of 4" in answer.stderr
     assert_equal(run, whole)
     description = json.loads((run / "run.json").read_text())
     (entry,) = description["resumed"]
@@ -230,14 +230,14 @@ def test_what_may_change_is_changed_and_recorded(cnnkit: Cnnkit, whole: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--lr", "0.5"], "--lr cannot be changed in a run that goes on: it was 0.05, not 0.5"),
-        (["-b", "64"], "--batch-size cannot be changed in a run that goes on: it was 128, not 64"),
-        (["--ema", "0.9"], "--ema cannot be changed in a run that goes on: it was none, not 0.9"),
-        (["--input", "1x9x9"], "--input cannot be changed in a run that goes on: it was 1x8x8"),
+        (["--lr", "0.5"], "--lr cannot be changed in a resumed run: it was 0.05, not 0.5"),
+        (["-b", "64"], "--batch-size cannot be changed in a resumed run: it was 128, not 64"),
+        (["--ema", "0.9"], "--ema cannot be changed in a resumed run: it was none, not 0.9"),
+        (["--input", "1x9x9"], "--input cannot be changed in a resumed run: it was 1x8x8"),
         (["--skip-bad"], "--skip-bad cannot be changed"),
         (
             ["--model-arg", "a=1"],
-            "--model-arg cannot be changed in a run that goes on: it was none",
+            "--model-arg cannot be changed in a resumed run: it was none",
         ),
         (["--epochs", "3"], "--epochs 3 is below the 4 of the run"),
         (["--epochs", "8"], "--epochs cannot be changed with --schedule onecycle, whose"),
@@ -267,14 +267,14 @@ def test_a_constant_learning_rate_goes_on_for_more_epochs(whole: Path) -> None:
     settings = {"schedule": "constant", "optimizer": "adam", "ema": 0.9}
     short = Path(cnnkit.train("linear", recipe=recipe(epochs=2, **settings)).run)
     events: list[Event] = []
-    with pytest.raises(UsageError, match="is complete; give more epochs to go on"):
+    with pytest.raises(UsageError, match="is complete; give more epochs to continue"):
         resume(short)
     result = resume(short, {"epochs": 4}, on_event=events.append)
-    assert any("was tested already" in event.text for event in events if isinstance(event, Warned))
+    assert any("was already tested" in event.text for event in events if isinstance(event, Warned))
     assert len(result.epochs) == 4
     long = cnnkit.train("linear", recipe=recipe(**settings), runs_dir=Path("long"))
     assert_equal(short, Path(long.run))
-    with pytest.raises(UsageError, match="has come to its end; begin a new run for more"):
+    with pytest.raises(UsageError, match="has ended; begin a new run for more"):
         resume(whole)
 
 
@@ -320,7 +320,7 @@ def test_a_checkpoint_cut_short_anywhere_costs_no_more_than_its_steps(
         resume(copy, on_event=events.append)
         (warning,) = [event.text for event in events if isinstance(event, Warned)]
         assert str(damaged) in warning
-        assert "the checkpoint before it is used" in warning
+        assert "the previous checkpoint is used" in warning
         assert_equal(copy, whole)
         assert (copy / "checkpoints" / "damaged" / name).exists()
 
@@ -408,7 +408,7 @@ def test_what_of_last_cannot_be_read_is_read_from_previous(
         resume(run, on_event=events.append)
     (warning,) = [event.text for event in events if isinstance(event, Warned)]
     assert f"cannot read {path}: input/output error" in warning
-    assert "the checkpoint before it is used" in warning
+    assert "the previous checkpoint is used" in warning
     assert_equal(run, whole)
 
 
@@ -476,7 +476,7 @@ def test_a_crafted_pickle_is_refused_by_name_and_never_executed(whole: Path) -> 
     events: list[Event] = []
     resume(kept, on_event=events.append)
     (warning,) = [event.text for event in events if isinstance(event, Warned)]
-    assert "is refused, for it holds more than data: it asks for posix.system" in warning
+    assert "is refused: it holds more than data: it asks for posix.system" in warning
     assert_equal(kept, whole)
     craft("previous", pickle.dumps(Harm()))  # no archive of torch at all
     with pytest.raises(CheckFailedError, match=r"posix\.system"):
@@ -622,7 +622,7 @@ def test_a_disk_that_fills_up_costs_nothing(small_disk: Path, whole: Path) -> No
         cnnkit.train("linear", recipe=recipe(), runs_dir=small_disk, on_event=fill)
     assert "free some space" in caught.value.hint
     (run,) = (path for path in small_disk.iterdir() if path.is_dir())
-    assert f"`cnnkit train --resume {run}` goes on" in caught.value.hint
+    assert f"`cnnkit train --resume {run}` resumes the run" in caught.value.hint
     with pytest.raises(CnnkitError, match="no space left"):
         resume(run)
     with filler.open("ab", buffering=0) as file, pytest.raises(OSError, match="No space"):
@@ -664,7 +664,9 @@ def test_a_vanished_file_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
 
     with pytest.raises(RunFailedError, match=r"broken image .*no such file") as caught:
         cnnkit.train("linear", "photos", settings, num_workers=1, on_event=vanish)
-    way_on = f"restore it, and `cnnkit train --resume {only_run()}` goes on; or begin a new run"
+    way_on = (
+        f"restore it, and `cnnkit train --resume {only_run()}` resumes the run; or begin a new run"
+    )
     assert caught.value.hint.startswith(way_on)
     for path, content in lost:
         path.write_bytes(content)

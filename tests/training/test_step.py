@@ -225,8 +225,8 @@ def test_without_memory_a_batch_is_split_as_if_it_had_been_from_the_start() -> N
             stepper.take(x, y)
     (warned,) = events
     assert isinstance(warned, Warned)
-    assert "a batch of 64 is taken in 4 parts" in warned.text
-    assert "batch norm sees the parts alone" in warned.text
+    assert "a batch of 64 is split into 4 parts" in warned.text
+    assert "batch norm sees each part separately" in warned.text
 
     torch.manual_seed(0)
     wide = Narrow(most=64)

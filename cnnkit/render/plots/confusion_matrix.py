@@ -23,7 +23,7 @@ MIN_NUMBERED_CELL = 36  # in smaller ones no count is written
 MIN_NAMED_CELL = 14  # beside smaller ones no class is named
 NAME_WIDTH = 110
 MAX_NAME = 16  # letters
-MIN_WIDTH = 420  # of the whole picture, for its heading
+MIN_WIDTH = 420  # of the picture, for its heading
 LINE = 20
 LIGHT, DARK = "#f4f8fd", "#08306b"
 

@@ -31,7 +31,7 @@ MAX_NUMBERED = 10  # and not every one of more than this has its number
 LEGEND_COLUMNS = 3
 MAX_TITLE = 90  # letters
 
-# the name of a set in `EpochMetrics`, its colour, and what its line is
+# the name of a set in `EpochMetrics`, its color, and what its line is
 LINES = (
     ("train", BLUE, "training, while the weights change"),
     ("val", ORANGE, "validation, after each epoch"),

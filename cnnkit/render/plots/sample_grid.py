@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CELL_SIDE = 150  # pixels of a picture in a grid of many
 FEW_SIDE = 240  # of one among few
-SINGLE_SIDE = 480  # of one that is shown alone
+SINGLE_SIDE = 480  # of a single one
 FEW = 6
 MIN_LABELLED_SIDE = 48  # below this there is no room for labels
 MAX_GRID_PIXELS = 4e7
@@ -95,7 +95,7 @@ def fitted(picture: Picture, width: int, height: int) -> "Image":
 
 
 class _Grid:
-    """Where pictures and words stand, in pixels from the upper left corner."""
+    """Positions of pictures and words, in pixels from the upper left corner."""
 
     def __init__(self, result: SampleList) -> None:
         self._result = result
@@ -103,7 +103,7 @@ class _Grid:
         self._side = _cell_side(result)
         self._is_labelled = self._side >= MIN_LABELLED_SIDE
         self._per_row = _per_row(number, self._parts)
-        # The pictures of one sample stand closer to each other than to those of the next.
+        # The pictures of one sample are closer to each other than to those of the next.
         self._pitch = self._parts * (self._side + GAP) + (2 * GAP if self._parts > 1 else 0)
         content = self._per_row * self._pitch - (self._pitch - self._room)
         self._width = max(content + 2 * MARGIN, MIN_WIDTH)
@@ -126,7 +126,7 @@ class _Grid:
         return self._parts * (self._side + GAP) - GAP
 
     def drawn(self) -> "Image":
-        """Return the whole grid."""
+        """Return the complete grid."""
         from PIL import Image
 
         canvas = Image.new("RGB", (self._width, self._height), PAPER)
@@ -239,7 +239,7 @@ def cut_to_fit(text: str, room: int) -> str:
 
 
 def _per_row(number: int, parts: int) -> int:
-    """Return how many samples stand in a row: about a square, with few places empty."""
+    """Return the number of samples in a row: about a square, with few places empty."""
     least = math.ceil(0.9 * math.sqrt(number / parts))
     return min(range(least, round(1.5 * least) + 1), key=lambda one: -number % one)
 

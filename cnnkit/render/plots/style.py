@@ -1,4 +1,4 @@
-"""The one look of all charts: sizes, colours, axes, and how a figure becomes a file."""
+"""The one look of all charts: sizes, colors, axes, and how a figure becomes a file."""
 
 import io
 import warnings
@@ -69,7 +69,7 @@ def new_figure(width: int, height: int) -> "Figure":
 
 
 def write_title(figure: "Figure", title: str, y: float, **looks: Any) -> None:
-    """Write the heading of a whole figure, its upper edge at `y` of the height."""
+    """Write the heading of a figure, its upper edge at `y` of the height."""
     figure.text(
         0.015, y, title, fontsize=TITLE_SIZE, fontweight="bold", color=INK, va="top", **looks
     )
@@ -92,7 +92,7 @@ def draw_grid(axes: "Axes") -> None:
 
 
 def count_ticks(axis: Any) -> None:
-    """Label an axis with whole numbers, thousands apart."""
+    """Label an axis with integers, thousands apart."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.set_major_locator(MaxNLocator(6, integer=True))

@@ -91,7 +91,7 @@ def draw_comparison(result: ComparisonResult, suffix: str) -> bytes:
             text = f"without a published top-1 here: {', '.join(rest)}"
             text = textwrap.fill(visible(text), 120, break_on_hyphens=False)
             figure.supxlabel(text, fontsize=_NAME_SIZE, color=GREY)
-        figure.draw_without_rendering()  # from here on it is known where everything lies
+        figure.draw_without_rendering()  # from here on all positions are known
         figure.set_layout_engine("none")
         for panel, dots in zip(panels, by_dataset.values(), strict=True):
             _write_names(panel, dots)
@@ -160,7 +160,7 @@ def _draw_legend(figure: "Figure", most: int) -> None:
 def _write_names(panel: "Axes", dots: Sequence[_Dot]) -> None:
     """Write every name beside its dot, where it covers no other name, no dot and no line.
 
-    One that finds no place near its dot stands further off, with a line to it.
+    One that finds no place near its dot is further off, with a line to it.
     """
     from matplotlib.transforms import Bbox
 

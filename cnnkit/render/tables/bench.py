@@ -281,7 +281,7 @@ def _peak_table(result: BenchResult) -> Table:
 
 @build_tables.register
 def change_tables(result: BenchComparison) -> tuple[Table, ...]:
-    """Return a row a configuration of both measurements."""
+    """Return one row per configuration of both measurements."""
     cells = tuple(one.cell for one in result.changes)
     names = varying_settings(cells) if cells else []
     columns = (

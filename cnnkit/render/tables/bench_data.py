@@ -17,7 +17,7 @@ _HEADINGS: dict[str, tuple[str, Kind, int]] = {
 
 @build_tables.register
 def pipeline_tables(result: PipelineResult) -> tuple[Table, ...]:
-    """Return a row a network and setting."""
+    """Return one row per network and setting."""
     records, varying = result.records(), result.varying
     columns = tuple(
         Column(name, *_HEADINGS.get(name, (name, "name", 0))) for name in records.columns
@@ -54,7 +54,7 @@ def _verdict(row: PipelineRow) -> str:
 
 @build_tables.register
 def time_to_tables(result: TimeToResult) -> tuple[Table, ...]:
-    """Return a row a run, the mean below."""
+    """Return one row per run, the mean below."""
     columns = (
         Column("seed", "seed", "integer"),
         Column("seconds", "time", "seconds"),

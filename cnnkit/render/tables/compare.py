@@ -48,7 +48,7 @@ def _accuracy_table(result: ComparisonResult) -> Table:
         ),
         Column("pareto", "Pareto", "name", note=_PARETO_NOTE if known else ""),
     )
-    if len(datasets) > 1:  # accuracies of different sets must not be taken for one another
+    if len(datasets) > 1:  # accuracies of different sets must not be compared
         columns = (*columns[:-1], Column("dataset", "on", "name"), columns[-1])
     notes = []
     bounds = [one.name for one in result.models if one.is_lower_bound]
@@ -75,7 +75,7 @@ def _memory_table(result: ComparisonResult) -> Table:
     )
     notes = (
         "depth: layers with weights, on the longest way; field: pixels along a side that a "
-        "value sees, before a layer looks at the whole image",
+        "value sees, before a layer that covers the full image",
         f"training: weights, gradients, {result.optimizer} and what autograd saves for a batch "
         f"of {result.batch_size}",
     )

@@ -149,7 +149,7 @@ def _window_remarks(axis: ConvAxis, name: str) -> list[str]:
         real = axis.unused - axis.padding_end
         kind = ""
         if axis.padding_end:
-            kind = f", {real} of them input" if real > 0 else ", padding alone"
+            kind = f", {real} of them input" if real > 0 else ", only padding"
         remarks.append(
             f"left over at the {_END[name]}: {axis.unused} {pixels} of the padded input that no "
             f"window touches{kind}"
@@ -185,7 +185,7 @@ def _transposed_remarks(axis: ConvAxis) -> list[str]:
     ]
     # Weights reach every output only if their distances leave every remainder by the stride.
     if min(axis.kernel, axis.stride // gcd(axis.stride, axis.dilation)) < axis.stride:
-        remarks.append("some outputs see no input, and are the bias alone")
+        remarks.append("some outputs see no input, and are only the bias")
     return remarks
 
 
@@ -225,7 +225,7 @@ def _cost_table(result: ConvResult, height: ConvAxis, width: ConvAxis) -> Table:
 
 
 def _stack_table(result: ConvResult, stack: Stack) -> Table:
-    """Return a row a layer, and what is saved below."""
+    """Return one row per layer, and what is saved below."""
     records = result.records()
     columns = tuple(_STACK_COLUMNS[name] for name in records.columns)
     title = f"stack of {counted(len(stack.layers), 'convolution')}"
@@ -256,7 +256,7 @@ def _stack_notes(result: ConvResult, stack: Stack) -> tuple[str, ...]:
 def _matrices(slide: Slide) -> tuple[Table, ...]:
     """Return output, image and kernel, the answer first."""
     infinite = any(value is None for row in slide.output for value in row)
-    notes = ("- is a window of padding alone: minus infinity in PyTorch",) if infinite else ()
+    notes = ("- is a window of only padding: minus infinity in PyTorch",) if infinite else ()
     tables = [_matrix_table("output", slide.output, notes), _matrix_table("image", slide.image)]
     if slide.weight is not None:
         note = "the kernel is not flipped (cross-correlation), as in PyTorch"

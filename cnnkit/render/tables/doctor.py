@@ -6,7 +6,7 @@ from cnnkit.results.doctor import DoctorReport
 
 @build_tables.register
 def doctor_tables(report: DoctorReport) -> tuple[Table, ...]:
-    """Return a row a finding; what to do stands below."""
+    """Return one row per finding; what to do is below."""
     columns = (
         Column("area", "area", "group"),
         Column("name", "what", "name"),

@@ -84,5 +84,5 @@ def _confusion_table(result: EvalResult) -> Table:
             Column("num_images", "images", "integer"),
         ),
         tuple((names[true], names[predicted], -count) for count, true, predicted in pairs),
-        ("the whole matrix is in the JSON",),
+        ("the full matrix is in the JSON",),
     )

@@ -7,7 +7,7 @@ from cnnkit.results.listings import DatasetList, ModelList, RecipeList
 
 @build_tables.register
 def model_tables(listed: ModelList) -> tuple[Table, ...]:
-    """Return a row a network."""
+    """Return one row per network."""
     columns = (
         Column("name", "name", "name"),
         Column("family", "family", rank=5),
@@ -26,7 +26,7 @@ def model_tables(listed: ModelList) -> tuple[Table, ...]:
 
 @build_tables.register
 def dataset_tables(listed: DatasetList) -> tuple[Table, ...]:
-    """Return a row a dataset."""
+    """Return one row per dataset."""
     columns = (
         Column("name", "name", "name"),
         Column("task", "what", rank=2),
@@ -44,7 +44,7 @@ def dataset_tables(listed: DatasetList) -> tuple[Table, ...]:
 
 @build_tables.register
 def recipe_tables(listed: RecipeList) -> tuple[Table, ...]:
-    """Return a row a recipe; the machines stand below, for a column has no room."""
+    """Return one row per recipe; the machines are below, for a column has no room."""
     columns = (
         Column("name", "name", "name"),
         Column("model", "network", "name", rank=1),
@@ -70,7 +70,7 @@ def _time_notes(listed: RecipeList) -> tuple[str, ...]:
     for one in listed.recipes:
         if one.seconds is not None:
             names.setdefault(one.machine or "an unknown machine", []).append(one.name)
-    what = "time: of a whole run, median"
+    what = "time: of a full run, median"
     if len(names) > 1:
         return tuple(f"{what}, of {', '.join(of)}: on {on}" for on, of in names.items())
     return tuple(f"{what}, on {on}" for on in names)

@@ -16,7 +16,7 @@ _COLUMNS = (
 
 @build_tables.register
 def show_tables(result: SampleList) -> tuple[Table, ...]:
-    """Return a row an image."""
+    """Return one row per image."""
     records = result.records()
     columns = tuple(column for column in _COLUMNS if column.key in records.columns)
     return (Table("samples", "", columns, records.rows, sample_notes(result)),)
@@ -43,9 +43,9 @@ def _normalization_notes(one: Normalization) -> tuple[str, ...]:
     """Return what was done, and why the outcome looks as it does."""
     mean, std = (" ".join(f"{x:.4f}" for x in values) for values in (one.mean, one.std))
     return (
-        f"normalised with mean {mean}, std {std} ({one.source}): from {one.min:.2f} to "
+        f"normalized with mean {mean}, std {std} ({one.source}): from {one.min:.2f} to "
         f"{one.max:.2f}",
-        "a picture can only show values from 0 to 1, so a normalised image that is shown is "
+        "a picture can only show values from 0 to 1, so a normalized image that is shown is "
         f"clipped: here {format_percent(one.below, 1)} of the values are below 0 and become black, "
         f"{format_percent(one.above, 1)} are above 1 and become white; the network loses nothing, "
         "as the image stretched over its own range shows",

@@ -41,7 +41,7 @@ def stats_tables(result: DatasetStatistics) -> tuple[Table, ...]:
 def view_tables(view: ShownStats) -> tuple[Table, ...]:
     """Return the channels, and what else was found."""
     result = view.measured
-    if not result.channels:  # nothing was decoded: labels alone, or a part without images
+    if not result.channels:  # nothing was decoded: only labels, or a part without images
         return (_class_table(view, stats_title(result), _count_notes(result)),)
     found = [_channel_table(result), _value_table(result)]
     if result.sizes is not None and result.sizes.num_sizes > 1:

@@ -86,9 +86,7 @@ def _layer_notes(
         return (f"{left_out} more layers have {_WORDS[view.sort_key]}",) if left_out > 0 else ()
     depth = max(row.depth for row in summary.layers)
     if (view.depth or DEFAULT_DEPTH) < depth:
-        return (
-            f"what lies deeper is added up in these; {setting('depth')} {depth} shows all of it",
-        )
+        return (f"deeper layers are added up in these; {setting('depth')} {depth} shows all of it",)
     return ()
 
 
@@ -118,7 +116,7 @@ def _cell(row: LayerRow, key: str, share_key: str, total: int) -> Value:
 
 
 def type_text(row: LayerRow) -> str:
-    """Return the class, and how many equal blocks the row stands for: `Bottleneck x 5`."""
+    """Return the class, and how many equal blocks are in the row: `Bottleneck x 5`."""
     return f"{row.type} x {row.num_folded}" if row.num_folded > 1 else row.type
 
 
