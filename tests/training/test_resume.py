@@ -290,7 +290,7 @@ def test_patience_stops_and_goes_on_stopping() -> None:
     run = stopped("again", **settings)
     resume(run)
     assert_equal(run, Path(result.run))
-    with pytest.raises(UsageError, match="nothing is held out to tell by"):
+    with pytest.raises(UsageError, match="needs validation images, and none are held out"):
         cnnkit.train("linear", recipe=recipe(patience=2, val_split=0))
 
 
