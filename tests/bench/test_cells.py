@@ -127,7 +127,7 @@ def test_cells_that_do_not_fit_beside_others_are_measured_after_them() -> None:
 
 
 def test_the_processor_is_not_driven_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnkit.bench.device_clock.available_bytes", lambda: 50 * 2**20)
+    monkeypatch.setattr("cnnkit.bench.device_clock.available_bytes", lambda device: 50 * 2**20)
     sweep = Sweep(("cpu",), ("infer",), (1, 2**17), threads=(1,))
     small, large = benchmark("lenet5", sweep, max_seconds=0.3).cells
     assert small.images_per_second is not None
@@ -207,4 +207,4 @@ def test_a_precision_that_one_device_lacks_is_the_error_of_its_cells() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
 def test_a_device_that_is_not_there_is_refused() -> None:
-    refused(UnavailableError, "cuda is not there", Sweep(("cpu", "cuda")))
+    refused(UnavailableError, "cuda is not available", Sweep(("cpu", "cuda")))

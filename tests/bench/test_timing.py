@@ -201,5 +201,5 @@ def test_max_seconds_too_short_for_one_batch() -> None:
     device = FakeDevice()
     cell = measured(device, KernelNet(device, 0.1), max_seconds=1).cells[0]
     assert cell.error is not None
-    assert "a batch takes 5 s, longer than the 1 s of --max-seconds" in cell.error
+    assert "a batch takes 5 s, longer than the 1 s of max_seconds" in cell.error
     assert cell.images_per_second is None

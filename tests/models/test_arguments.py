@@ -127,7 +127,7 @@ def test_anything_goes_where_the_builder_takes_anything() -> None:
 def test_the_dataset_decides_classes_and_channels(name: str) -> None:
     with pytest.raises(UsageError) as caught:
         convert(annotated, **{name: "3"})
-    assert caught.value.message == f"{name} cannot be set by --model-arg"
+    assert caught.value.message == f"{name} cannot be set by model_arguments"
     assert "comes from the dataset" in caught.value.hint
 
 

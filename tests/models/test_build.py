@@ -183,9 +183,12 @@ class TestTimm:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({"in_chans": "1"}, "in_chans cannot be set by --model-arg"),
-            ({"img_size": "32"}, "img_size cannot be set by --model-arg"),
-            ({"pretrained": "true"}, "pretrained of timm:resnet18 cannot be set by --model-arg"),
+            ({"in_chans": "1"}, "in_chans cannot be set by model_arguments"),
+            ({"img_size": "32"}, "img_size cannot be set by model_arguments"),
+            (
+                {"pretrained": "true"},
+                "pretrained of timm:resnet18 cannot be set by model_arguments",
+            ),
             ({"dorp": "1"}, "timm cannot build resnet18: TypeError: "),
         ],
     )

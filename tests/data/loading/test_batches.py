@@ -113,7 +113,7 @@ def break_file(images: EncodedSet, index: int) -> str:
 def test_a_broken_image_is_named(in_files: EncodedSet, num_workers: int) -> None:
     path = break_file(in_files, 20)
     batches = FileBatches(in_files, TREATED, 16, CPU, num_workers=num_workers)
-    with pytest.raises(RunFailedError, match=f"broken image {path}: .*--skip-bad"):
+    with pytest.raises(RunFailedError, match=f"broken image {path}: .*skip_bad"):
         list(batches.ordered())
 
 
@@ -161,7 +161,7 @@ def test_files_decoded_once_give_the_batches_of_the_files(
 
 def test_a_broken_file_is_named_when_all_are_decoded(in_files: EncodedSet) -> None:
     path = break_file(in_files, 20)
-    with pytest.raises(RunFailedError, match=f"broken image {path}: .*--skip-bad"):
+    with pytest.raises(RunFailedError, match=f"broken image {path}: .*skip_bad"):
         decoded(in_files, TREATED, 2, False)
 
 

@@ -174,7 +174,7 @@ def test_single_files_are_unpacked_whole_or_not(tmp_path: Path) -> None:
 
 def test_an_unknown_kind_of_archive(tmp_path: Path) -> None:
     (tmp_path / "a.rar").write_bytes(b"Rar!")
-    with pytest.raises(ValueError, match="no archive"):
+    with pytest.raises(ValueError, match="not an archive"):
         unpack(tmp_path / "a.rar", tmp_path / "out")
 
 

@@ -507,7 +507,7 @@ def test_https_does_not_become_http() -> None:
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:,x", "/x", ""])
 def test_only_the_web_is_asked(url: str, path: Path) -> None:
-    with pytest.raises(DownloadError, match="no address of http or https"):
+    with pytest.raises(DownloadError, match="not an http or https address"):
         fetch(url, path)
 
 

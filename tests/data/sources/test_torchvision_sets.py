@@ -204,7 +204,7 @@ def test_no_permission_and_nothing_there(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "makedirs", mkdir)
     text = fails("mnist", tmp_path)
     assert text.startswith(f"no permission to use {tmp_path}")
-    assert "--data-dir" in text
+    assert "data_dir" in text
 
 
 def test_image_files_need_a_folder_to_be_written_to(
@@ -223,7 +223,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse_to_unpack(monkeypatch, tmp_path, errno.ENOSPC)
     text = fails("mnist", tmp_path)
     assert text.startswith("no space left on the disk")
-    assert "--data-dir" in text
+    assert "data_dir" in text
 
 
 def test_a_data_folder_that_is_a_file(tmp_path: Path) -> None:
