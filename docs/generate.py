@@ -42,7 +42,7 @@ def reference() -> str:
     parts = [
         "# Reference",
         "Every command with its arguments and options, made from the commands themselves by "
-        "`python docs/generate.py`. What the values mean is told on the page of each command.",
+        "`python docs/generate.py`. What the values mean is described on the page of each command.",
         "## cnnkit",
         _options_table([_row(option, bool) for option in root.params]),
     ]
@@ -134,10 +134,10 @@ def _value(annotation: object) -> str:
 
 
 def _default_and_meaning(parameter: Any) -> tuple[str, str]:
-    """Return the default, which the help may tell where it is decided later, and the help."""
-    meaning, _, told = (parameter.help or "").removesuffix("]").partition(" [default: ")
-    if told:
-        return told, meaning
+    """Return the default, which the help has where it is decided later, and the help."""
+    meaning, _, stated = (parameter.help or "").removesuffix("]").partition(" [default: ")
+    if stated:
+        return stated, meaning
     return "" if parameter.default is None else str(parameter.default), parameter.help or ""
 
 
