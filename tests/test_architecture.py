@@ -1,6 +1,7 @@
 """The rules of the house, held against the imports."""
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -186,3 +187,21 @@ def test_no_file_name_occurs_twice() -> None:
         and not path.relative_to(PACKAGE).as_posix().startswith(tuple(f"{one}/" for one in aside))
     ]
     assert sorted(names) == sorted(set(names))
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    """Imports of a module as it is loaded; those inside functions come later."""
+    names = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+        for path in FILES
+    }
+    graph: dict[str, set[str]] = {}
+    for path in FILES:
+        name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        graph[name.removesuffix(".__init__")] = {
+            f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in names else node.module
+            for node in ast.parse(path.read_text()).body
+            if isinstance(node, ast.ImportFrom) and node.module and node.module != "cnnkit"
+            for alias in node.names
+        } & names
+    assert len(tuple(graphlib.TopologicalSorter(graph).static_order())) == len(names)

@@ -308,9 +308,7 @@ def test_networks_that_cannot_be_trained_are_refused(tmp_path: Path, body: str, 
 
 
 def test_batch_norm_on_a_single_image_is_refused() -> None:
-    with pytest.raises(
-        UsageError, match="trained on a single image; use a larger batch_size"
-    ):
+    with pytest.raises(UsageError, match="trained on a single image; use a larger batch_size"):
         trained("resnet18", "fake:3x32x32:2:4", batch_size=1)
 
 
