@@ -27,7 +27,7 @@ def test_python_reads_names(tmp_path: Path) -> None:
         Recipe.of(batch_size=0)
     with pytest.raises(UsageError, match=r"^limit and duplicates contradict each other"):
         measure_dataset("digits", limit=10, duplicates=True)
-    with pytest.raises(UsageError, match=r"^batch_sizes 0 has no image"):
+    with pytest.raises(UsageError, match=r"^batch_sizes 0 is below 1"):
         Sweep(batch_sizes=(0,)).check()
 
 
@@ -40,9 +40,9 @@ def test_python_reads_names(tmp_path: Path) -> None:
         (["stats", "digits", "--limit", "9", "--duplicates"], "--limit and --duplicates contra"),
         (["stats", "digits", "--labels-only", "--save", "x"], "so --save has no meaning"),
         (["show", "digits", "--index", "1", "--class", "1"], "--index and --class are both"),
-        (["bench", "lenet5", "-b", "0"], "--batch-size 0 has no image"),
+        (["bench", "lenet5", "-b", "0"], "--batch-size 0 is below 1"),
         (["bench", "lenet5", "--mode", "eval"], "--mode 'eval' is unknown"),
-        (["bench", "--device", "cpu"], "or give --peak alone"),
+        (["bench", "--device", "cpu"], "or give only --peak"),
         (["bench", "lenet5", "-b", "auto", "--data", "digits"], "be used with --data"),
         (["summary", "lenet5", "--model", "a.py:f"], "--model is for a run"),
         (["conv", "28", "--image", "1 2"], "--image needs --weight to slide over it, or --pool"),

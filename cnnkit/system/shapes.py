@@ -29,7 +29,7 @@ def parse_image_shape(text: str, name: str = "input") -> tuple[int | None, int, 
     """
     sizes = parse_sizes(text)
     if len(sizes) not in (1, 3):
-        raise UsageError(f"{setting(name)} {text!r} is no shape", SQUARE_OR_IMAGE)
+        raise UsageError(f"{setting(name)} {text!r} is not a shape", SQUARE_OR_IMAGE)
     check_positive(text, sizes, name)
     return (None, sizes[0], sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1], sizes[2])
 
@@ -42,14 +42,14 @@ def as_image_shape(given: ImageInput) -> tuple[int | None, int, int] | None:
     """Return channels (None for those that suit), height and width; None for None.
 
     Raises:
-        UsageError: it is no shape, or a size is below 1.
+        UsageError: it is not a shape, or a size is below 1.
     """
     if given is None or isinstance(given, str):
         return None if given is None else parse_image_shape(given)
     sizes = (None, given, given) if isinstance(given, int) else tuple(given)
     numbers = [one for one in sizes if isinstance(one, int)]
     if len(sizes) != 3 or len(numbers) < 2 or not all(isinstance(one, int) for one in sizes[1:]):
-        raise UsageError(f"{setting('input')} {given!r} is no shape", SQUARE_OR_IMAGE)
+        raise UsageError(f"{setting('input')} {given!r} is not a shape", SQUARE_OR_IMAGE)
     check_positive(str(given), tuple(numbers))
     return sizes  # type: ignore[return-value]
 

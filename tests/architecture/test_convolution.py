@@ -583,7 +583,7 @@ def test_alexnets_first_layer() -> None:
         ({"image": [1, 2], "weight": "1"}, "image must be a text, or rows of numbers"),
         ({"image": [[True]], "weight": "1"}, "'True' in row 1 of image is not a number"),
         ({"image": [], "weight": "1"}, "image is empty"),
-        ({"stack": "3s1", "size": 9, "padding": (1, 2)}, "padding must be a whole"),
+        ({"stack": "3s1", "size": 9, "padding": (1, 2)}, "padding must be an integer"),
         ({"stack": [3, 2.5]}, "'2.5' is no layer of a stack"),
         ({"stack": "1000000000s1"}, "'1000000000s1' is no layer"),
         ({"stack": "3s100000,3s100000"}, "layer 2 sees more than 1,000,000,000"),

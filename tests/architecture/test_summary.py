@@ -299,7 +299,7 @@ def test_networks_that_need_values_are_given_them_and_it_is_said(how: str) -> No
     assert result.device == "cpu"
     assert same.device == "meta"
     (remark,) = result.remarks
-    assert remark == "computed with real tensors, for Branching needs their values"
+    assert remark == "computed with real tensors because Branching needs their values"
     assert [type(one) for one in events] == [Note]
     assert row(result, "conv") == row(same, "conv")
     assert result.totals.macs == same.totals.macs

@@ -82,7 +82,9 @@ def test_bench_with_and_without_data(cnnkit: Cnnkit) -> None:
 def test_what_is_no_shape_is_refused_alike(cnnkit: Cnnkit, command: str, text: str) -> None:
     answer = cnnkit(*command.split(), "--input", text)
     assert answer.code == 2
-    assert answer.stderr.splitlines()[-1].startswith(f"cnnkit: --input {text!r} is no shape; write")
+    assert answer.stderr.splitlines()[-1].startswith(
+        f"cnnkit: --input {text!r} is not a shape; write"
+    )
 
 
 @pytest.mark.parametrize("text", ["1x8", "1x8x", "8", "1x8x8x8", "axbxc", "9" * 5000])
@@ -96,4 +98,4 @@ def test_a_recipe_says_where(cnnkit: Cnnkit, tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text('input = "3x8"\n')
     answer = cnnkit("train", "linear", DATA, "--recipe", "r.toml")
     assert answer.code == 2
-    assert "the recipe r.toml: input '3x8' is no shape; write CxHxW" in answer.stderr
+    assert "the recipe r.toml: input '3x8' is not a shape; write CxHxW" in answer.stderr

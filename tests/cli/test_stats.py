@@ -244,7 +244,7 @@ def test_ctrl_c_leaves_nothing_but_the_cache(folder: Path, cnnkit: Cnnkit, tmp_p
     again = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert without_time(json.loads(again.stdout)) == without_time(whole)
-    known = int(again.stderr.split(" images known")[0].split()[-1].replace(",", ""))
+    known = int(again.stderr.split(" images already measured")[0].split()[-1].replace(",", ""))
     assert 0 < known < 1500
 
 

@@ -180,6 +180,6 @@ def test_postscript_under_the_name_of_an_image(
     ] * 2
     check(cnnkit("show", tmp_path / "set", "-n", "12", "-o", "x.png"), ExitCode.DONE)
     answer = check(cnnkit("train", model, tmp_path / "set", "--epochs", "1"), ExitCode.RUN_FAILED)
-    assert "x.png: no image in a format that cnnkit reads" in answer.stderr.replace("\n", " ")
+    assert "x.png: not an image in a format that cnnkit reads" in answer.stderr.replace("\n", " ")
     check(cnnkit("train", model, tmp_path / "set", "--epochs", "1", "--skip-bad"), ExitCode.DONE)
     assert not called.exists()

@@ -84,7 +84,7 @@ def test_the_lectures_settings_are_the_published_ones(name: str) -> None:
     told = published.get("data", "") + published["model"]
     seed = re.search(r"seed (\d+)", told)
     assert recipe.seed == (int(seed[1]) if seed else 0)
-    assert recipe.normalize == ("none" if "not normalized" in told else "published")
+    assert recipe.normalize == ("none" if "not normalised" in told else "published")
     if "resized to 32x32" in told:
         assert find_recipe(name).input == "1x32x32"
     assert recipe.weight_decay is None

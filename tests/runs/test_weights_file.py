@@ -215,7 +215,7 @@ def test_files_that_are_none_are_refused(cnnkit: Cnnkit, state: dict[str, Tensor
         ("empty.pt", 6, "does not hold the weights of the network: it lacks"),
         ("gone.pt", 3, f"cannot read the weights {Path('gone.pt').absolute()}: no such file"),
         ("gone", 3, "there is no file and no run 'gone'; make one"),
-        ("w.bin", 2, "w.bin does not have the name of a weights file; those that are read end in"),
+        ("w.bin", 2, "w.bin does not have the name of a weights file; cnnkit reads .safetensors"),
         ("folder.pt", 3, "folder.pt is not a run folder: it has no run.json"),
     ):
         answer = cnnkit("train", "lenet5", FAKE, "--weights", name)
@@ -237,9 +237,7 @@ def test_weights_are_known_by_how_they_begin(name: str, state: dict[str, Tensor]
         write()
         assert open_weights(name, RUNS).read().keys() == state.keys()
     Path(name).write_bytes(pickle.dumps(Harm()))
-    with pytest.raises(
-        UsageError, match="does not have the name of a weights file; those that are read"
-    ):
+    with pytest.raises(UsageError, match="does not have the name of a weights file; cnnkit reads"):
         open_weights(name, RUNS)
     assert not Path("executed").exists()
 
@@ -290,7 +288,7 @@ def test_the_weights_of_another_network_are_refused_by_name(state: dict[str, Ten
             {first: torch.ones(6, 3, 5, 5)},
             f"{first} is 6x3x5x5 in the file, 6x1x5x5 in the network",
         ),
-        ({first: torch.tensor(1.0)}, f"{first} is a single number there"),
+        ({first: torch.tensor(1.0)}, f"{first} is a single number in the file"),
         ({"more": torch.ones(1)}, "it has more, which the network lacks; name the network"),
         ({first: None, bias: None}, f"it lacks {first}, {bias}; name the network"),
         ({first: None, "x": torch.ones(1)}, f"it has x, which the network lacks; it lacks {first}"),

@@ -28,8 +28,8 @@ def broken_files(seed: int) -> dict[str, tuple[bytes, str]]:
     damaged += struct.pack(">I", zlib.crc32(chunk)) + png[-12:]
     return {
         "empty.jpg": (b"", "empty: 0 bytes"),
-        "page.jpg": (b"<html>404 not found</html>", "no image"),
-        "random.png": (np.random.default_rng(seed).bytes(3000), "no image"),
+        "page.jpg": (b"<html>404 not found</html>", "not an image"),
+        "random.png": (np.random.default_rng(seed).bytes(3000), "not an image"),
         "half.jpg": (jpeg[: len(jpeg) // 2], "cut short"),
         "half.png": (png[: len(png) // 2], "cut short"),
         "header.png": (png[:20], "cut short"),

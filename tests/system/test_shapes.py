@@ -29,7 +29,12 @@ def test_an_image_is_a_square_or_channels_height_width() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("3x32", "is no shape"), ("1x2x3x4", "is no shape"), ("3x0x3", "below 1"), ("-1", "below 1")],
+    [
+        ("3x32", "is not a shape"),
+        ("1x2x3x4", "is not a shape"),
+        ("3x0x3", "below 1"),
+        ("-1", "below 1"),
+    ],
 )
 def test_errors_name_the_setting(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=f"^input '{text}' .*{message}"):
