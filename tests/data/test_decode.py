@@ -166,7 +166,7 @@ def test_heic_files_name_the_extra() -> None:
     if find_spec("pi_heif"):
         pytest.skip("the extra heic is installed")
     content = heic.CONTENT
-    with pytest.raises(BadImageError, match=r"HEIC file: .* pip install 'cnnkit\[heic\]'"):
+    with pytest.raises(BadImageError, match=r"HEIC file; .* pip install 'cnnkit\[heic\]'"):
         decode(content)
 
 
