@@ -10,7 +10,8 @@ from cnnkit.models.layer_kinds import hidden_weights
 from cnnkit.system.compat import storage_key
 
 # Tensors that an optimizer keeps for every parameter, of its shape and dtype: Adam two averages of
-# the gradient, sgd its momentum, plain sgd nothing; muon one, and for what it leaves to AdamW two.
+# the gradient, sgd its momentum, plain sgd nothing; muon one, and two
+# for the parameters that AdamW trains.
 NUM_STATES = {"adam": 2, "adamw": 2, "sgd": 1, "plain-sgd": 0, "muon": 2}
 
 

@@ -8,11 +8,7 @@ from torch import nn
 from cnnkit.architecture.forward_pass import ForwardError
 from cnnkit.architecture.input_shapes import InputShape
 from cnnkit.errors import UsageError, setting
-from cnnkit.models.layer_kinds import (
-    BATCH_NORMS,
-    CONVOLUTIONS,
-    TRANSPOSED_CONVOLUTIONS,
-)
+from cnnkit.models.layer_kinds import BATCH_NORMS, CONVOLUTIONS, TRANSPOSED_CONVOLUTIONS
 
 _ANY_CONVOLUTION = (*CONVOLUTIONS, *TRANSPOSED_CONVOLUTIONS)
 

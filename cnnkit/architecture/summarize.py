@@ -135,11 +135,7 @@ class _Feed:
         return make_tensors(self.inputs, self.batch_size, self.dtype, self.device)
 
 
-def _look_at(
-    subject: Subject,
-    batch_size: int,
-    dtype: torch.dtype,
-) -> _Look:
+def _look_at(subject: Subject, batch_size: int, dtype: torch.dtype) -> _Look:
     """Run a network on meta, or on real tensors where it needs them.
 
     Raises:

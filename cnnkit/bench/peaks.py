@@ -62,11 +62,7 @@ class PeakBook:
         peaks: all of them.
     """
 
-    def __init__(
-        self,
-        machine: Machine,
-        path: Path | None,
-    ) -> None:
+    def __init__(self, machine: Machine, path: Path | None) -> None:
         self._key = f"{machine.fingerprint}"
         self._path = path
         known = {} if path is None else _read(path)
@@ -102,11 +98,7 @@ class PeakBook:
             _write(self._path, self._key, self.peaks)
 
 
-def _measured(
-    device: Device,
-    threads: int,
-    precision: str,
-) -> list[Peak]:
+def _measured(device: Device, threads: int, precision: str) -> list[Peak]:
     """Return the best of every kind, by the shortest time of each probe."""
     probes = list(_probes(device, precision))
     best: dict[str, Peak] = {}
@@ -214,9 +206,7 @@ class _Cache(Record):
         return self
 
 
-def _read(
-    path: Path,
-) -> dict[str, list[Peak]]:
+def _read(path: Path) -> dict[str, list[Peak]]:
     """Return the machines in a file; none if it is damaged, because it is a cache.
 
     Raises:

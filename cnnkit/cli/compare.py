@@ -6,14 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cnnkit.cli.options import (
-    COST_PANEL,
-    Dtype,
-    OptimizerState,
-    RunsDir,
-    TrustCode,
-    complete_model,
-)
+from cnnkit.cli.options import COST_PANEL, Dtype, OptimizerState, RunsDir, TrustCode, complete_model
 from cnnkit.cli.output import Output, check_writable, with_default, with_output
 from cnnkit.cli.summary import VIEW_PANEL
 from cnnkit.errors import UsageError

@@ -5,13 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnkit.cli.options import (
-    DATA_PANEL,
-    AllowLarge,
-    DataDir,
-    Workers,
-    complete_dataset,
-)
+from cnnkit.cli.options import DATA_PANEL, AllowLarge, DataDir, Workers, complete_dataset
 from cnnkit.cli.output import Output, with_default, with_output
 from cnnkit.data.mean_std import NORMALIZE_WORDS
 from cnnkit.errors import UsageError

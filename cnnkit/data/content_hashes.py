@@ -61,12 +61,7 @@ class ContentHashes:
         found: npt.NDArray[np.bool_] = np.isin(self._hashes, known) & (self._hashes != b"")
         return found
 
-    def read_missing(
-        self,
-        files: EncodedFiles,
-        num_workers: int,
-        allow_large: bool,
-    ) -> None:
+    def read_missing(self, files: EncodedFiles, num_workers: int, allow_large: bool) -> None:
         """Read and hash the files that have no hash; unreadable files stay without.
 
         Args:

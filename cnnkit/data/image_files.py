@@ -34,12 +34,7 @@ from cnnkit.data.image_limits import (
 )
 from cnnkit.data.orientation import SIDEWAYS, image_orientation
 from cnnkit.data.png import checked_png
-from cnnkit.data.tiff import (
-    NOT_READ,
-    TiffLayout,
-    check_deflated,
-    read_layout,
-)
+from cnnkit.data.tiff import NOT_READ, TiffLayout, check_deflated, read_layout
 from cnnkit.system.files import open_regular
 
 if TYPE_CHECKING:  # listing a folder must not cost the import of Pillow

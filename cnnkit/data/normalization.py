@@ -53,20 +53,6 @@ class MeasuredChannels:
         return "measured on the training images"
 
 
-def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the exact mean and standard deviation of each channel over all pixels.
-
-    The pixels are counted by value, so nothing is rounded before the last division.
-
-    Args:
-        images: uint8 of shape (N, C, H, W).
-
-    Returns:
-        Means and (population) standard deviations, one a channel, on the scale 0..1.
-    """
-    return _mean_and_std(count_values(images))
-
-
 def measure_channels(
     split: Sequence[ImageSet],
     preprocessing: Preprocessing,
@@ -148,9 +134,7 @@ def _count_tensor(images: ImageSet, channels: int) -> tuple[Counts, int]:
     return count_values(to_channels(pixels, channels)), len(pixels)
 
 
-def _count_files(
-    files: FileBatches,
-) -> tuple[Counts, int]:
+def _count_files(files: FileBatches) -> tuple[Counts, int]:
     """Return the histograms of files, int64 of shape (C, 256), and how many could be decoded."""
     counts = np.zeros((1, 256), dtype=np.int64)
     done = 0

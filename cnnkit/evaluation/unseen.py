@@ -70,12 +70,7 @@ def without_seen(
     return images.subset(torch.from_numpy(np.flatnonzero(~is_seen)))
 
 
-def _of_run(
-    images: ImageSet,
-    setup: ModelAndData,
-    run: RunFolder,
-    data_dir: Path,
-) -> Hashes | str:
+def _of_run(images: ImageSet, setup: ModelAndData, run: RunFolder, data_dir: Path) -> Hashes | str:
     """Return the sorted hashes of what a run has used; or why they are unknown."""
     kept = run.read_seen_images()
     if isinstance(images, EncodedSet):

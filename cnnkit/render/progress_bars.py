@@ -15,15 +15,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from cnnkit.events import (
-    EpochEnded,
-    Event,
-    Note,
-    TaskAdvanced,
-    TaskEnded,
-    TaskStarted,
-    Warned,
-)
+from cnnkit.events import EpochEnded, Event, Note, TaskAdvanced, TaskEnded, TaskStarted, Warned
 from cnnkit.render.format import format_count, format_value
 from cnnkit.render.safe_text import visible
 from cnnkit.render.terminal import print_prose

@@ -76,9 +76,7 @@ class RunFolder:
             raise UsageError(f"the run would be invalid: {wrong}")
         self._write_json(_DESCRIPTION, {**plain, CHECKSUM: checksum(plain)})
 
-    def read_description(
-        self,
-    ) -> dict[str, Any]:
+    def read_description(self) -> dict[str, Any]:
         """Return the settings, every value checked; no link in the folder is followed from here.
 
         Raises:

@@ -157,12 +157,7 @@ class ModelAndData:
         own = ["train"] if self.val_split is None else ["train", "val"]
         return list(dict.fromkeys([*own, *find_dataset(self.dataset).splits]))
 
-    def _check_unchanged(
-        self,
-        split: str,
-        images: ImageSet,
-        data_dir: Path,
-    ) -> None:
+    def _check_unchanged(self, split: str, images: ImageSet, data_dir: Path) -> None:
         """Refuse a split that is made from training images which have changed since."""
         if split == "train" or (split == "val" and self.val_split is not None):
             train = images

@@ -48,9 +48,7 @@ class PretrainedWeights:
         found = re.search(r"-([0-9a-f]+)\.", self.path.name)
         return found[1] if found else ""
 
-    def obtain(
-        self,
-    ) -> WeightsFile:
+    def obtain(self) -> WeightsFile:
         """Return the file, which is downloaded where it is not there yet.
 
         Raises:

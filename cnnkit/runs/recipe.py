@@ -60,8 +60,8 @@ class Recipe(BaseModel):
         batch_size: images per step, in all processes together.
         optimizer: `sgd`, `adam`, `adamw`, or `muon`; see `make_optimizer`.
         lr: highest learning rate; by optimizer where not given.
-        lr_rest: of `muon`: highest learning rate of what it leaves to `adamw`, whose own where not
-            given.
+        lr_rest: of `muon`: highest learning rate of the parameters that `adamw` trains; that
+            of `adamw` where not given.
         momentum: of `sgd` and `muon`; 0.9 and 0.95 where not given.
         nesterov: of `sgd`: Nesterov's momentum, which `muon` always has.
         weight_decay: L2 penalty (`sgd`, `adam`) or decoupled decay (`adamw`, `muon`).

@@ -80,11 +80,7 @@ def _num_usable(images: ImageSet) -> int:
     return int(images.is_whole.sum()) if isinstance(images, DecodedSet) else len(images)
 
 
-def open_data(
-    entry: DatasetEntry,
-    recipe: Recipe,
-    data_dir: Path,
-) -> RunData:
+def open_data(entry: DatasetEntry, recipe: Recipe, data_dir: Path) -> RunData:
     """Open every split that a recipe needs.
 
     Raises:
@@ -198,11 +194,7 @@ class LoaderConfig:
         return len(set().union(*(batches.skipped for batches in self._made)))
 
 
-def measured(
-    data: RunData,
-    preprocessing: Preprocessing,
-    place: LoaderConfig,
-) -> MeasuredChannels:
+def measured(data: RunData, preprocessing: Preprocessing, place: LoaderConfig) -> MeasuredChannels:
     """Measure the channels of the full training split, the held-out images included.
 
     Raises:
@@ -258,11 +250,7 @@ def cached(
     return with_decoded(data, recipe, preprocessing, place, group)
 
 
-def check_headers(
-    data: RunData,
-    place: LoaderConfig,
-    allow_large: bool,
-) -> None:
+def check_headers(data: RunData, place: LoaderConfig, allow_large: bool) -> None:
     """Look at the headers of the image files that are not decoded yet.
 
     So an image that is none, or is too large, is found before the training and not behind it, when

@@ -21,10 +21,7 @@ def keep_seen(resolved: ResolvedRun, run: RunFolder) -> None:
         _write(used, run)
 
 
-def keep_all_seen(
-    resolved: ResolvedRun,
-    run: RunFolder,
-) -> None:
+def keep_all_seen(resolved: ResolvedRun, run: RunFolder) -> None:
     """Write these hashes after the training; files that were not read yet are read for it.
 
     Raises:

@@ -82,17 +82,12 @@ def call_sha256(files: str, entry: str, arguments: Mapping[str, str]) -> str:
     return _sha256({"files": files, "entry": entry, "arguments": dict(arguments)})
 
 
-def is_trusted(
-    sha256: str,
-) -> bool:
+def is_trusted(sha256: str) -> bool:
     """Return whether a SHA-256 is in this user's list; a damaged list is an empty one."""
     return sha256 in _read()
 
 
-def trust(
-    sha256: str,
-    origin: str,
-) -> None:
+def trust(sha256: str, origin: str) -> None:
     """Add a SHA-256 to this user's list, with where the code is from.
 
     A warning says so where the list cannot be written.

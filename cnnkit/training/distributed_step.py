@@ -95,7 +95,7 @@ class DistributedStep:
 
 
 class DistributedStepper(Stepper):
-    """Takes the steps of a recipe together with other processes.
+    """Optimizer steps that several processes take together.
 
     Args:
         given: as for `Stepper`.

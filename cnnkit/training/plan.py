@@ -9,17 +9,10 @@ from cnnkit.data.loading.augmentation import Augmentation
 from cnnkit.events import Note, Warned, emit
 from cnnkit.models.layer_kinds import has_batch_norm
 from cnnkit.runs.resolved import ResolvedRun
-from cnnkit.system.device import (
-    has_native_bf16,
-    memory_format,
-)
+from cnnkit.system.device import has_native_bf16, memory_format
 
 
-def say_plan(
-    resolved: ResolvedRun,
-    network: nn.Module,
-    num_params: int,
-) -> None:
+def say_plan(resolved: ResolvedRun, network: nn.Module, num_params: int) -> None:
     """Say what will be done, and what about it the user must know."""
     emit(Note(resolved.fit))
     device, setup = resolved.place.device, resolved.setup

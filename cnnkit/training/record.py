@@ -25,7 +25,7 @@ class Record:
             dictionaries of them.
         config: what `config.json` beside the weights holds; None for no such file.
         checkpointing: when to write the state, beside the end of every epoch.
-        stepper: takes the steps, and has weights and the state of the optimizer.
+        stepper: has the weights and the state of the optimizer.
         batches: batches of every set; their skipped images are recorded.
         begun: start time, by `time.perf_counter`.
         group: the processes that train together.

@@ -254,9 +254,7 @@ def _complete(run: RunFolder, recipe: Recipe) -> UsageError:
     return UsageError(f"{run.path} is complete", way_on)
 
 
-def _newest(
-    run: RunFolder,
-) -> TrainingCheckpoint | None:
+def _newest(run: RunFolder) -> TrainingCheckpoint | None:
     """Return the newest valid checkpoint; None where none was ever written.
 
     One that is damaged is set aside. Best weights that are damaged are written again where a
@@ -337,10 +335,7 @@ def _check_best(
     raise CheckFailedError(lost, "restore them, or begin a new run")
 
 
-def _warn_of_changes(
-    description: Mapping[str, Any],
-    machine: Mapping[str, Any],
-) -> None:
+def _warn_of_changes(description: Mapping[str, Any], machine: Mapping[str, Any]) -> None:
     """Warn of what has changed on the machine since the run began."""
     pairs = [
         ("hardware", description["device"]["hardware"], machine["device"]["hardware"]),

@@ -87,7 +87,7 @@ class NotFiniteError(Exception):
 
 
 class Stepper:
-    """Takes the steps of a recipe.
+    """One optimizer step after another, as a recipe says.
 
     On a GPU nothing waits for the metrics of a step. There a flag on the device stops the
     optimizer from the first step whose loss or gradient is not finite, which is found when the

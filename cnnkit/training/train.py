@@ -152,10 +152,7 @@ def _begin(
             raise
 
 
-def _kept_code(
-    resolved: ResolvedRun,
-    run: RunFolder,
-) -> dict[str, str] | None:
+def _kept_code(resolved: ResolvedRun, run: RunFolder) -> dict[str, str] | None:
     """Copy the user's own code into the run folder, once the network was built and tried."""
     spec = resolved.setup.model
     return keep_code(run, spec, code_files(spec), resolved.setup.model_arguments)

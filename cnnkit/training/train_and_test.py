@@ -195,9 +195,7 @@ def _trainer(
     )
 
 
-def _say_where(
-    trainer: Trainer,
-) -> None:
+def _say_where(trainer: Trainer) -> None:
     """Emit a note with the epoch that is resumed."""
     progress, num_epochs = trainer.progress, trainer.recipe.epochs
     if progress.epoch <= num_epochs:

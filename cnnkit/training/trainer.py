@@ -279,11 +279,7 @@ class Trainer:
         )
 
 
-def tell_confusion(
-    predictions: Predictions,
-    split: str,
-    epoch: int,
-) -> None:
+def tell_confusion(predictions: Predictions, split: str, epoch: int) -> None:
     """Emit the confusion matrix after an epoch, unless there are too many classes."""
     if predictions.num_classes <= MAX_TOLD_CLASSES:
         emit(ConfusionCounted(split, epoch, predictions.confusion_counts()))

@@ -59,7 +59,7 @@ def test_a_png_can_be_opened() -> None:
 def test_an_svg_holds_the_names_as_text_and_a_pdf_is_one() -> None:
     root = ET.fromstring(draw_comparison(COMPARED, ".svg"))
     texts = {element.text for element in root.iter() if element.tag.endswith("text")}
-    assert {"resnet50", "wide_resnet101_2", "Pareto front", "MACs an image"} <= texts
+    assert {"resnet50", "wide_resnet101_2", "Pareto front", "MACs per image"} <= texts
     assert "without a published top-1 here: googlenet_plain" in texts
     assert draw_comparison(COMPARED, ".pdf").startswith(b"%PDF-")
 

@@ -3,12 +3,7 @@
 from collections.abc import Callable
 from fractions import Fraction
 
-from cnnkit.architecture.conv.matrices import (
-    ExactMatrix,
-    exact_text,
-    plain_number,
-    result_text,
-)
+from cnnkit.architecture.conv.matrices import ExactMatrix, exact_text, plain_number, result_text
 from cnnkit.errors import UsageError
 from cnnkit.results.conv import ConvAxis, Slide, WindowSum
 

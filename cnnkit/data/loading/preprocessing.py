@@ -187,10 +187,7 @@ class Preprocessing:
         return scale, shift
 
 
-def say_decoding(
-    images: ImageSet,
-    preprocessing: Preprocessing,
-) -> None:
+def say_decoding(images: ImageSet, preprocessing: Preprocessing) -> None:
     """Emit a note if the files of a set are decoded as by earlier versions."""
     if isinstance(images, EncodedSet) and preprocessing.decoding == "before":
         emit(Note(DECODED_AS_BEFORE))

@@ -13,12 +13,7 @@ from typing import IO
 
 from cnnkit.data.image_files import os_reason
 from cnnkit.data.image_limits import MAX_FILE_BYTES, BadImageError, too_large
-from cnnkit.data.sources.members import (
-    BrokenArchiveError,
-    Members,
-    OpenMember,
-    read_zip_member,
-)
+from cnnkit.data.sources.members import BrokenArchiveError, Members, OpenMember, read_zip_member
 from cnnkit.system.files import open_regular
 
 

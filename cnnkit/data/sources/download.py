@@ -153,10 +153,7 @@ class _Part:
         self.size = os.fstat(file.fileno()).st_size
         self.digest = hashlib.new(algorithm, usedforsecurity=False)
 
-    def read(
-        self,
-        task: str,
-    ) -> None:
+    def read(self, task: str) -> None:
         """Compute the checksum of what is there already."""
         num_bytes = 0
         emit(TaskStarted(task, self.size, "bytes"))

@@ -107,11 +107,7 @@ def lasting_path(spec: str) -> str:
     return os.path.abspath(os.path.expanduser(spec))  # noqa: PTH100, PTH111
 
 
-def open_files(
-    entry: DatasetEntry,
-    source: FilesSource,
-    split: str,
-) -> EncodedSet:
+def open_files(entry: DatasetEntry, source: FilesSource, split: str) -> EncodedSet:
     """Open a split of a set of image files, to be trained on.
 
     Channels are those of the complete set: 1 if a sample of all files is grayscale, else 3. The
@@ -197,9 +193,7 @@ def common_channels(files: EncodedFiles) -> int:
     return 1 if modes and modes <= set(MODES_OF_GREY) else 3
 
 
-def common_size(
-    files: EncodedFiles,
-) -> tuple[int, int] | None:
+def common_size(files: EncodedFiles) -> tuple[int, int] | None:
     """Return the common height and width of the images, or None.
 
     None also where they are too many to look at each, or where no header can be read.

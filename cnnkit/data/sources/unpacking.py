@@ -75,10 +75,7 @@ class ArchiveError(ValueError):
     """Raised if an archive is refused; the message says why."""
 
 
-def unpack(
-    archive: Path,
-    folder: Path,
-) -> None:
+def unpack(archive: Path, folder: Path) -> None:
     """Unpack a tar, a zip or a single compressed file; the folder gains all of it or nothing.
 
     Args:
@@ -104,10 +101,7 @@ def unpack(
             unpacking.zip(staged)
 
 
-def decompress(
-    archive: Path,
-    path: Path,
-) -> None:
+def decompress(archive: Path, path: Path) -> None:
     """Write the content of a `.gz`, `.bz2` or `.xz` file to `path`, atomically.
 
     Raises:
@@ -128,11 +122,7 @@ class _Unpacking:
         folder: where it goes at last, for messages.
     """
 
-    def __init__(
-        self,
-        archive: Path,
-        folder: Path,
-    ) -> None:
+    def __init__(self, archive: Path, folder: Path) -> None:
         self._archive, self._folder = archive, folder
         self._raw = archive.open("rb")
         size = os.fstat(self._raw.fileno()).st_size

@@ -43,7 +43,7 @@ _ANGLES = (0, 180, 90, 270, 135, 315, 45, 225, 158, 338, 22, 202, 112, 292, 68, 
 
 @dataclass(frozen=True)
 class _Dot:
-    """A network in the picture: its MACs an image, top-1 in percent, and area in square points."""
+    """A network in the picture: its MACs per image, top-1 in percent, and area in square points."""
 
     name: str
     macs: float
@@ -84,7 +84,7 @@ def draw_comparison(result: ComparisonResult, suffix: str) -> bytes:
         for panel, (dataset, dots) in zip(panels, by_dataset.items(), strict=True):
             _draw_dots(panel, dots)
             label_axes(panel, "", "", visible(f"top-1 on {dataset}, %"))
-        panels[-1].set_xlabel("MACs an image", fontsize=AXIS_SIZE, color=FAINT)
+        panels[-1].set_xlabel("MACs per image", fontsize=AXIS_SIZE, color=FAINT)
         _draw_legend(figure, most)
         rest = [one.name for one in result.models if one not in shown]
         if rest:

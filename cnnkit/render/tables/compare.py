@@ -11,7 +11,7 @@ _PARETO_NOTE = (
     "Pareto: no other on the same dataset has a higher top-1 for as few MACs, or fewer MACs for as "
     "high a top-1"
 )
-_PER_GMAC_NOTE = "top-1/GMAC: percent of top-1 for each 10^9 MACs an image"
+_PER_GMAC_NOTE = "top-1/GMAC: percent of top-1 for each 10^9 MACs per image"
 
 
 @build_tables.register

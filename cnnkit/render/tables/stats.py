@@ -3,13 +3,7 @@
 import math
 import posixpath
 
-from cnnkit.render.format import (
-    counted,
-    format_bytes,
-    format_count,
-    format_rate,
-    format_seconds,
-)
+from cnnkit.render.format import counted, format_bytes, format_count, format_rate, format_seconds
 from cnnkit.render.result_views import ShownStats
 from cnnkit.render.tabular import Column, Table, attribute_rows, build_tables
 from cnnkit.results.base import Value

@@ -68,11 +68,7 @@ class RecordCache:
         num_damaged: how many records were damaged, whose images are measured again.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        treatment: str,
-    ) -> None:
+    def __init__(self, path: Path, treatment: str) -> None:
         self.path = path
         self.num_known = 0
         self.num_damaged = 0

@@ -23,12 +23,7 @@ from cnnkit.registry import did_you_mean, some_of
 from cnnkit.results.show import Sample, SampleList
 from cnnkit.stats.measure import measure_dataset
 from cnnkit.stats.show.augmented_samples import NUM_EPOCHS, augmented_titles, with_augmented
-from cnnkit.stats.show.sample_pictures import (
-    Figures,
-    ImageTreatment,
-    max_picture_side,
-    shape_text,
-)
+from cnnkit.stats.show.sample_pictures import Figures, ImageTreatment, max_picture_side, shape_text
 from cnnkit.system.device import num_usable_cores
 from cnnkit.system.randomness import permutation
 from cnnkit.system.shapes import ImageInput, as_image_shape
@@ -136,9 +131,7 @@ def show_dataset(
     )
 
 
-def _check_readable(
-    source: EncodedSet,
-) -> None:
+def _check_readable(source: EncodedSet) -> None:
     """Report unreadable files, and raise if there are no images."""
     for name, reason in source.problems:
         emit(Warned(f"{name}: {reason}"))
@@ -315,10 +308,7 @@ def _measured(
     return Figures(measured.mean * repeat, std * repeat, f"measured on {number}{size}")
 
 
-def _training_images(
-    source: Source,
-    data_dir: Path | None,
-) -> TensorSet | EncodedSet | None:
+def _training_images(source: Source, data_dir: Path | None) -> TensorSet | EncodedSet | None:
     """Return the images that `train` would measure; None of a set that it does not take."""
     try:
         return open_dataset(source.dataset, "train", data_dir=data_dir)
@@ -326,10 +316,7 @@ def _training_images(
         return None
 
 
-def _channels(
-    source: Source,
-    data_dir: Path | None,
-) -> int:
+def _channels(source: Source, data_dir: Path | None) -> int:
     """Return the channels of the images; 3 if only reading all of them could show."""
     images = _training_images(source, data_dir)
     return 3 if images is None else images.channels
