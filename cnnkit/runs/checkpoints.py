@@ -48,6 +48,7 @@ RAW_WEIGHTS = "unaveraged.safetensors"
 TRAINING = "training.pt"
 MANIFEST = "manifest.json"
 MOST_MANIFEST_BYTES = 2**20
+MOST_CONFIG_BYTES = 2**24  # the names of very many classes
 
 
 @dataclass(frozen=True)
@@ -297,6 +298,8 @@ class _Files:
         """Return what `config.json` holds; None where there is none."""
         if CONFIG not in self.manifest.files:
             return None
+        if self.manifest.files[CONFIG].bytes > MOST_CONFIG_BYTES:
+            raise CheckFailedError(f"{self.folder / CONFIG} is too large", _restore())
         try:
             config = parse_json(self._checked(CONFIG))
         except ValueError as error:

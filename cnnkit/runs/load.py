@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cnnkit.data.image_files import read_image_file
+from cnnkit.data.image_limits import BadImageError
 from cnnkit.data.loading.preprocessing import Preprocessing
-from cnnkit.errors import CheckFailedError
+from cnnkit.errors import BrokenImageError, CheckFailedError
 from cnnkit.events import OnEvent, Warned, emit, takes_on_event
 from cnnkit.runs.checkpoints import Checkpoint
 from cnnkit.runs.code import Trusted, described_by, network_of
@@ -46,10 +48,16 @@ class LoadedRun:
         """Return image files as an input of the network, of shape (N, C, H, W), on its device.
 
         Raises:
-            BadImageError: a file is no image, is broken, or is too large.
+            BrokenImageError: a file cannot be read, is not an image, is broken, or is too large.
         """
-        pixels = [self.preprocessing.decode(Path(path).read_bytes()) for path in paths]
-        return self.preprocessing.normalize(torch.stack(pixels).to(self.device))
+        pixels = torch.stack([self._pixels(path) for path in paths])
+        return self.preprocessing.normalize(pixels.to(self.device))
+
+    def _pixels(self, path: str | Path) -> Tensor:
+        try:
+            return self.preprocessing.decode(read_image_file(path, self.preprocessing.allow_large))
+        except BadImageError as error:
+            raise BrokenImageError(f"broken image {path}: {error}", "leave it out") from error
 
 
 @takes_on_event

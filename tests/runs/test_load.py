@@ -1,6 +1,7 @@
 """The network of a run in other hands: `cnnkit.load`, plain torch, and timm's `local-dir:`."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 
 import cnnkit
 from cnnkit import Recipe
-from cnnkit.errors import CheckFailedError, NotFoundError
+from cnnkit.errors import BrokenImageError, CheckFailedError, NotFoundError
 from cnnkit.models import MODELS
 from tests.training.killing import make_photos
 
@@ -97,6 +98,28 @@ def test_a_config_that_was_altered_is_noticed(photos: Path) -> None:
     path = run / "checkpoints/best/config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "num_classes": 9}))
     with pytest.raises(CheckFailedError, match=r"config\.json is not what was saved"):
+        cnnkit.load(run)
+
+
+def test_files_that_are_no_images_are_named(photos: Path) -> None:
+    loaded = cnnkit.load(train("linear", str(photos)), device="cpu")
+    (photos / "text.png").write_text("text")
+    os.mkfifo(photos / "pipe.png")
+    for name, reason in (
+        ("none.png", "no such file"), ("text.png", "not an image"), ("pipe.png", "pipe"),
+    ):  # fmt: skip
+        with pytest.raises(BrokenImageError, match=f"broken image .*{name}: .*{reason}"):
+            loaded.read([photos / name])
+
+
+def test_a_config_of_many_bytes_is_not_read(photos: Path) -> None:
+    run = train("resnet18", str(photos), batch_size=16)
+    path = run / "checkpoints/best/manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["files"]["config.json"]["bytes"] = 2**40
+    path.write_text(json.dumps(manifest))
+    os.truncate(run / "checkpoints/best/config.json", 2**40)
+    with pytest.raises(CheckFailedError, match=r"config\.json is too large"):
         cnnkit.load(run)
 
 
